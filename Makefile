@@ -1,0 +1,40 @@
+# The two commands a newcomer needs are `make run` and `make test`; `make help` lists the rest.
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do command -v $$p >/dev/null 2>&1 && \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+STAMP := $(VENV)/.installed
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint unit bench bench-hot lock clean
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## make .venv with every dependency, hash-checked, and the project in editable form
+
+$(STAMP): packaging/requirements-dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one or say PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r packaging/requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+run: setup       ## start the demo: gateway, simulated providers, a key and a curl line
+	@exec $(BIN)/python -m appliance demo
+
+test: lint unit  ## lint, type check and every test
+
+lint: setup      ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+unit: setup      ## the tests alone
+	$(BIN)/python -m pytest -q
+
+lock:            ## resolve the dependencies again (needs uv) and write the hash-locked lists
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url -q -o packaging/requirements.txt
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url -q -c packaging/requirements.txt -o packaging/requirements-dev.txt
+
+clean:           ## remove what setup and the tests made
+	rm -rf $(VENV) .mypy_cache .ruff_cache build dist *.egg-info
