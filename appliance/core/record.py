@@ -1,0 +1,161 @@
+"""What happened to one request, written down while it happens.
+
+The record is the single source of the access log, the metrics, the ledger row and `explain`. It is made before the first await of a
+request, filled by plain assignment, and read once (`telemetry.fold`) in `finally`. Times are seconds of one monotonic clock.
+"""
+
+import attrs
+
+from appliance.core.fault import Fault
+from appliance.core.usage import Usage
+
+
+@attrs.define
+class AttemptRecord:
+    """One try at one backend. Recorded before its first await, settled in `finally`.
+
+    Attributes:
+        backend: the configured backend's name; vendor: its provider row's name.
+        model: what was asked of the backend; served_model: bare, for metrics (a target's `label` or the model without vendor prefix).
+        outcome: `success`, `error`, `cancelled` (the client left or a hedge lost), `running` until settled.
+        status: the upstream's HTTP status, 0 when there was no answer.
+        waited_s: time spent waiting for a slot of `max_concurrency` or for a pooled connection.
+        head_at: when the response head had arrived; first_token_at: first content or tool-call delta; last_token_at: the latest one.
+        reused: whether a pooled connection carried it.
+    """
+
+    backend: str
+    vendor: str
+    model: str
+    served_model: str
+    started_at: float
+    ended_at: float = 0.0
+    outcome: str = "running"
+    status: int = 0
+    fault: Fault | None = None
+    waited_s: float = 0.0
+    head_at: float = 0.0
+    first_token_at: float = 0.0
+    last_token_at: float = 0.0
+    usage: Usage | None = None
+    response_model: str = ""
+    finish_reason: str = ""
+    reused: bool = False
+    half_open: bool = False
+
+    @property
+    def error_type(self) -> str:
+        """The fault's metric label, empty when there was none."""
+        return "" if self.fault is None else self.fault.row.label
+
+
+@attrs.define
+class RequestRecord:
+    """One request of a caller, from parsed head to last byte.
+
+    Attributes:
+        id: ours, unique for the life of the store; request_id: the one the caller sees, theirs when it was acceptable.
+        tenant, key: names, `none` where the request was refused before they were known.
+        route: the route's name, `none` when refused before routing; `direct` for `backend/model` and bare names.
+        requested_model: as the caller wrote it; it becomes a label only through `model`.
+        model: the served model, bare; `unknown` for one that no route knows.
+        dialect: of the caller; operation: GenAI semantic-convention operation name (`chat`, `text_completion`, `embeddings`).
+        status: HTTP status sent, 499 when the client left first.
+        committed: whether a status line went to the client.
+        fallbacks: (from_backend, to_backend) in order.
+        limit_type: which limit refused it: requests, tokens, concurrency, budget; empty when none did.
+        cache: `hit`, `miss` or empty when the cache was not asked.
+        usage: of the answer the caller got; attempts keep their own.
+    """
+
+    id: str
+    request_id: str
+    started_at: float
+    wall_time: float
+    method: str = ""
+    path: str = ""
+    dialect: str = "openai_chat"
+    operation: str = "chat"
+    tenant: str = "none"
+    key: str = "none"
+    user: str = ""
+    client: str = ""
+    route: str = "none"
+    requested_model: str = ""
+    model: str = "unknown"
+    stream: bool = False
+    attempts: list[AttemptRecord] = attrs.field(factory=list)
+    fallbacks: list[tuple[str, str]] = attrs.field(factory=list)
+    status: int = 0
+    fault: Fault | None = None
+    committed: bool = False
+    ended_at: float = 0.0
+    first_token_at: float = 0.0
+    usage: Usage | None = None
+    cost_usd: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    limit_type: str = ""
+    cache: str = ""
+    experiment: str = ""
+    variant: str = ""
+    dropped_fields: list[str] = attrs.field(factory=list)
+    traceparent: str = ""
+
+    @property
+    def duration_s(self) -> float:
+        return self.ended_at - self.started_at
+
+    @property
+    def upstream_s(self) -> float:
+        """Seconds during which at least one attempt was running: the union of the attempts' spans (they may overlap when hedged)."""
+        if len(self.attempts) == 1:
+            only = self.attempts[0]
+            return only.ended_at - only.started_at
+        total, reached = 0.0, 0.0
+        for attempt in sorted(self.attempts, key=lambda one: one.started_at):
+            begin = max(attempt.started_at, reached)
+            if attempt.ended_at > begin:
+                total += attempt.ended_at - begin
+                reached = attempt.ended_at
+        return total
+
+    @property
+    def overhead_s(self) -> float:
+        """What the gateway added: the request's span minus the union of its upstream spans."""
+        return max(0.0, self.duration_s - self.upstream_s)
+
+    @property
+    def backend(self) -> str:
+        """The backend of the last attempt, `none` when the request reached none."""
+        return self.attempts[-1].backend if self.attempts else "none"
+
+    @property
+    def error_type(self) -> str:
+        return "" if self.fault is None else self.fault.row.label
+
+    def as_dict(self) -> dict[str, object]:
+        """The record as `explain --json` and /admin/requests/{id} show it: JSON-ready, times in milliseconds since the request's start."""
+        usage = self.usage
+        return {
+            "id": self.id, "request_id": self.request_id, "time": self.wall_time, "tenant": self.tenant, "key": self.key,
+            "route": self.route, "requested_model": self.requested_model, "model": self.model, "dialect": self.dialect,
+            "stream": self.stream, "attempts": [self._attempt_dict(one) for one in self.attempts], "status": self.status,
+            "error_type": self.error_type, "error": "" if self.fault is None else self.fault.message,
+            "fallbacks": [list(pair) for pair in self.fallbacks],
+            "usage": None if usage is None else attrs.asdict(usage), "cost_usd": self.cost_usd,
+            "overhead_ms": round(self.overhead_s * 1000, 3),
+            "ttft_ms": round((self.first_token_at - self.started_at) * 1000, 3) if self.first_token_at else None,
+            "duration_ms": round(self.duration_s * 1000, 3), "dropped_fields": list(self.dropped_fields),
+            "experiment": self.experiment, "variant": self.variant, "cache": self.cache,
+        }  # fmt: skip
+
+    def _attempt_dict(self, one: AttemptRecord) -> dict[str, object]:
+        return {
+            "backend": one.backend, "model": one.model, "outcome": one.outcome, "status": one.status, "error_type": one.error_type,
+            "detail": "" if one.fault is None else one.fault.detail or one.fault.message,
+            "started_ms": round((one.started_at - self.started_at) * 1000, 3),
+            "duration_ms": round((one.ended_at - one.started_at) * 1000, 3), "waited_ms": round(one.waited_s * 1000, 3),
+            "first_token_ms": round((one.first_token_at - one.started_at) * 1000, 3) if one.first_token_at else None,
+            "finish_reason": one.finish_reason, "reused_connection": one.reused,
+        }  # fmt: skip

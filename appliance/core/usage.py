@@ -1,0 +1,30 @@
+"""Token counts of one generation, in the gateway's own terms.
+
+Every dialect counts differently; here `input_tokens` includes cache reads and writes, and `output_tokens` includes reasoning, so that the
+kinds below are parts of the two totals and never added to them.
+"""
+
+import attrs
+
+
+@attrs.frozen
+class Usage:
+    """Tokens as billed.
+
+    Attributes:
+        source: where the figures come from: `provider` (its own count), `drained` (its own count, read after the client had left) or
+            `estimated` (ours).
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+    source: str = "provider"
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
