@@ -1,0 +1,1 @@
+"""TOML to frozen attrs objects, or every problem at once."""
