@@ -1,0 +1,103 @@
+"""What the proxy asks of a wire language. Everything here is synchronous and pure: bytes and values in, bytes and values out."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from appliance.core.fault import Fault
+from appliance.core.usage import Usage
+
+
+@attrs.frozen
+class ParsedRequest:
+    """What the gateway must know of a caller's request; the bytes themselves stay as they came.
+
+    Attributes:
+        operation: GenAI semantic-convention name: `chat`, `text_completion`, `embeddings`.
+        max_tokens: the caller's own bound on the answer, None when there is none.
+        wants_usage: whether the caller asked for usage in its stream.
+        prompt_tokens_estimate: rough (bytes / 4 of the text), for routing by length; never billed.
+        fields: the top-level JSON object as parsed, for matching and for what a later rewrite needs.
+    """
+
+    operation: str
+    model: str
+    stream: bool
+    max_tokens: int | None
+    wants_usage: bool
+    user: str
+    prompt_tokens_estimate: int
+    fields: Mapping[str, Any] = attrs.field(repr=False)  # holds the prompt: never in a log
+
+
+@attrs.frozen
+class Rewrite:
+    """What the operator's configuration changes in a request; everything else passes byte for byte.
+
+    Attributes:
+        model: the model to ask for, None to leave it.
+        include_usage: ask the stream to end with usage.
+        max_tokens: cap on the caller's bound (added when the caller gave none), None for no cap.
+        overrides: top-level fields to set.
+        drop: top-level fields that this vendor refuses (a provider row's quirk).
+        rename: top-level fields that this vendor calls otherwise.
+    """
+
+    model: str | None = None
+    include_usage: bool = False
+    max_tokens: int | None = None
+    overrides: Mapping[str, Any] = attrs.field(factory=dict)
+    drop: tuple[str, ...] = ()
+    rename: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Answer:
+    """What a whole answer says about itself."""
+
+    usage: Usage | None
+    model: str = ""
+    finish_reason: str = ""
+
+
+class StreamTap(Protocol):
+    """Reads along while a stream passes. `feed` returns what to forward: whole events only, so that an error or a keep-alive of ours never
+    lands inside one.
+
+    Attributes:
+        committed: the first good model event has been seen (comments and keep-alives of the upstream do not count).
+        fault: an error hidden inside the stream, garbage where an event should be, or an event above the bound. Set once, then sticky.
+        token_seen: a content, reasoning or tool-call delta has been seen (a role-only chunk does not count).
+        deltas: how many such events, the basis of an estimate when the provider's own count never comes.
+        finished: the stream said that it is complete; a stream that ends without it was cut.
+    """
+
+    committed: bool
+    fault: Fault | None
+    token_seen: bool
+    deltas: int
+    finished: bool
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def end(self) -> bytes:
+        """The upstream's body is over: the last bytes to forward. Afterwards `finished` and `fault` are final."""
+
+    def answer(self) -> Answer:
+        """Usage, model and finish reason as seen so far."""
+
+
+class CallerDialect(Protocol):
+    """The side that faces the caller."""
+
+    name: str
+
+    def error(self, fault: Fault, request_id: str) -> bytes:
+        """The body of a refusal, in this dialect's envelope (JSON)."""
+
+    def stream_error(self, fault: Fault, request_id: str) -> bytes:
+        """The in-band error event after which the stream ends."""
+
+    def keepalive(self) -> bytes:
+        """What may stand between two events without meaning anything."""
