@@ -1,0 +1,116 @@
+"""The transport for one origin over HTTP/1.1: pool, connecting, and the one retry a stale pooled connection deserves.
+
+The rule on that retry. A peer may close an idle connection at the moment a request is put on it; the request then ends with an error
+although the server is well. RFC 9110 §9.2.2 allows a client to repeat a request that is not idempotent only if it can tell that the first
+was not acted upon. Three signs together are taken for that: the connection was reused, not one byte of an answer came, and the end came
+within stale_s, as a stale connection shows itself within one round trip while a server that dies on a request has mostly read it first.
+They are not proof. It is accepted for calls to models because an inference changes nothing at the provider: the worst case is one
+completion paid twice, once. The repeat goes over a new connection, never a pooled one, so it cannot need another. Most stale connections
+never get this far: `claim` looks whether the socket has something to say before it is used.
+"""
+
+import re
+import ssl
+
+import trio
+
+from appliance.http1.dial import dial
+from appliance.http1.exchange import Http1Exchange, exchange
+from appliance.http1.origin import Origin
+from appliance.http1.pool import Connection, Pool
+from appliance.http1.response import ResponseReader
+from appliance.http1.transport import Failure, PoolStats, TransportLimits, UpstreamRequest
+
+# Prune often enough that an idle socket outlives idle_s by a quarter at most.
+_KEEP_ROUNDS_PER_IDLE = 4
+_KEEP_INTERVAL_MIN_S = 0.05
+
+_METHOD = re.compile(rb"[A-Z]{1,20}")
+_TARGET = re.compile(rb"[/*][!-~]*")
+
+
+class Http1Transport:
+    """See transport.Transport.
+
+    Args:
+        origin: where to connect.
+        limits: bounds.
+        tls: from tls.tls_context; needed for https, refused otherwise (ValueError).
+    """
+
+    __slots__ = ("_limits", "_origin", "_pool", "_tls")
+
+    def __init__(self, origin: Origin, limits: TransportLimits, tls: ssl.SSLContext | None = None) -> None:
+        if (origin.scheme == "https") != (tls is not None):
+            raise ValueError("a TLS context is needed for https and only there")
+        self._origin = origin
+        self._limits = limits
+        self._tls = tls
+        self._pool = Pool(limits)
+
+    def __repr__(self) -> str:
+        return f"<Http1Transport {self._origin} {self.stats()}>"
+
+    async def send(self, request: UpstreamRequest) -> Http1Exchange | Failure:
+        """See transport.Transport.send. ValueError for a method or target that could not be sent as one token."""
+        head = request_head(request)
+        claim = self._pool.claim(trio.current_time())
+        if claim == "wait":
+            claim = await self._pool.wait()
+        if isinstance(claim, Failure):
+            return claim
+        # From here a slot is ours, until an exchange takes it over.
+        try:
+            answer = await self._perform(claim if isinstance(claim, Connection) else None, request, head)
+        except BaseException:
+            self._pool.vacate()
+            raise
+        if isinstance(answer, Failure):
+            self._pool.vacate()
+        return answer
+
+    def stats(self) -> PoolStats:
+        return self._pool.stats()
+
+    async def keep(self) -> None:
+        """Service loop: closes idle sockets that are old or that the peer has closed."""
+        interval_s = max(self._limits.idle_s / _KEEP_ROUNDS_PER_IDLE, _KEEP_INTERVAL_MIN_S)
+        while True:
+            await trio.sleep(interval_s)
+            self._pool.prune(trio.current_time())
+
+    async def aclose(self) -> None:
+        self._pool.close()
+
+    async def _perform(self, pooled: Connection | None, request: UpstreamRequest, head: bytes) -> Http1Exchange | Failure:
+        head_only = request.method == b"HEAD"
+        if pooled is not None:
+            started = trio.current_time()
+            answer = await exchange(pooled, self._pool, self._limits, head, request.body, head_only=head_only, reused=True)
+            if isinstance(answer, Http1Exchange) or not self._stale(answer, started):
+                return answer
+        connection = await self._connect()
+        if isinstance(connection, Failure):
+            return connection
+        return await exchange(connection, self._pool, self._limits, head, request.body, head_only=head_only, reused=False)
+
+    def _stale(self, failure: Failure, started: float) -> bool:
+        soon = trio.current_time() - started <= self._limits.stale_s
+        return soon and not failure.received and failure.kind in ("closed", "write")
+
+    async def _connect(self) -> Connection | Failure:
+        started = trio.current_time()
+        link = await dial(self._origin, self._tls, self._limits)
+        if isinstance(link, Failure):
+            return link
+        return Connection(link, ResponseReader(self._limits), trio.current_time() - started)
+
+
+def request_head(request: UpstreamRequest) -> bytes:
+    """The head's bytes. The target may carry what a caller sent, so it is checked; the header block is the caller's word."""
+    method, target, body = request.method, request.target, request.body
+    if not _METHOD.fullmatch(method) or not _TARGET.fullmatch(target):
+        raise ValueError("request method or target holds a byte that would break the request line")
+    if body or method not in (b"GET", b"HEAD"):
+        return b"%b %b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n" % (method, target, request.headers, len(body))
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, request.headers)

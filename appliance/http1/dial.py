@@ -1,0 +1,88 @@
+"""Connects to an origin: DNS, TCP (happy eyeballs) and TLS within one deadline.
+
+The rule: what comes out is a ready link or a Failure that says which step failed; a socket that did not make it is closed.
+"""
+
+import socket
+import ssl
+
+import trio
+
+from appliance.http1.link import Link
+from appliance.http1.origin import Origin
+from appliance.http1.tls import TlsLink
+from appliance.http1.transport import Failure, TransportLimits
+
+# A model may think for minutes without a byte, while NAT tables forget silent flows after 350 s (AWS NAT gateway) or less; probes also
+# find a peer that is gone. (idle before the first probe, between probes, lost probes until the connection counts as dead)
+_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+
+
+async def dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLimits) -> Link | Failure:
+    """A connected link, handshake done. Cancellable at every step."""
+    connected: Link | Failure = Failure("connect_timeout", "no connection within connect_s")
+    with trio.move_on_after(limits.connect_s):
+        connected = await _dial(origin, tls, limits)
+    return connected
+
+
+async def _dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLimits) -> Link | Failure:
+    try:
+        if origin.unix_path is not None:
+            sock = _bare(await _open_unix(origin.unix_path))
+        else:
+            # Trio's own socket type costs several µs per call, so only its connecting is used.
+            sock = _bare((await trio.open_tcp_stream(origin.host, origin.port)).socket)
+            _tune(sock)
+    except OSError as error:
+        return Failure("connect", _reason(error))
+    if tls is None:
+        return Link(sock, limits.recv_bytes)
+    link = TlsLink(sock, limits.recv_bytes, tls, origin.host)
+    try:
+        refusal = await link.handshake()
+    except BaseException:
+        link.close()
+        raise
+    if refusal is not None:
+        link.close()
+        return Failure("tls", refusal)
+    return link
+
+
+async def _open_unix(path: str) -> trio.socket.SocketType:
+    sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        await sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bare(sock: trio.socket.SocketType) -> socket.socket:
+    """The stdlib socket beneath trio's, non-blocking."""
+    bare = socket.socket(fileno=sock.detach())
+    bare.setblocking(False)
+    return bare
+
+
+def _tune(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        option = getattr(socket, name, None)  # macOS calls the first one otherwise
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _reason(error: OSError) -> str:
+    """The innermost cause in the system's words; trio wraps one error per address in a group."""
+    cause = error.__cause__
+    if isinstance(cause, BaseExceptionGroup) and cause.exceptions:
+        inner = cause.exceptions[-1]
+        if isinstance(inner, OSError):
+            error = inner
+    if isinstance(error, socket.gaierror):
+        return f"the host name was not resolved: {error.strerror}"
+    return f"could not connect: {error.strerror or type(error).__name__}"

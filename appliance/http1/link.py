@@ -1,0 +1,125 @@
+"""One upstream socket in cleartext: a non-blocking stdlib socket, written at once and read when readable.
+
+The rule: a link never raises for what a peer does. A failed write is remembered and the answer is looked for all the same (an upstream may
+say 413 and close before it has read the body); the end of reading is b"" with its reason in `ended`. While part of a request is still
+unsent, `receive` writes it alongside, so that neither side can wait for the other for ever.
+"""
+
+import select
+import socket
+
+import trio
+from trio.lowlevel import notify_closing, wait_readable, wait_writable
+
+# Up to here head and body are joined: a copy of 64 KiB costs about 3 µs, less than the second code path is worth.
+JOIN_MAX_BYTES = 65536
+
+
+class Link:
+    """A connected socket.
+
+    Attributes:
+        ended: "" while reading goes on, then "closed" (orderly), "reset" (an error) or "cut" (TLS without its closure alert).
+        sent: a byte of the request begun last has left.
+        write_failed: the request begun last could not be written whole.
+    """
+
+    __slots__ = ("_poll", "_recv_bytes", "_sock", "_unsent", "ended", "sent", "write_failed")
+
+    def __init__(self, sock: socket.socket, recv_bytes: int) -> None:
+        self._sock = sock
+        self._recv_bytes = recv_bytes
+        self._unsent: memoryview | None = None
+        self.ended = ""
+        self.sent = False
+        self.write_failed = False
+        # A poll object answers "is it quiet" in 0.7 µs; recv(MSG_PEEK) costs 2.5 µs for its exception.
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        self._poll = poll.poll
+
+    def begin(self, head: bytes, body: bytes) -> None:
+        """Starts a request: writes what the socket takes now, without waiting. `receive` writes the rest."""
+        self.sent = self.write_failed = False
+        size = len(head) + len(body)
+        try:
+            count = self._sock.send(head + body) if size <= JOIN_MAX_BYTES else self._sock.sendmsg((head, body))
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            self.write_failed = True
+            return
+        self.sent = count > 0
+        if count < size:
+            # A head that did not fit whole is rare enough to copy the body for it.
+            self._unsent = memoryview(head + body)[count:] if count < len(head) else memoryview(body)[count - len(head) :]
+
+    async def receive(self) -> bytes:
+        """Next bytes as soon as there are any; b"" at the end, see `ended`."""
+        while not self.ended:
+            try:
+                if self._unsent is None:
+                    await wait_readable(self._sock)
+                else:
+                    await self._readable_while_writing()
+                data = self._sock.recv(self._recv_bytes)
+            except BlockingIOError:
+                continue
+            except trio.ClosedResourceError:
+                self.ended = "closed"
+            except OSError:
+                self.ended = "reset"
+            else:
+                if data:
+                    return data
+                self.ended = "closed"
+        return b""
+
+    def unsent(self) -> bool:
+        """Part of the request has not left."""
+        return self._unsent is not None or self.write_failed
+
+    def quiet(self) -> bool:
+        """False when an idle socket has something to say: the peer's close, an error, or bytes nobody asked for."""
+        return not self._poll(0)
+
+    def close(self) -> None:
+        """At once, and idempotent. Wakes whoever still waits on the socket."""
+        if self._sock.fileno() != -1:
+            self.ended = self.ended or "closed"
+            self._unsent = None
+            notify_closing(self._sock)
+            self._sock.close()
+
+    async def _readable_while_writing(self) -> None:
+        """Returns once the socket is readable; meanwhile writes. Rare (bodies beyond the socket's buffer), so a nursery may cost 80 µs."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write_rest)
+            try:
+                await wait_readable(self._sock)
+            except trio.ClosedResourceError:
+                self.ended = "closed"
+            nursery.cancel_scope.cancel()
+
+    async def _write_rest(self) -> None:
+        while self._unsent is not None:
+            try:
+                await wait_writable(self._sock)
+                self._flush()
+            except (trio.ClosedResourceError, BlockingIOError):
+                continue  # closed: `close` has dropped what was unsent
+
+    def _flush(self) -> None:
+        """Writes what the socket takes now. Raises BlockingIOError when that is nothing."""
+        if self._unsent is None:
+            return
+        try:
+            rest = self._unsent[self._sock.send(self._unsent) :]
+        except BlockingIOError:
+            raise
+        except OSError:
+            self.write_failed = True
+            self._unsent = None
+        else:
+            self.sent = True
+            self._unsent = rest if len(rest) else None

@@ -1,0 +1,177 @@
+"""Reads responses, without I/O: bytes in, status, headers and body pieces out. One reader serves one connection, response after response.
+
+The rule: whatever bytes come, nothing is raised; what is not a response we accept sets `fault`. llhttp (strict) frames the message and
+refuses repeated or odd Content-Length, Content-Length beside Transfer-Encoding, obs-fold, bare CR and LF, control characters and bad chunk
+sizes. It lets pass, and this module refuses: Transfer-Encoding other than one `chunked` (RFC 9112 §6.1; `gzip` and `chunked, gzip` would
+be read until close and handed on undecoded), a version other than 1.x, statuses outside 100 to 599, and 101, which nobody asked for.
+"""
+
+import httptools
+
+from appliance.http1.transport import FailureKind, TransportLimits
+
+
+class ResponseReader:
+    """State of the response being read.
+
+    Attributes:
+        status, headers: valid once `head_done`.
+        pieces: body bytes not yet taken by the caller, who empties the list.
+        complete: the whole message is there.
+        keep_alive: valid once `complete`; the connection may carry another request.
+        fault: what is wrong with the response, in words without its values.
+        received: a byte of the response has come.
+    """
+
+    __slots__ = (
+        "_chunked_seen",
+        "_head_only",
+        "_head_size",
+        "_informational",
+        "_interim",
+        "_limits",
+        "_parser",
+        "_silent_size",
+        "_until_close",
+        "complete",
+        "fault",
+        "head_done",
+        "headers",
+        "keep_alive",
+        "peer_idle_s",
+        "pieces",
+        "received",
+        "status",
+    )
+
+    def __init__(self, limits: TransportLimits) -> None:
+        self._limits = limits
+        self._parser = httptools.HttpResponseParser(self)
+        self.start(head_only=False)
+
+    def start(self, *, head_only: bool) -> None:
+        """Ready for the next response. head_only: the request is HEAD, so that Content-Length announces nothing (RFC 9110 §9.3.2)."""
+        self._head_only = head_only
+        self._head_size = 0
+        self._silent_size = 0
+        self._informational = 0
+        self._interim = False
+        self._until_close = False
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.pieces: list[bytes] = []
+        self.head_done = self.complete = self.keep_alive = self.received = False
+        self.peer_idle_s: float | None = None
+        self.fault: tuple[FailureKind, str] | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Takes what was received (not empty)."""
+        self.received = True
+        was_head = not self.head_done
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            # Junk behind a complete message spoils the connection, not the message (RFC 9112 §6.3: such bytes are no part of it).
+            if self.complete:
+                self.keep_alive = False
+            elif self.fault is None:
+                self.fault = ("protocol", f"response refused: {error}")
+        if was_head:
+            self._bound_head(len(data))
+        elif self.pieces or self.complete:
+            self._silent_size = 0
+        else:
+            self._silent_size += len(data)
+            if self._silent_size > self._limits.response_head_max_bytes:
+                self.fault = self.fault or ("too_large", "trailers or chunk extensions over response_head_max_bytes")
+
+    def end(self) -> bool:
+        """The peer has closed in an orderly way. True when that completes the message (RFC 9112 §6.3 item 8)."""
+        if self.head_done and self._until_close and self.fault is None:
+            self.complete = True
+            self.keep_alive = False
+        return self.complete
+
+    def _bound_head(self, received: int) -> None:
+        limit = self._limits.response_head_max_bytes
+        self._head_size += received
+        if self._head_size > limit and not (self.head_done and sum(len(n) + len(v) + 4 for n, v in self.headers) <= limit):
+            self.fault = self.fault or ("too_large", "response head over response_head_max_bytes")
+
+    # llhttp's callbacks. What they raise stops the parser and comes out of feed_data as an HttpParserError.
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise ValueError("bytes after the end of the message")
+        self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.head_done:  # else a trailer: dropped, nobody may merge it into the head (RFC 9110 §6.5.1)
+            # llhttp leaves white space after the value, which is not part of it (RFC 9112 §5.1).
+            self.headers.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        status = parser.get_status_code()
+        fault = self._head_fault(status)
+        if fault is not None:
+            self.fault = fault
+            raise ValueError(fault[1])
+        if status < 200:
+            self._interim = True
+            self._informational += 1
+            return
+        self.status = status
+        self.head_done = True
+        self.keep_alive = parser.should_keep_alive()
+        length = chunked = False
+        for name, value in self.headers:
+            if name == b"content-length":
+                length = True
+            elif name == b"transfer-encoding":
+                chunked = True
+            elif name == b"keep-alive":
+                self.peer_idle_s = keep_alive_timeout(value)
+        if self._head_only:
+            self.complete = True
+            self.keep_alive = False  # llhttp cannot be told to skip the body; probes are rare, so the connection is given up instead
+        else:
+            self._until_close = not (length or chunked or status in (204, 304))
+
+    def on_body(self, data: bytes) -> None:
+        if not self._head_only:
+            self.pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+        else:
+            self.complete = True
+
+    def _head_fault(self, status: int) -> tuple[FailureKind, str] | None:
+        if self._parser.get_http_version() not in ("1.1", "1.0"):
+            return "protocol", "response refused: not HTTP/1.x"
+        if status == 101:
+            return "protocol", "response refused: 101 without an Upgrade asked for"
+        if not 100 <= status <= 599:
+            return "protocol", "response refused: status outside 100 to 599"
+        if status < 200 and self._informational >= self._limits.informational_max:
+            return "protocol", "more 1xx responses than informational_max"
+        if len(self.headers) > self._limits.response_headers_max:
+            return "too_large", "more header lines than response_headers_max"
+        encodings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if encodings and (len(encodings) > 1 or encodings[0].lower() != b"chunked"):
+            return "protocol", "response refused: Transfer-Encoding other than a single chunked"
+        return None
+
+
+def keep_alive_timeout(value: bytes) -> float | None:
+    """Seconds the peer keeps an idle connection, from `Keep-Alive: timeout=5, max=100`; None when it does not say.
+
+    The header is a convention of RFC 2068 §19.7.1 that Node (5 s by default), Apache and uvicorn's users still rely on.
+    """
+    for part in value.split(b","):
+        key, _, number = part.strip().partition(b"=")
+        if key.strip().lower() == b"timeout" and number.strip().isdigit() and len(number) < 8:
+            return float(number)
+    return None

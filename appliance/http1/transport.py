@@ -1,0 +1,151 @@
+"""What the client side of HTTP/1.1 promises: one small protocol and the values that cross it.
+
+The rule: an expected failure is a returned `Failure`, never an exception. What a peer, a network or a limit can cause is a value; what is
+raised is a bug of ours (or trio's `Cancelled`). Whoever calls works against `Transport` and `Exchange` alone, so that another engine (see
+gateway/httpx_transport.py) can stand behind the same names.
+"""
+
+from typing import Literal, Protocol
+
+import attrs
+
+FailureKind = Literal[
+    "connect",  # name not found, refused, unreachable
+    "connect_timeout",  # DNS, TCP and TLS together took longer than connect_s
+    "tls",  # handshake failed: certificate, host name, version
+    "queue_full",  # every connection busy and queue_max callers already wait
+    "queue_timeout",  # waited queue_s for a connection
+    "closed",  # the peer closed or reset before the message was complete, or this transport is closed
+    "protocol",  # what came is not an HTTP/1.1 response we accept
+    "too_large",  # head, header count or body over its limit
+    "write",  # the request could not be written and no answer came either
+]
+
+
+@attrs.frozen
+class Failure:
+    """An expected failure.
+
+    Attributes:
+        kind: one of the closed set above.
+        detail: words for a human; never a header value, a body byte or a secret.
+        received: at least one byte of the response had come.
+        sent: at least one byte of the request had left, so the peer may have acted on it.
+    """
+
+    kind: FailureKind
+    detail: str
+    received: bool = False
+    sent: bool = False
+
+
+@attrs.frozen
+class UpstreamRequest:
+    """One request, already encoded as far as it can be ahead of time.
+
+    Attributes:
+        method: b"POST", b"GET", b"HEAD".
+        target: path and query in origin form, base_url's path already in front.
+        headers: block of b"name: value\\r\\n" lines with host, without content-length, transfer-encoding and connection. The caller vouches
+            for it: it is sent as it is.
+        body: the whole body. Content-Length is added here, for an empty one too unless the method is GET or HEAD.
+    """
+
+    method: bytes
+    target: bytes = attrs.field(repr=False)
+    headers: bytes = attrs.field(repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.frozen
+class TransportLimits:
+    """Bounds of one transport (one origin). Sizes in bytes, times in seconds; 0 means none only where it says so.
+
+    Attributes:
+        connections_max: sockets open or being opened, idle ones included. 512 is more than one vendor's usual concurrency per key.
+        idle_max: sockets kept for reuse; beyond it the longest idle one is closed.
+        idle_s: own keep-alive. nginx and most load balancers in front of vendors close after 60 to 75 s; being first avoids the race. A
+            shorter `Keep-Alive: timeout=` of the peer wins.
+        queue_max: callers that may wait for a connection.
+        queue_s: how long one of them waits.
+        connect_s: DNS, TCP and TLS together.
+        stale_s: a reused connection that ends without a byte this soon after the request is taken for one the peer had closed while idle.
+        response_head_max_bytes: status line and headers, 1xx included; also the most that may arrive without yielding a body byte
+            (trailers, chunk extensions). 64 KiB is four times h11's default.
+        response_headers_max: header lines; vendors send 20 to 40.
+        informational_max: 1xx responses before the final one.
+        response_body_max_bytes: whole body; 0 = none (streams are bounded by time, whole answers by the caller).
+        recv_bytes: one read from the socket.
+    """
+
+    connections_max: int = 512
+    idle_max: int = 128
+    idle_s: float = 60.0
+    queue_max: int = 1024
+    queue_s: float = 10.0
+    connect_s: float = 5.0
+    stale_s: float = 2.0
+    response_head_max_bytes: int = 65536
+    response_headers_max: int = 256
+    informational_max: int = 8
+    response_body_max_bytes: int = 0
+    recv_bytes: int = 65536
+
+
+@attrs.frozen
+class PoolStats:
+    """A moment's counts. open: sockets open or being opened, idle included. idle: of these, waiting for reuse. queued: callers waiting."""
+
+    open: int
+    idle: int
+    queued: int
+
+
+class Exchange(Protocol):
+    """One response whose head is there. Belongs to one task.
+
+    Attributes:
+        status: the final status, 200 to 599.
+        headers: names lowercased, in the order they came, values stripped of surrounding white space; trailers are dropped.
+        reused: the request went over a pooled connection.
+        connect_s: what connecting cost this request; 0.0 when reused.
+    """
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]: ...
+    @property
+    def reused(self) -> bool: ...
+    @property
+    def connect_s(self) -> float: ...
+
+    async def read(self) -> bytes | Failure:
+        """Next body bytes as soon as there are any; b"" once the message is complete, and again after that.
+
+        A body cut short is a Failure, never b""; after one the same Failure comes again. When cancelled the socket is closed before
+        `Cancelled` leaves.
+        """
+        ...
+
+    def close(self) -> None:
+        """Done with it: idempotent, at once. A complete message's connection is already back in the pool; any other is closed."""
+        ...
+
+
+class Transport(Protocol):
+    """Requests to one origin."""
+
+    async def send(self, request: UpstreamRequest) -> "Exchange | Failure":
+        """Returns when the head of the final response is there. When cancelled the socket is closed before `Cancelled` leaves."""
+        ...
+
+    def stats(self) -> PoolStats: ...
+
+    async def keep(self) -> None:
+        """Upkeep service, runs until cancelled. Optional: without it idle sockets are only pruned when the pool is used."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes what is idle and refuses new requests; running exchanges finish and their sockets close then."""
+        ...
