@@ -25,8 +25,8 @@ from appliance.http1.transport import Failure, PoolStats, TransportLimits, Upstr
 _KEEP_ROUNDS_PER_IDLE = 4
 _KEEP_INTERVAL_MIN_S = 0.05
 
-_METHOD = re.compile(rb"[A-Z]{1,20}")
-_TARGET = re.compile(rb"[/*][!-~]*")
+_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+_TARGET = re.compile(rb"/[!-~]*")
 
 
 class Http1Transport:
@@ -52,16 +52,24 @@ class Http1Transport:
         return f"<Http1Transport {self._origin} {self.stats()}>"
 
     async def send(self, request: UpstreamRequest) -> Http1Exchange | Failure:
-        """See transport.Transport.send. ValueError for a method or target that could not be sent as one token."""
+        """See transport.Transport.send. ValueError for a method or target that would break the request line."""
         head = request_head(request)
-        claim = self._pool.claim(trio.current_time())
+        now = trio.current_time()
+        claim = self._pool.claim(now)
         if claim == "wait":
             claim = await self._pool.wait()
+            now = trio.current_time()
         if isinstance(claim, Failure):
             return claim
         # From here a slot is ours, until an exchange takes it over.
         try:
-            answer = await self._perform(claim if isinstance(claim, Connection) else None, request, head)
+            answer: Http1Exchange | Failure | None = None
+            if isinstance(claim, Connection):
+                answer = await exchange(claim, self._pool, head, request, reused=True)
+                if isinstance(answer, Failure) and self._stale(answer, now):
+                    answer = None
+            if answer is None:
+                answer = await self._over_new_connection(head, request)
         except BaseException:
             self._pool.vacate()
             raise
@@ -82,35 +90,24 @@ class Http1Transport:
     async def aclose(self) -> None:
         self._pool.close()
 
-    async def _perform(self, pooled: Connection | None, request: UpstreamRequest, head: bytes) -> Http1Exchange | Failure:
-        head_only = request.method == b"HEAD"
-        if pooled is not None:
-            started = trio.current_time()
-            answer = await exchange(pooled, self._pool, self._limits, head, request.body, head_only=head_only, reused=True)
-            if isinstance(answer, Http1Exchange) or not self._stale(answer, started):
-                return answer
-        connection = await self._connect()
-        if isinstance(connection, Failure):
-            return connection
-        return await exchange(connection, self._pool, self._limits, head, request.body, head_only=head_only, reused=False)
-
     def _stale(self, failure: Failure, started: float) -> bool:
         soon = trio.current_time() - started <= self._limits.stale_s
         return soon and not failure.received and failure.kind in ("closed", "write")
 
-    async def _connect(self) -> Connection | Failure:
+    async def _over_new_connection(self, head: bytes, request: UpstreamRequest) -> Http1Exchange | Failure:
         started = trio.current_time()
         link = await dial(self._origin, self._tls, self._limits)
         if isinstance(link, Failure):
             return link
-        return Connection(link, ResponseReader(self._limits), trio.current_time() - started)
+        connection = Connection(link, ResponseReader(self._limits), trio.current_time() - started)
+        return await exchange(connection, self._pool, head, request, reused=False)
 
 
 def request_head(request: UpstreamRequest) -> bytes:
     """The head's bytes. The target may carry what a caller sent, so it is checked; the header block is the caller's word."""
     method, target, body = request.method, request.target, request.body
-    if not _METHOD.fullmatch(method) or not _TARGET.fullmatch(target):
-        raise ValueError("request method or target holds a byte that would break the request line")
+    if method not in _METHODS or not _TARGET.fullmatch(target):
+        raise ValueError("unknown method, or a target with a byte that would break the request line")
     if body or method not in (b"GET", b"HEAD"):
         return b"%b %b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n" % (method, target, request.headers, len(body))
     return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, request.headers)

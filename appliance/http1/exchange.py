@@ -8,22 +8,21 @@ import trio
 
 from appliance.http1.link import Link
 from appliance.http1.pool import Connection, Pool
-from appliance.http1.transport import Failure, TransportLimits
+from appliance.http1.transport import Failure, UpstreamRequest
 
 
 class Http1Exchange:
     """A response whose head has come; see transport.Exchange. `next_head` makes one."""
 
-    __slots__ = ("_body_size", "_connection", "_failure", "_limits", "_pool", "_ready", "connect_s", "headers", "reused", "status")
+    __slots__ = ("_body_size", "_connection", "_failure", "_pool", "_ready", "connect_s", "headers", "reused", "status")
 
-    def __init__(self, connection: Connection, pool: Pool, limits: TransportLimits, *, reused: bool) -> None:
+    def __init__(self, connection: Connection, pool: Pool, *, reused: bool) -> None:
         reader = connection.reader
         self.status = reader.status
         self.headers = reader.headers
         self.reused = reused
         self.connect_s = 0.0 if reused else connection.connect_s
         self._pool = pool
-        self._limits = limits
         self._connection: Connection | None = connection
         self._failure: Failure | None = None
         self._ready = b""
@@ -75,7 +74,7 @@ class Http1Exchange:
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             pieces.clear()
             self._body_size += len(data)
-            if 0 < self._limits.response_body_max_bytes < self._body_size:
+            if 0 < self._pool.limits.response_body_max_bytes < self._body_size:
                 self._fail(Failure("too_large", "response body over response_body_max_bytes", received=True, sent=True))
                 return
             self._ready = data
@@ -97,14 +96,12 @@ class Http1Exchange:
         return failure
 
 
-async def exchange(
-    connection: Connection, pool: Pool, limits: TransportLimits, head: bytes, body: bytes, *, head_only: bool, reused: bool
-) -> Http1Exchange | Failure:
+async def exchange(connection: Connection, pool: Pool, head: bytes, request: UpstreamRequest, *, reused: bool) -> Http1Exchange | Failure:
     """Sends the request and waits for the final head. On Failure, and when cancelled, the socket is closed; the slot stays the caller's."""
     link, reader = connection.link, connection.reader
     try:
-        reader.start(head_only=head_only)
-        link.begin(head, body)
+        reader.start(head_only=request.method == b"HEAD")
+        link.begin(head, request.body)
         while not reader.head_done:
             data = await link.receive()
             if not data:
@@ -119,7 +116,7 @@ async def exchange(
     except BaseException:
         link.close()
         raise
-    return Http1Exchange(connection, pool, limits, reused=reused)
+    return Http1Exchange(connection, pool, reused=reused)
 
 
 def end_of_stream(connection: Connection) -> bool:

@@ -30,7 +30,7 @@ class Link:
         self._sock = sock
         self._recv_bytes = recv_bytes
         self._unsent: memoryview | None = None
-        self.ended = ""
+        self.ended: str = ""
         self.sent = False
         self.write_failed = False
         # A poll object answers "is it quiet" in 0.7 µs; recv(MSG_PEEK) costs 2.5 µs for its exception.

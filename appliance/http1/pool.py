@@ -39,10 +39,10 @@ class _Waiter:
 class Pool:
     """Slots and idle connections of one origin. Times are trio's, in seconds."""
 
-    __slots__ = ("_closed", "_idle", "_limits", "_open", "_waiters")
+    __slots__ = ("_closed", "_idle", "_open", "_waiters", "limits")
 
     def __init__(self, limits: TransportLimits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._idle: deque[Connection] = deque()  # oldest first; used from the end, so that what is surplus ages and goes
         self._open = 0
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
@@ -59,10 +59,10 @@ class Pool:
             self._open -= 1
         if self._closed:
             return Failure("closed", "the transport is closed")
-        if self._open < self._limits.connections_max:
+        if self._open < self.limits.connections_max:
             self._open += 1
             return "connect"
-        if len(self._waiters) >= self._limits.queue_max:
+        if len(self._waiters) >= self.limits.queue_max:
             return Failure("queue_full", "every connection is busy and the queue for one is full")
         return "wait"
 
@@ -75,7 +75,7 @@ class Pool:
             del self._waiters[waiter]
             return trio.lowlevel.Abort.SUCCEEDED
 
-        with trio.move_on_after(self._limits.queue_s):
+        with trio.move_on_after(self.limits.queue_s):
             await trio.lowlevel.wait_task_rescheduled(leave)
         if not waiter.granted:
             if self._closed:
@@ -98,18 +98,18 @@ class Pool:
         if self._waiters:
             self._grant(connection)
             return
-        kept_s = self._limits.idle_s
+        kept_s = self.limits.idle_s
         announced_s = connection.reader.peer_idle_s
         if announced_s is not None:
             # One second early, for the time the last bytes were under way.
             kept_s = min(kept_s, announced_s - 1.0)
-        if kept_s <= 0 or self._limits.idle_max <= 0:
+        if kept_s <= 0 or self.limits.idle_max <= 0:
             connection.link.close()
             self._open -= 1
             return
         connection.idle_until = now + kept_s
         self._idle.append(connection)
-        if len(self._idle) > self._limits.idle_max:
+        if len(self._idle) > self.limits.idle_max:
             self._idle.popleft().link.close()
             self._open -= 1
 

@@ -10,6 +10,11 @@ import httptools
 
 from appliance.http1.transport import FailureKind, TransportLimits
 
+Fault = tuple[FailureKind, str]
+
+_VERSIONS = frozenset(("1.1", "1.0"))
+_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"keep-alive"))
+
 
 class ResponseReader:
     """State of the response being read.
@@ -24,7 +29,6 @@ class ResponseReader:
     """
 
     __slots__ = (
-        "_chunked_seen",
         "_head_only",
         "_head_size",
         "_informational",
@@ -62,7 +66,7 @@ class ResponseReader:
         self.pieces: list[bytes] = []
         self.head_done = self.complete = self.keep_alive = self.received = False
         self.peer_idle_s: float | None = None
-        self.fault: tuple[FailureKind, str] | None = None
+        self.fault: Fault | None = None
 
     def feed(self, data: bytes) -> None:
         """Takes what was received (not empty)."""
@@ -111,32 +115,16 @@ class ResponseReader:
             self.headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        parser = self._parser
-        status = parser.get_status_code()
+        status = self._parser.get_status_code()
         fault = self._head_fault(status)
+        if fault is None and status >= 200:
+            fault = self._frame(status)
         if fault is not None:
             self.fault = fault
             raise ValueError(fault[1])
         if status < 200:
             self._interim = True
             self._informational += 1
-            return
-        self.status = status
-        self.head_done = True
-        self.keep_alive = parser.should_keep_alive()
-        length = chunked = False
-        for name, value in self.headers:
-            if name == b"content-length":
-                length = True
-            elif name == b"transfer-encoding":
-                chunked = True
-            elif name == b"keep-alive":
-                self.peer_idle_s = keep_alive_timeout(value)
-        if self._head_only:
-            self.complete = True
-            self.keep_alive = False  # llhttp cannot be told to skip the body; probes are rare, so the connection is given up instead
-        else:
-            self._until_close = not (length or chunked or status in (204, 304))
 
     def on_body(self, data: bytes) -> None:
         if not self._head_only:
@@ -148,20 +136,44 @@ class ResponseReader:
         else:
             self.complete = True
 
-    def _head_fault(self, status: int) -> tuple[FailureKind, str] | None:
-        if self._parser.get_http_version() not in ("1.1", "1.0"):
-            return "protocol", "response refused: not HTTP/1.x"
-        if status == 101:
-            return "protocol", "response refused: 101 without an Upgrade asked for"
-        if not 100 <= status <= 599:
-            return "protocol", "response refused: status outside 100 to 599"
-        if status < 200 and self._informational >= self._limits.informational_max:
-            return "protocol", "more 1xx responses than informational_max"
+    def _head_fault(self, status: int) -> Fault | None:
         if len(self.headers) > self._limits.response_headers_max:
             return "too_large", "more header lines than response_headers_max"
-        encodings = [value for name, value in self.headers if name == b"transfer-encoding"]
-        if encodings and (len(encodings) > 1 or encodings[0].lower() != b"chunked"):
-            return "protocol", "response refused: Transfer-Encoding other than a single chunked"
+        if self._parser.get_http_version() not in _VERSIONS:
+            return "protocol", "response refused: not HTTP/1.x"
+        if 200 <= status <= 599:
+            return None
+        if status == 101:
+            return "protocol", "response refused: 101 without an Upgrade asked for"
+        if not 100 <= status <= 199:
+            return "protocol", "response refused: status outside 100 to 599"
+        if self._informational >= self._limits.informational_max:
+            return "protocol", "more 1xx responses than informational_max"
+        return None
+
+    def _frame(self, status: int) -> Fault | None:
+        """How the final message ends. llhttp has seen to it that Content-Length comes once, and not beside Transfer-Encoding."""
+        framed = False
+        encoded = 0
+        for name, value in self.headers:
+            if name in _FRAMING:
+                if name == b"keep-alive":
+                    self.peer_idle_s = keep_alive_timeout(value)
+                    continue
+                framed = True
+                if name == b"transfer-encoding":
+                    encoded += 1
+                    if encoded > 1 or value.lower() != b"chunked":
+                        return "protocol", "response refused: Transfer-Encoding other than a single chunked"
+        self.status = status
+        self.head_done = True
+        self.keep_alive = self._parser.should_keep_alive()
+        if self._head_only:
+            # llhttp cannot be told to skip the body; HEAD is for rare probes, so the connection is given up instead.
+            self.complete = True
+            self.keep_alive = False
+        else:
+            self._until_close = not framed and status not in (204, 304)
         return None
 
 

@@ -85,11 +85,10 @@ class TlsLink(Link):
                 if data or self.ended:
                     return data
             received = await super().receive()
-            if received:
-                self._incoming.write(received)
-            elif self.ended == "closed":
-                # The socket ended without TLS saying so: anybody on the way can do that (RFC 9112 §9.8).
-                self.ended = "cut"
+            if not received:
+                self._cut()
+                break
+            self._incoming.write(received)
         return b""
 
     def quiet(self) -> bool:
@@ -115,6 +114,11 @@ class TlsLink(Link):
                     self._sock.send(self._outgoing.read())
         self._plain = None
         super().close()
+
+    def _cut(self) -> None:
+        """The socket ended without TLS saying so: anybody on the way can do that (RFC 9112 §9.8)."""
+        if self.ended == "closed":
+            self.ended = "cut"
 
     def _flush(self) -> None:
         while True:
