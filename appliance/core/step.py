@@ -1,0 +1,119 @@
+"""The whole retry and fallback policy: one pure function that says what to do after each attempt.
+
+Order of preference after a fault worth another try: a candidate that has not been asked yet, at once (another backend is a better bet
+than the one that just failed); when all have been asked, the least-tried one whose fault may be repeated, after a pause that doubles with
+each round and is at least what the upstream asked for. One budget of attempts and one of time bound the whole, fallbacks included.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+
+from appliance.core.fault import Blame, Fault, FaultKind
+
+
+@attrs.frozen
+class RetryPolicy:
+    """See `Retry` of the config schema for units and reasons. `on` and `fallback_on` are upstream statuses."""
+
+    attempts: int = 3
+    backoff_s: float = 0.1
+    backoff_max_s: float = 2.0
+    budget_s: float = 30.0
+    on: frozenset[int] = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+    fallback_on: frozenset[int] = frozenset({401, 402, 403, 404})
+
+
+@attrs.frozen
+class Tried:
+    """One attempt that failed: which candidate, and how."""
+
+    candidate: int
+    fault: Fault
+
+
+@attrs.frozen
+class Try:
+    candidate: int
+
+
+@attrs.frozen
+class Pause:
+    """Wait, then try that candidate."""
+
+    seconds: float
+    candidate: int
+
+
+@attrs.frozen
+class Surface:
+    """Tell the caller."""
+
+    fault: Fault
+
+
+Step = Try | Pause | Surface
+
+_ELSEWHERE = frozenset({FaultKind.AUTHENTICATION, FaultKind.QUOTA, FaultKind.BACKEND_BUSY})
+"""Faults of one account or of our own bound on a backend: repeating them there is pointless, another backend may do."""
+
+
+def next_step(history: Sequence[Tried], available: Sequence[bool], policy: RetryPolicy, elapsed_s: float, draw: float) -> Step:
+    """Decide the next step of a request.
+
+    Args:
+        history: the failed attempts so far, oldest first.
+        available: for each candidate of the plan, in order of preference, whether its breaker and health let it be asked now.
+        elapsed_s: seconds since the request began.
+        draw: a random number in [0, 1) that spreads the pauses.
+    """
+    if not history:
+        for index, free in enumerate(available):
+            if free:
+                return Try(index)
+        return Surface(Fault(FaultKind.NO_BACKEND, "no healthy backend for this model right now; try again shortly"))
+    last = history[-1].fault
+    worth = _worth(last, policy)
+    if worth is None or len(history) >= policy.attempts or elapsed_s >= policy.budget_s:
+        return Surface(last)
+    asked = [tried.candidate for tried in history]
+    for index, free in enumerate(available):
+        if free and index not in asked:
+            return Try(index)
+    return _again(history, asked, available, policy, elapsed_s, draw)
+
+
+def _again(
+    history: Sequence[Tried], asked: list[int], available: Sequence[bool], policy: RetryPolicy, elapsed_s: float, draw: float
+) -> Step:
+    """Everybody available was asked once: who may be asked again, and when."""
+    last_fault = {tried.candidate: tried.fault for tried in history}
+    repeatable = [
+        index for index, fault in last_fault.items() if available[index] and _worth(fault, policy) == "here"
+    ]  # fmt: skip
+    if not repeatable:
+        return Surface(history[-1].fault)
+    chosen = min(repeatable, key=lambda index: (last_fault[index].retry_after_s or 0.0, asked.count(index), index))
+    rounds = max(asked.count(chosen), 1)
+    # Full jitter over the upper half: clients that failed together do not come back together, and the pause is never near zero.
+    pause_s = min(policy.backoff_max_s, policy.backoff_s * 2 ** (rounds - 1)) * (0.5 + draw / 2)
+    pause_s = max(pause_s, last_fault[chosen].retry_after_s or 0.0)
+    if elapsed_s + pause_s >= policy.budget_s:
+        return Surface(history[-1].fault)
+    return Pause(pause_s, chosen)
+
+
+def _worth(fault: Fault, policy: RetryPolicy) -> str | None:
+    """`here` (may be repeated on the same backend), `elsewhere` (another backend only) or None (the caller's to hear)."""
+    status = fault.upstream_status
+    if status is not None and status >= 400:
+        if status in policy.fallback_on:
+            return "elsewhere"
+        if fault.kind in _ELSEWHERE:
+            return "elsewhere"
+        return "here" if status in policy.on else None
+    if fault.kind in _ELSEWHERE:
+        return "elsewhere"
+    row = fault.row
+    # No answer, or a fault inside a 200: judged as the status the caller would see, so that the operator's lists rule here too.
+    return "here" if row.retryable and row.blame is Blame.UPSTREAM and row.status in policy.on else None
