@@ -1,7 +1,8 @@
 """The whole configuration as frozen values: one class per TOML table, one attribute per key, in the order of `config.example.toml`.
 
 Defaults live here and nowhere else. An attribute's `unit` and `why` metadata are what the commented example file and the error messages
-are made from, so a knob without a reason cannot be added. Collections are tuples and read-only mappings: a running request keeps the plan it started with.
+are made from, so a knob without a reason cannot be added. Collections are tuples and read-only mappings: a running request keeps the plan
+it started with.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
+from appliance.config.knob import knob, required, table
 from appliance.config.secret import Secret
 
 Dialect = Literal["openai_chat", "openai_responses", "anthropic_messages", "gemini", "bedrock", "cohere"]
@@ -19,25 +21,6 @@ Vocabulary = Literal["inference_gateway", "llm_gateway", "aigateway", "model", "
 VOCABULARIES: tuple[Vocabulary, ...] = ("inference_gateway", "llm_gateway", "aigateway", "model", "gen_ai", "appliance")
 
 
-def knob(default: Any, why: str, *, unit: str = "", low: float | None = None, high: float | None = None, later: str = "") -> Any:
-    """A setting with its default, its reason, its unit and its bounds.
-
-    `later` names what is parsed and checked now but not enforced yet; `check` and the start-up log say so. Empty when it is in force.
-    """
-    metadata = {"why": why, "unit": unit, "low": low, "high": high, "later": later}
-    return attrs.field(default=default, metadata=metadata, kw_only=True)
-
-
-def required(why: str, *, unit: str = "") -> Any:
-    """A setting without a default."""
-    return attrs.field(metadata={"why": why, "unit": unit, "low": None, "high": None, "later": ""}, kw_only=True)
-
-
-def table(kind: type) -> Any:
-    """A nested table that takes its own defaults when absent."""
-    return attrs.field(factory=kind, metadata={"why": "", "unit": "", "low": None, "high": None, "later": ""}, kw_only=True)
-
-
 @attrs.frozen
 class Listener:
     """One address of the public listener. A plain string in TOML is the address alone."""
@@ -45,14 +28,17 @@ class Listener:
     address: str = required("host:port, [::]:port, unix:/path, fd:N or fd:NAME (a socket handed over by systemd)")
     tls_cert: str = knob("", "PEM file with the certificate chain; with it the listener speaks TLS and is served by Hypercorn")
     tls_key: str = knob("", "PEM file with the private key")
-    engine: Literal["auto", "builtin", "hypercorn"] = knob("auto", "auto = builtin for cleartext HTTP/1.1, Hypercorn for TLS and HTTP/2")
+    engine: Literal["auto", "builtin", "hypercorn"] = knob("auto", "auto = hypercorn with TLS (HTTP/2 too), else builtin (HTTP/1.1)")
+
+
+LOOPBACK = (Listener(address="127.0.0.1:8080"),)
 
 
 @attrs.frozen
 class ServerLimits:
     """Bounds of the public door. Each protects memory, sockets or time from one caller."""
 
-    head_max_bytes: int = knob(65536, "request line and headers; coding agents send long beta headers", unit="bytes", low=1024, high=1048576)
+    head_max_bytes: int = knob(65536, "request line and headers; agents send long beta headers", unit="bytes", low=1024, high=1048576)
     body_max_bytes: int = knob(33554432, "request body; a few images or PDFs in base64 fit", unit="bytes", low=1024, high=1073741824)
     connections_max: int = knob(4096, "open client connections per listener; beyond it new ones wait in the backlog", low=1, high=1000000)
     header_read_s: float = knob(15.0, "from first byte to the end of the headers; ends slow-header attacks", unit="s", low=0.1, high=3600)
@@ -66,11 +52,11 @@ class ServerLimits:
 class Server:
     """The public listener."""
 
-    listen: tuple[Listener, ...] = knob(attrs.Factory(lambda: (Listener(address="127.0.0.1:8080"),)), "where applications connect; loopback until you decide otherwise")
+    listen: tuple[Listener, ...] = knob(LOOPBACK, "where applications connect; loopback until you decide otherwise")
     auth: Literal["keys", "none"] = knob("keys", "none lets anybody in, on any address")
     metrics: Literal["auto", "open", "off"] = knob("auto", "/metrics here: auto = open on loopback, elsewhere with a token")
     drain_s: float = knob(30.0, "how long running requests may finish after SIGTERM", unit="s", low=0, high=3600)
-    notice_s: float = knob(0.0, "how long /readyz says 503 before listeners close, so that a load balancer notices", unit="s", low=0, high=300)
+    notice_s: float = knob(0.0, "how long /readyz says 503 before listeners close; a load balancer notices", unit="s", low=0, high=300)
     limits: ServerLimits = table(ServerLimits)
 
 
@@ -88,8 +74,8 @@ class Store:
     """The durable store."""
 
     path: str = knob("state/appliance.db", "SQLite file; relative to the config file's folder", later="the ledger")
-    durability: Literal["process", "power"] = knob("process", "process survives kill -9; power also a power cut, at the price of an fsync per commit", later="the ledger")
-    on_failure: Literal["refuse", "serve"] = knob("refuse", "what to do with requests while the ledger cannot be written", later="the ledger")
+    durability: Literal["process", "power"] = knob("process", "process survives kill -9; power a power cut too", later="the ledger")
+    on_failure: Literal["refuse", "serve"] = knob("refuse", "requests while the ledger cannot be written", later="the ledger")
     retention_days: int = knob(400, "how long single rows are kept; daily sums stay", unit="days", low=1, high=36500, later="the ledger")
 
 
@@ -120,8 +106,8 @@ class Price:
 
     input_usd_per_mtok: float = knob(0.0, "prompt tokens", unit="USD/1M tokens", low=0)
     output_usd_per_mtok: float = knob(0.0, "generated tokens", unit="USD/1M tokens", low=0)
-    cache_read_usd_per_mtok: float | None = knob(None, "prompt tokens read from the provider's cache; default: the input price", unit="USD/1M tokens", low=0)
-    cache_write_usd_per_mtok: float | None = knob(None, "prompt tokens written to the provider's cache; default: the input price", unit="USD/1M tokens", low=0)
+    cache_read_usd_per_mtok: float | None = knob(None, "prompt tokens read from cache; default: as input", unit="USD/1M tokens", low=0)
+    cache_write_usd_per_mtok: float | None = knob(None, "prompt tokens written to cache; default: as input", unit="USD/1M tokens", low=0)
     request_usd: float = knob(0.0, "per request", unit="USD", low=0)
 
 
@@ -189,7 +175,7 @@ class UpstreamLimits:
     idle_connection_s: float = knob(50.0, "shorter than the 60 s after which common servers close", unit="s", low=0.1, high=3600)
     response_head_max_bytes: int = knob(65536, "status line and headers of an answer", unit="bytes", low=1024, high=1048576)
     response_max_bytes: int = knob(268435456, "a whole answer", unit="bytes", low=1024, high=4294967296)
-    event_max_bytes: int = knob(16777216, "one event of a stream; image-generating models send megabytes in one", unit="bytes", low=1024, high=268435456)
+    event_max_bytes: int = knob(16777216, "one event of a stream; image models send megabytes", unit="bytes", low=1024, high=268435456)
 
 
 @attrs.frozen
@@ -200,13 +186,13 @@ class Backend:
     dialect: Dialect | None = knob(None, "pins the wire language; default: the caller's where the vendor has it")
     base_url: str = knob("", "overrides the vendor's; what that vendor's own SDK calls base_url")
     api_key: Secret | None = knob(None, "sent as the vendor expects it")
-    api_version: str = knob("", "azure-openai only: the api-version query parameter")
+    api_version: str = knob("", "azure-openai only: the api-version query parameter", vendor="azure-openai")
     ca: str = knob("certifi", "certifi, system, or a PEM file of the authority that signed the upstream's certificate")
     http2: bool = knob(False, "speak HTTP/2 upstream, through httpx")
     proxy: Secret | None = knob(None, "outbound HTTP proxy URL, through httpx; a secret because it may carry a password")
     headers: Mapping[str, Secret] = knob(attrs.Factory(dict), "extra request headers, e.g. an organisation id")
     models: tuple[str, ...] = knob((), "bare names this backend serves beside what its vendor row claims; globs")
-    deployments: Mapping[str, str] = knob(attrs.Factory(dict), "azure-openai: model name to deployment name")
+    deployments: Mapping[str, str] = knob(attrs.Factory(dict), "azure-openai only: model name to deployment name", vendor="azure-openai")
     max_concurrency: int = knob(100, "requests in flight", low=1, high=1000000)
     timeouts: Timeouts = table(Timeouts)
     breaker: Breaker = table(Breaker)
@@ -249,7 +235,7 @@ class Retry:
 
 @attrs.frozen
 class Hedge:
-    after_s: float = knob(0.0, "second attempt elsewhere after this long without a first byte; 0 = off", unit="s", low=0, high=600, later="hedging")
+    after_s: float = knob(0.0, "second attempt elsewhere when no first byte came; 0 = off", unit="s", low=0, high=600, later="hedging")
 
 
 @attrs.frozen
@@ -262,7 +248,7 @@ class RouteLimits:
     rpm: int | None = knob(None, "requests per minute", low=1, later="rate limits")
     tpm: int | None = knob(None, "tokens per minute", low=1, later="rate limits")
     concurrency: int | None = knob(None, "requests at once", low=1, later="rate limits")
-    per: Literal["route", "user"] = knob("route", "one bucket for the route, or one per user")
+    per: Literal["route", "user"] = knob("route", "one bucket for the route, or one per user", later="rate limits")
 
 
 @attrs.frozen
@@ -272,14 +258,14 @@ class Route:
     name: str = required("unique; a label in metrics")
     models: tuple[str, ...] = knob(("*",), "globs over the requested model")
     match: Match = table(Match)
-    strategy: Strategy = knob("weighted", "how the first target is chosen; least_latency, least_busy and cheapest act as weighted until they are built")
+    strategy: Strategy = knob("weighted", "how the first target is chosen")
     targets: tuple[Target, ...] = required("at least one")
     fallback: tuple[Target, ...] = knob((), "asked in order when every target failed")
     retry: Retry = table(Retry)
     hedge: Hedge = table(Hedge)
     cache: Cache = table(Cache)
     limits: RouteLimits = table(RouteLimits)
-    on_disconnect: Literal["cancel", "drain", "estimate"] = knob("cancel", "when the client leaves: close upstream, read on to the usage, or close and estimate")
+    on_disconnect: Literal["cancel", "drain", "estimate"] = knob("cancel", "client left: close upstream, read on, or estimate usage")
     keepalive_s: float = knob(15.0, "silence after which a waiting stream sends a keep-alive; 0 = off", unit="s", low=0, high=600)
 
 
@@ -345,5 +331,5 @@ class Config:
     aliases: Mapping[str, str] = knob(attrs.Factory(dict), "model names of your own, each standing for another")
     backends: Mapping[str, Backend] = knob(attrs.Factory(dict), "upstreams by name")
     routes: tuple[Route, ...] = knob((), "first match wins")
-    experiments: tuple[Experiment, ...] = knob((), "", later="experiments")
+    experiments: tuple[Experiment, ...] = knob((), "trials of another target on a share of users", later="experiments")
     tenants: Mapping[str, Tenant] = knob(attrs.Factory(dict), "who may call")

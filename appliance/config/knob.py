@@ -1,0 +1,47 @@
+"""What a setting says about itself: its reason, unit and bounds, attached to its attrs attribute.
+
+The loader's bounds, the error messages and the commented example file all read it from here, so they cannot disagree.
+"""
+
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class About:
+    """Why a setting exists, and what it may hold.
+
+    `low` and `high` are inclusive. `later` names what is parsed and checked now but not enforced yet (`check` and the start-up log say
+    so); empty when it is in force. `vendor` names the one provider that reads it; for any other the setting is refused.
+    """
+
+    why: str = ""
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    later: str = ""
+    vendor: str = ""
+
+
+def about(attribute: "attrs.Attribute[Any]") -> About:
+    found: About = attribute.metadata["about"]
+    return found
+
+
+def knob(
+    default: Any, why: str, *, unit: str = "", low: float | None = None, high: float | None = None, later: str = "", vendor: str = ""
+) -> Any:
+    """A setting with its default, its reason, its unit and its bounds."""
+    metadata = {"about": About(why, unit, low, high, later, vendor)}
+    return attrs.field(default=default, metadata=metadata, kw_only=True)
+
+
+def required(why: str, *, unit: str = "") -> Any:
+    """A setting without a default."""
+    return attrs.field(metadata={"about": About(why, unit)}, kw_only=True)
+
+
+def table(kind: type) -> Any:
+    """A nested table that takes its own defaults when absent."""
+    return attrs.field(factory=kind, metadata={"about": About()}, kw_only=True)
