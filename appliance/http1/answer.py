@@ -1,0 +1,89 @@
+"""A response head and how its body is framed, from what the application said. Pure.
+
+The rule: the engine owns the framing. Of the application's own framing headers only Content-Length is kept (and enforced); a header that
+could end its line early is refused, so no value can forge a second header.
+"""
+
+import re
+from collections.abc import Iterable
+
+import attrs
+
+from appliance.http1.refusal import status_line
+from appliance.http1.request_head import TOKEN
+
+FIELDS = re.compile(rb"(?:" + TOKEN + rb"++: [^\r\n\0]*+\r\n)*+")
+LENGTH = re.compile(rb"[0-9]{1,19}")
+# Headers that are looked at; all others pass as they are.
+OWN = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date"))
+
+
+@attrs.frozen
+class Framing:
+    """How the body goes out: `left` bytes to the end when a length was announced, `chunked`, or neither: the end of the connection ends it.
+
+    `silent` answers (HEAD, 204, 304) have no body whatever the application sends.
+    """
+
+    head: bytes
+    left: int | None
+    chunked: bool
+    silent: bool
+    keep_alive: bool
+
+
+def frame_answer(
+    status: int,
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    method: bytes,
+    http11: bool,
+    keep_alive: bool,
+    date_line: bytes,
+    whole_bytes: int | None,
+) -> Framing:
+    """`whole_bytes` is the size of the body when all of it is known already. Raises ValueError for what no answer may contain."""
+    if not 200 <= status <= 999:
+        raise ValueError(f"status {status} cannot be an answer")
+    lines: list[bytes] = []
+    length: int | None = None
+    dated = False
+    for name, value in headers:
+        name = name.lower()
+        if name in OWN:
+            if name == b"content-length":
+                if length is not None or LENGTH.fullmatch(value) is None:
+                    raise ValueError("Content-Length must be given once, as one number")
+                length = int(value)
+                continue
+            if name == b"date":
+                dated = True
+            else:
+                keep_alive = keep_alive and not (name == b"connection" and b"close" in value.lower())
+                continue
+        lines.append(b"%b: %b\r\n" % (name, value))
+    block = b"".join(lines)
+    if FIELDS.fullmatch(block) is None or block.count(b"\n") != len(lines):
+        raise ValueError("a response header has a malformed name or a line break or NUL in its value")
+
+    silent = method == b"HEAD" or status in (204, 304)
+    chunked = False
+    framing = b""
+    if status == 204:
+        length = None  # RFC 9110 §8.6
+    elif length is None and whole_bytes is not None and (whole_bytes or not silent):
+        length = whole_bytes
+    if length is not None:
+        framing = b"content-length: %d\r\n" % length
+    elif not silent:
+        if http11:
+            chunked = True
+            framing = b"transfer-encoding: chunked\r\n"
+        else:
+            keep_alive = False
+    if not keep_alive:
+        framing += b"connection: close\r\n"
+    elif not http11:
+        framing += b"connection: keep-alive\r\n"
+    head = b"%b%b%b%b\r\n" % (status_line(status), b"" if dated else date_line, block, framing)
+    return Framing(head, None if silent else length, chunked, silent, keep_alive)

@@ -1,0 +1,147 @@
+"""One accepted socket: bytes in, bytes out, closed once.
+
+The rule: the system call is tried before anything waits, and whatever waits can be woken by `wake` (the time limits) or `close` and then
+finds out why from plain attributes. No buffer but `buffer`, which never holds more than one recv.
+"""
+
+import contextlib
+import fcntl
+import socket
+import struct
+import termios
+from collections.abc import Callable
+
+import attrs
+from trio import ClosedResourceError
+from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+
+from appliance.http1.pace import Pace
+
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends RST and drops what is unsent
+# A client that reads as fast as we write would never make the writer wait; after so much the other tasks get their turn.
+YIELD_AFTER_BYTES = 1_048_576
+JOIN_MAX_BYTES = 65_536  # above this two buffers go to the kernel as two, copying costs more than the call
+
+
+@attrs.define(eq=False)
+class PeerSocket:
+    """A client's socket.
+
+    `buffer` holds what was read and not yet used. `half_closed` is set when the peer's FIN or RST was seen, `closed` when our end is
+    closed. `_closing` is told the descriptor right before it is closed (its number may be another connection's right after). `sent_bytes`
+    and `received_bytes` are totals; the second counts body bytes that had to be waited for.
+    """
+
+    sock: socket.socket
+    recv_bytes: int
+    _closing: Callable[[int], None]
+    buffer: bytes = b""
+    half_closed: bool = False
+    closed: bool = False
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    reading: Pace = attrs.field(factory=Pace)
+    writing: Pace = attrs.field(factory=Pace)
+    _yielded_bytes: int = 0
+
+    async def recv_body(self) -> bytes:
+        """More of a body, b"" at the peer's FIN. Raises OSError; ClosedResourceError when closed; TimeoutError once `reading.late`."""
+        try:
+            data = self.sock.recv(self.recv_bytes)
+        except BlockingIOError:
+            pass
+        else:
+            await checkpoint()
+            self.received_bytes += len(data)
+            return data
+        self.reading.waiting = True
+        try:
+            while True:
+                try:
+                    await self.wait_readable()
+                    data = self.sock.recv(self.recv_bytes)
+                except BlockingIOError:
+                    continue
+                except ClosedResourceError:
+                    if self.closed:
+                        raise
+                    if self.reading.late:
+                        raise TimeoutError from None
+                    continue
+                self.received_bytes += len(data)
+                return data
+        finally:
+            self.reading.waiting = False
+
+    async def wait_readable(self) -> None:
+        """Raises ClosedResourceError when woken by `wake` or `close`."""
+        if self.closed:
+            raise ClosedResourceError
+        await wait_readable(self.sock)
+
+    async def send(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
+        """All of it, in one system call where the kernel takes it. Raises OSError when the peer is gone, ClosedResourceError when we
+        closed."""
+        try:
+            if len(body) <= JOIN_MAX_BYTES:
+                data = head + body + tail if body else head + tail
+                size = len(data)
+                sent = self.sock.send(data)
+            else:
+                data = b""
+                size = len(head) + len(body) + len(tail)
+                sent = self.sock.sendmsg((head, body, tail))
+        except BlockingIOError:
+            sent = 0
+        self.sent_bytes += sent
+        if sent != size:
+            for part in (data,) if data else (head, body, tail):
+                if sent < len(part):
+                    await self._send_rest(memoryview(part)[sent:])
+                sent = max(0, sent - len(part))
+        elif self.sent_bytes - self._yielded_bytes > YIELD_AFTER_BYTES:
+            self._yielded_bytes = self.sent_bytes
+            await checkpoint()
+
+    async def _send_rest(self, rest: memoryview) -> None:
+        self.writing.waiting = True
+        try:
+            while rest:
+                if self.closed:
+                    raise ClosedResourceError
+                try:
+                    await wait_writable(self.sock)
+                    sent = self.sock.send(rest)
+                except BlockingIOError:
+                    continue
+                except ClosedResourceError:
+                    continue  # woken on behalf of the reading side, or closed: the loop looks
+                self.sent_bytes += sent
+                rest = rest[sent:]
+        finally:
+            self.writing.waiting = False
+            self._yielded_bytes = self.sent_bytes
+
+    def wake(self) -> None:
+        """Whatever waits for this socket looks at its attributes again."""
+        if not self.closed:
+            notify_closing(self.sock)
+
+    def close(self, *, reset: bool = False) -> None:
+        """Idempotent. With `reset` the peer sees RST and unsent bytes are dropped; otherwise the kernel still delivers them."""
+        if self.closed:
+            return
+        self.closed = True
+        self._closing(self.sock.fileno())
+        notify_closing(self.sock)
+        if reset:
+            with contextlib.suppress(OSError):
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.sock.close()
+
+    def acknowledged_bytes(self) -> int:
+        """How much of what was sent has left the kernel's send queue: real progress of the reader, where the socket becoming writable would
+        only tell of the queue being a third empty. On unix sockets the queue is counted with its overhead, so only differences mean
+        anything."""
+        (queued,) = struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, b"\0\0\0\0"))
+        return self.sent_bytes - int(queued)

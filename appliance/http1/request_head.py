@@ -1,0 +1,184 @@
+"""One request head: bytes in, a RequestHead or a Refusal out. Pure.
+
+The rule: two readers must agree. The raw bytes are first held against the grammar of RFC 9112 as one regular expression without any
+leniency (llhttp lets several of the smuggling forms pass), then llhttp reads the same bytes, and method, target and number of header
+lines must be the same in both. What the message framing depends on (Host, Content-Length, Transfer-Encoding, Connection, Expect) is read
+once, here.
+"""
+
+import re
+
+import attrs
+import httptools
+
+from appliance.http1.refusal import Refusal
+from appliance.http1.request_target import split_target
+from appliance.http1.server_limits import ServerLimits
+
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"  # RFC 9110 §5.6.2
+# Possessive quantifiers: no backtracking, so the time is linear in the head whatever a client sends.
+# One CRLF before the request line is ignored, as RFC 9112 §2.2 asks for: old clients end a body with one too many.
+HEAD = re.compile(
+    rb"(?:\r\n)?+(" + TOKEN + rb"++) ([\x21-\x7e]++) HTTP/1\.([01])\r\n((?:" + TOKEN + rb"++:[\t \x21-\x7e\x80-\xff]*+\r\n)*+)\r\n"
+)
+# What may not stand in a head at all; searched while a head is incomplete, so that a client that ends its lines with a bare LF (or speaks
+# TLS) hears of it at once and not after the header timeout.
+FORBIDDEN = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+DIGITS = re.compile(rb"[0-9]{1,19}")
+WATCHED = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@attrs.frozen
+class RequestHead:
+    """A request that may be served.
+
+    `path` is percent-encoded and starts with "/" (or is "*"); header names are lowercased; `length` is the Content-Length (0 without one)
+    and None for a chunked body; `keep_alive` is what the client asked for; `expects_continue` is true when it waits for a 100.
+    """
+
+    method: bytes
+    target: bytes
+    path: bytes
+    query: bytes
+    http11: bool
+    headers: Headers
+    length: int | None
+    keep_alive: bool
+    expects_continue: bool
+
+
+class _Lines:
+    """What llhttp calls while it reads."""
+
+    __slots__ = ("headers", "url")
+
+    def __init__(self) -> None:
+        self.headers: Headers = []
+        self.url = b""
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+
+def read_head(raw: bytes, limits: ServerLimits) -> RequestHead | Refusal:
+    """`raw` is everything up to and including the empty line that ends the head."""
+    match = HEAD.fullmatch(raw)
+    if match is None:
+        return _grammar_fault(raw)
+    method, target, minor, block = match.groups()
+    if len(target) > limits.target_max_bytes:
+        return Refusal(414, "the request target is too long")
+    count = block.count(b"\n")
+    if count > limits.headers_max:
+        return Refusal(431, "too many header lines", target)
+    if method == b"CONNECT":
+        return Refusal(501, "CONNECT is not offered", target)
+
+    lines = _Lines()
+    parser = httptools.HttpRequestParser(lines)
+    fault: str | None = None
+    try:
+        parser.feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass  # no upgrade is offered, so `Upgrade: h2c` means nothing (RFC 9110 §7.8): the request is served as HTTP/1.1
+    except httptools.HttpParserInvalidMethodError:
+        return Refusal(501, "unknown method", target)
+    except httptools.HttpParserError as error:
+        fault = str(error)
+    if fault is not None or len(lines.headers) != count:
+        framing = _framing(lines.headers, minor == b"1")
+        if isinstance(framing, Refusal):
+            return attrs.evolve(framing, target=target)
+        return Refusal(400, f"malformed request head ({fault or 'header lines disagree'})", target)
+    if lines.url != target or parser.get_method() != method:
+        return Refusal(400, "malformed request line", target)
+
+    framing = _framing(lines.headers, minor == b"1")
+    if isinstance(framing, Refusal):
+        return attrs.evolve(framing, target=target)
+    host, length, keep_alive, expects = framing
+    place = split_target(method, target, host)
+    if isinstance(place, Refusal):
+        return place
+    return RequestHead(method, target, place[0], place[1], minor == b"1", lines.headers, length, keep_alive, expects)
+
+
+def _framing(headers: Headers, http11: bool) -> tuple[bytes | None, int | None, bool, bool] | Refusal:
+    """(Host, body length or None for chunked, keep-alive asked for, 100-continue awaited), or why these headers frame no message."""
+    host: bytes | None = None
+    length: bytes | None = None
+    coding: bytes | None = None
+    keep_alive, close, expects = http11, False, False
+    for name, value in headers:
+        if name not in WATCHED:
+            continue
+        if name == b"host":
+            if host is not None:
+                return Refusal(400, "more than one Host")
+            host = value
+        elif name == b"content-length":
+            if length is not None:
+                return Refusal(400, "more than one Content-Length")
+            length = value
+        elif name == b"transfer-encoding":
+            if coding is not None:
+                return Refusal(400, "more than one Transfer-Encoding")
+            coding = value
+        elif name == b"connection":
+            options = [option.strip(b" \t") for option in value.lower().split(b",")]
+            close = close or b"close" in options  # several Connection lines are one list (RFC 9110 §5.3); close anywhere in it wins
+            keep_alive = keep_alive or b"keep-alive" in options
+        elif http11:  # Expect; RFC 9110 §10.1.1: ignored in HTTP/1.0
+            if value.lower() != b"100-continue":
+                return Refusal(417, "only 100-continue can be expected")
+            expects = True
+    if host is None and http11:
+        return Refusal(400, "no Host")
+    if coding is not None:
+        return _chunked(coding, length, http11) or (host, None, keep_alive and not close, expects)
+    if length is not None and DIGITS.fullmatch(length) is None:
+        return Refusal(400, "Content-Length is not one plain number")
+    return host, int(length or 0), keep_alive and not close, expects
+
+
+def _chunked(coding: bytes, length: bytes | None, http11: bool) -> Refusal | None:
+    """Why this Transfer-Encoding is not accepted. RFC 9112 §6.1 lets a server refuse each of these, and a proxy must."""
+    if not http11:
+        return Refusal(400, "Transfer-Encoding in HTTP/1.0")
+    if length is not None:
+        return Refusal(400, "both Content-Length and Transfer-Encoding")
+    if coding.lower() != b"chunked":
+        return Refusal(501, "only the chunked transfer coding is understood")
+    return None
+
+
+def _grammar_fault(raw: bytes) -> Refusal:
+    """Which rule a head broke, for the one who has to mend the client; never echoes what was sent."""
+    line, _, rest = raw.removeprefix(b"\r\n").partition(b"\r\n")
+    bad = FORBIDDEN.search(raw)
+    if bad is not None:
+        return Refusal(400, "line end other than CRLF" if bad[0] in (b"\n", b"\r") else "control character in the head")
+    parts = line.split(b" ")
+    if len(parts) != 3 or not all(parts):
+        return Refusal(400, "malformed request line")
+    if re.fullmatch(TOKEN + rb"+", parts[0]) is None:
+        return Refusal(400, "the method is not a token")
+    if re.fullmatch(rb"HTTP/[0-9]\.[0-9]", parts[2]) is None:
+        return Refusal(400, "malformed request line")
+    if parts[2] not in (b"HTTP/1.0", b"HTTP/1.1"):
+        return Refusal(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    if re.fullmatch(rb"[\x21-\x7e]+", parts[1]) is None:
+        return Refusal(400, "malformed request target")
+    for header in rest.split(b"\r\n"):
+        name = header.partition(b":")[0]
+        if header[:1] in (b" ", b"\t"):
+            return Refusal(400, "folded header line")
+        if header and name != name.rstrip(b" \t"):
+            return Refusal(400, "white space before the colon of a header")
+    return Refusal(400, "malformed header line")

@@ -1,0 +1,191 @@
+"""One request's turn on its connection: the `receive` and `send` which the application is given, and what it may know about the connection.
+
+The rule: nothing here swallows a cancellation, and an answer is on the wire either whole or visibly cut. The head waits for the first
+piece of the body, so both leave in one system call.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import attrs
+import trio
+
+from appliance.http1.answer import Framing, frame_answer
+from appliance.http1.asgi import Message
+from appliance.http1.peer_socket import PeerSocket
+from appliance.http1.request_body import RequestBody
+from appliance.http1.request_head import RequestHead
+from appliance.http1.server_state import ServerState
+
+EndReason = Literal["client_gone", "slow_reader", "shutdown"]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+# How far the answer is. BROKEN while a write is under way, and for good when that write did not end: part of a frame may be on the wire.
+NEW, STARTED, SENDING, ANSWERED, BROKEN = range(5)
+
+
+class ClientGone(ConnectionError):
+    """Nobody is left to answer. An OSError, as ASGI 2.4 asks of `send` after a disconnect."""
+
+
+@attrs.define(eq=False)
+class Turn:
+    """`scope["extensions"]["http1"]`.
+
+    Attributes:
+        cancels: always true: the engine itself cancels the application's call when the client leaves; nothing has to watch `receive`.
+        end_reason: why that happened; None while the client is there. "client_gone" (FIN or RST came), "slow_reader" (it stopped reading),
+            "shutdown" (the server was cut). Meaningful once the call is cancelled or `send` raised ClientGone.
+    """
+
+    cancels: ClassVar[bool] = True
+
+    _peer: PeerSocket
+    _server: ServerState
+    _head: RequestHead
+    _body: RequestBody
+    _end: Callable[[EndReason], None]
+    keep_alive: bool
+    continue_pending: bool
+    gone_early: bool
+    end_reason: EndReason | None = None
+    state: int = NEW
+    _delivered: bool = False
+    _start: Message = attrs.field(factory=dict)
+    _framing: Framing | None = None
+    _left: int | None = None
+    _gone: trio.Event | None = None
+
+    def abort(self, reset: bool) -> None:
+        """End the connection now, with RST if `reset`; what was sent before is still delivered without it. Sends after this raise."""
+        self.state = BROKEN
+        self._peer.close(reset=reset)
+
+    # receiving ---------------------------------------------------------------------------------------------------------------------------
+
+    async def receive(self) -> Message:
+        """`http.request` pieces, then `http.disconnect` (after the answer at once, before it when the client has left).
+
+        Raises BodyTooLarge, BodyTimeout or BodyBroken; uncaught they become 413, 408 or 400."""
+        if self._delivered:
+            return await self._disconnect()
+        body = self._body
+        try:
+            if self.continue_pending:
+                self.continue_pending = False
+                if not self._peer.buffer and body.welcome and self.state == NEW:
+                    await self._peer.send(CONTINUE)
+            data = await body.piece()
+        except (OSError, trio.ClosedResourceError):
+            await self._lost()
+            return {"type": "http.disconnect"}
+        if body.complete:
+            self._delivered = True
+            if self._peer.half_closed and self.state != ANSWERED:
+                self._end("client_gone")  # the FIN came while the body was read, and was left for the end of the body to judge
+        return {"type": "http.request", "body": data, "more_body": not self._delivered}
+
+    async def _disconnect(self) -> Message:
+        if self.state < ANSWERED and self.end_reason is None and not self._peer.closed:
+            if self._gone is None:
+                self._gone = trio.Event()
+            await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    # sending -----------------------------------------------------------------------------------------------------------------------------
+
+    async def send(self, message: Message) -> None:
+        """Raises ClientGone when nobody is left to answer (or is cancelled), ValueError and RuntimeError for what breaks ASGI or the
+        framing."""
+        kind = message["type"]
+        if kind == "http.response.body":
+            if self.end_reason is not None and not self.gone_early:
+                await self._lost()
+                raise ClientGone
+            state = self.state
+            body: bytes = message.get("body", b"")
+            more: bool = message.get("more_body", False)
+            if state == SENDING:
+                head = b""
+            elif state == STARTED:
+                head = self._begin(body, more)
+            elif self._peer.closed:
+                raise ClientGone
+            else:
+                raise RuntimeError("http.response.body where no answer is under way")
+            await self._write(head, body, more)
+        elif kind == "http.response.start":
+            if self.state != NEW:
+                if self._peer.closed:
+                    raise ClientGone
+                raise RuntimeError("a second http.response.start")
+            self._start = message
+            self.state = STARTED
+        else:
+            raise RuntimeError(f"message type {kind!r} was not offered in the scope's extensions")
+
+    def _begin(self, body: bytes, more: bool) -> bytes:
+        head, server = self._head, self._server
+        rest_readable = self._body.complete or (self._body.discardable and not self.continue_pending)
+        framing = frame_answer(
+            self._start["status"],
+            self._start.get("headers", ()),
+            method=head.method,
+            http11=head.http11,
+            keep_alive=self.keep_alive and rest_readable and not server.draining,
+            date_line=server.date_line,
+            whole_bytes=None if more else len(body),
+        )
+        self._framing = framing
+        self._left = framing.left
+        self.keep_alive = framing.keep_alive
+        return framing.head
+
+    async def _write(self, head: bytes, body: bytes, more: bool) -> None:
+        framing = self._framing
+        assert framing is not None
+        tail = b""
+        if framing.silent:
+            body = b""
+        elif framing.chunked:
+            if body:
+                head += b"%x\r\n" % len(body)
+                tail = b"\r\n" if more else b"\r\n0\r\n\r\n"
+            elif not more:
+                tail = b"0\r\n\r\n"
+        elif self._left is not None:
+            self._left -= len(body)
+            if self._left < 0 or (self._left and not more):
+                # Nothing of this piece is sent: a body that differs from its Content-Length must be seen to be cut.
+                raise RuntimeError("the body is not as long as the Content-Length given with it")
+        self.state = BROKEN
+        if head or body or tail:
+            try:
+                await self._peer.send(head, body, tail)
+            except (OSError, trio.ClosedResourceError):
+                await self._lost()
+                raise ClientGone from None
+        self.state = SENDING if more else ANSWERED
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing of an answer has been sent, so that another one can still be given."""
+        return self.state <= STARTED
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the client takes the end of the connection for the end of the body, and a cut one must be reset to look cut."""
+        return self._framing is not None and not (self._framing.silent or self._framing.chunked or self._framing.left is not None)
+
+    async def _lost(self) -> None:
+        """The socket failed under us: the call is cancelled, here unless it is shielded."""
+        self._end("client_gone")
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    def ended(self, reason: EndReason | None) -> None:
+        """The connection's word that this turn is over (None: it came to its end)."""
+        if reason is not None and self.end_reason is None:
+            self.end_reason = reason
+        if self._gone is not None:
+            self._gone.set()
