@@ -1,0 +1,133 @@
+"""The Prometheus text format 0.0.4 and OpenMetrics 1.0.0, written in small pieces.
+
+The server writes one piece, lets the event loop run, and asks for the next: no piece holds more than LINES_MAX lines, and an empty piece is
+a pause alone. Sources: the Prometheus exposition format documentation, the OpenMetrics 1.0.0 specification.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import attrs
+
+from appliance.telemetry.cells import Cells
+from appliance.telemetry.family import Family, Scope
+from appliance.telemetry.live import LiveState
+from appliance.telemetry.projection import Buckets, LabelTuple, histograms, numbers
+from appliance.telemetry.vocabularies import VOCABULARIES
+
+LINES_MAX: Final = 200
+
+
+@attrs.frozen
+class Format:
+    """One exposition format and the Content-Type that announces it."""
+
+    name: str
+    content_type: str
+
+
+TEXT: Final = Format("text", "text/plain; version=0.0.4; charset=utf-8")
+OPENMETRICS: Final = Format("openmetrics", "application/openmetrics-text; version=1.0.0; charset=utf-8")
+
+
+@attrs.frozen
+class UnknownVocabulary:
+    """A `?vocabulary=` that is not exposed; the server answers 400."""
+
+    name: str
+    exposed: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return f"unknown vocabulary {self.name!r}; exposed are: {', '.join(self.exposed) or 'none'}"
+
+
+def choose_vocabularies(asked: Sequence[str], exposed: Sequence[str]) -> tuple[str, ...] | UnknownVocabulary:
+    """What to show: what the query's `vocabulary` parameters name, in the configuration's order; all that is exposed when they name none."""
+    for name in asked:
+        if name not in exposed:
+            return UnknownVocabulary(name[:64], tuple(exposed))
+    return tuple(name for name in exposed if not asked or name in asked)
+
+
+def lines(cells: Cells, live: LiveState, now: float, form: Format = TEXT, names: Iterable[str] = tuple(VOCABULARIES)) -> Iterator[bytes]:
+    """One scrape, in pieces of at most LINES_MAX whole lines. An empty piece means: nothing to write, let others run.
+
+    `now` is on the monotonic clock of the records, in seconds. Folding may go on between the pieces: a series' lines come from one instant.
+    """
+    scope = Scope(cells, live, now)
+    for name in names:
+        for family in VOCABULARIES[name]:
+            yield from family_lines(family, scope, form)
+    if form is OPENMETRICS:
+        yield b"# EOF\n"
+
+
+def family_lines(family: Family, scope: Scope, form: Format) -> Generator[bytes, None, None]:
+    """One family, in pieces."""
+    batch = _head(family, form)
+    project = (histograms if family.kind == "histogram" else numbers)(family, scope)
+    while True:
+        try:
+            next(project)
+        except StopIteration as finished:
+            series: dict[LabelTuple, Any] = finished.value
+            break
+        yield b""
+    names = [f'{name}="' for name in family.label_names]
+    edges = _edge_labels(family, scope) if family.kind == "histogram" else []
+    for values, value in series.items():
+        labels = ",".join([name + _escaped(text) + '"' for name, text in zip(names, values, strict=True)])
+        if len(batch) + len(edges) + 3 > LINES_MAX:
+            yield _bytes(batch)
+            batch = []
+        if family.kind == "histogram":
+            _write_histogram(batch, family.name, labels, edges, value)
+        else:
+            batch.append(f"{family.name}{{{labels}}} {value!r}\n" if labels else f"{family.name} {value!r}\n")
+    yield _bytes(batch)
+
+
+def _write_histogram(batch: list[str], name: str, labels: str, edges: list[str], buckets: Buckets) -> None:
+    before = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
+    batch.extend([f"{before}{edge} {count}\n" for edge, count in zip(edges, buckets.cumulative, strict=True)])
+    behind = f"{{{labels}}}" if labels else ""
+    batch.append(f'{before}le="+Inf"}} {buckets.count}\n')
+    batch.append(f"{name}_sum{behind} {buckets.sum!r}\n")
+    batch.append(f"{name}_count{behind} {buckets.count}\n")
+
+
+def _edge_labels(family: Family, scope: Scope) -> list[str]:
+    """`le` values in canonical form ("1.0", not "1") in both formats: a server that changes from one to the other keeps its series."""
+    edges = family.edges
+    if family.read is not None:
+        edges = next((value.edges for _, value in family.read(scope) if not isinstance(value, int | float)), ())
+    return [f'le="{float(edge)!r}"}}' for edge in edges]
+
+
+def _head(family: Family, form: Format) -> list[str]:
+    """HELP, TYPE and UNIT. OpenMetrics names a counter's or info's family without its suffix, and alone knows UNIT and info."""
+    name, kind = family.name, str(family.kind)
+    if form is TEXT:
+        kind = "gauge" if kind == "info" else kind
+        return [f"# HELP {name} {_escaped_help(family.help)}\n", f"# TYPE {name} {kind}\n"]
+    name = name.removesuffix({"counter": "_total", "info": "_info"}.get(kind, ""))
+    unit = [f"# UNIT {name} {family.unit}\n"] if family.unit else []
+    return [f"# TYPE {name} {kind}\n", *unit, f"# HELP {name} {_escaped(family.help)}\n"]
+
+
+def _escaped(text: str) -> str:
+    """Label values in both formats, and OpenMetrics' help: backslash, double quote and line feed."""
+    if "\\" in text or '"' in text or "\n" in text:
+        return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return text
+
+
+def _escaped_help(text: str) -> str:
+    """The text format's help leaves quotes alone."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _bytes(batch: list[str]) -> bytes:
+    """Lone surrogates (from an undecodable environment or file name) become `?`: one odd name must not cost the whole scrape."""
+    return "".join(batch).encode("utf-8", "replace")

@@ -1,0 +1,84 @@
+"""What the gateway is doing right now, as plain data, read once at scrape.
+
+Whoever owns live state implements `LiveView`; telemetry never reaches into it. One `LiveState` is one instant: it is taken in one go, with
+no await, so that the gauges of one scrape belong together.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+import attrs
+
+BreakerState = Literal["closed", "open", "half_open"]
+
+
+@attrs.frozen
+class BackendState:
+    """One configured backend.
+
+    Attributes:
+        healthy: False while its breaker is open or its health check says so.
+        in_flight: attempts running on it.
+        pool_open, pool_idle: upstream connections; idle ones are among the open ones.
+        queued: requests waiting for a slot of `max_concurrency` or for a connection.
+    """
+
+    name: str
+    healthy: bool = True
+    breaker: BreakerState = "closed"
+    in_flight: int = 0
+    pool_open: int = 0
+    pool_idle: int = 0
+    queued: int = 0
+
+
+@attrs.frozen
+class LedgerState:
+    """The usage ledger: rows written and write errors since start, rows waiting for their commit."""
+
+    rows: int = 0
+    queued: int = 0
+    errors: int = 0
+
+
+@attrs.frozen
+class LiveState:
+    """One instant of the process.
+
+    Attributes:
+        backends, models, tenants: every configured one, so that their series exist before the first request.
+        budgets: spent plus reserved over budget of the running period, 0 to 1 and beyond; only tenants that have a budget.
+        started_at, config_loaded_at: wall-clock seconds since the epoch; 0 when unknown.
+        reloads_ok, reloads_failed: configuration reloads since start, the first load not among them.
+        restarts: supervised services and how often each was restarted; name every service, so that its zero is seen.
+        log_dropped: log lines thrown away because standard error did not take them.
+        ledger: None when there is no ledger.
+    """
+
+    backends: Sequence[BackendState] = ()
+    models: Sequence[str] = ()
+    tenants: Sequence[str] = ()
+    budgets: Mapping[str, float] = attrs.field(factory=dict)
+    namespace: str = "default"
+    in_flight: int = 0
+    active_streams: int = 0
+    client_connections: int = 0
+    draining: bool = False
+    started_at: float = 0.0
+    config_loaded_at: float = 0.0
+    reloads_ok: int = 0
+    reloads_failed: int = 0
+    restarts: Mapping[str, int] = attrs.field(factory=dict)
+    log_dropped: int = 0
+    ledger: LedgerState | None = None
+    version: str = ""
+    commit: str = ""
+    python: str = ""
+
+
+class LiveView(Protocol):
+    """The owner of live state, as telemetry sees it."""
+
+    def state(self) -> LiveState:
+        """The present instant. Synchronous and quick: it is called on the event loop at every scrape."""
+        ...

@@ -1,0 +1,91 @@
+"""The `appliance` vocabulary: the gateway's own operation.
+
+Nothing here is about a model or a tenant; every family is read from the process as it is.
+"""
+
+from appliance.telemetry.family import Family, Label
+from appliance.telemetry.live import LedgerState
+
+BACKEND = Label("backend")
+
+
+def _ledger(state: LedgerState | None, measure: str) -> list[tuple[tuple[str, ...], float]]:
+    return [] if state is None else [((), getattr(state, measure))]
+
+
+FAMILIES = (
+    Family(
+        "appliance_build_info", "info", "The running build.", "live", (Label("version"), Label("commit"), Label("python")),
+        read=lambda scope: [((scope.live.version, scope.live.commit, scope.live.python), 1)],
+    ),
+    Family(
+        "appliance_start_time_seconds", "gauge", "When the process started, since the epoch.", "live", unit="seconds",
+        read=lambda scope: [((), scope.live.started_at)],
+    ),
+    Family(
+        "appliance_overhead_seconds", "histogram", "Request span minus the union of its upstream spans: what the gateway added.", "live",
+        unit="seconds", read=lambda scope: [((), scope.cells.overhead)],
+    ),
+    Family(
+        "appliance_in_flight_requests", "gauge", "Requests being worked on now.", "live", read=lambda scope: [((), scope.live.in_flight)],
+    ),
+    Family(
+        "appliance_client_connections", "gauge", "Client connections open now.", "live",
+        read=lambda scope: [((), scope.live.client_connections)],
+    ),
+    Family(
+        "appliance_draining", "gauge", "1 while the process finishes its requests before it ends.", "live",
+        read=lambda scope: [((), int(scope.live.draining))],
+    ),
+    Family(
+        "appliance_config_reloads_total", "counter", "Configuration reloads by result.", "live", (Label("result"),),
+        read=lambda scope: [(("ok",), scope.live.reloads_ok), (("failed",), scope.live.reloads_failed)],
+    ),
+    Family(
+        "appliance_config_last_success_timestamp_seconds", "gauge", "When the running configuration was loaded, since the epoch.", "live",
+        unit="seconds", read=lambda scope: [((), scope.live.config_loaded_at)],
+    ),
+    Family(
+        "appliance_service_restarts_total", "counter", "Restarts of a supervised service.", "live", (Label("service"),),
+        read=lambda scope: [((name,), times) for name, times in scope.live.restarts.items()],
+    ),
+    Family(
+        "appliance_upstream_connections", "gauge", "Upstream connections by state.", "live", (BACKEND, Label("state")),
+        read=lambda scope: [
+            pair
+            for one in scope.live.backends
+            for pair in (((one.name, "open"), one.pool_open), ((one.name, "idle"), one.pool_idle))
+        ],
+    ),
+    Family(
+        "appliance_upstream_queued_requests", "gauge", "Requests waiting for a slot or a connection.", "live", (BACKEND,),
+        read=lambda scope: [((one.name,), one.queued) for one in scope.live.backends],
+    ),
+    Family(
+        "appliance_event_loop_lag_seconds", "histogram", "How late a timer of the event loop fired.", "live",
+        unit="seconds", read=lambda scope: [((), scope.cells.loop_lag)],
+    ),
+    Family(
+        "appliance_ledger_rows_total", "counter", "Rows written to the usage ledger.", "live",
+        read=lambda scope: _ledger(scope.live.ledger, "rows"),
+    ),
+    Family(
+        "appliance_ledger_queued_rows", "gauge", "Ledger rows waiting for their commit.", "live",
+        read=lambda scope: _ledger(scope.live.ledger, "queued"),
+    ),
+    Family(
+        "appliance_ledger_errors_total", "counter", "Failed writes to the usage ledger.", "live",
+        read=lambda scope: _ledger(scope.live.ledger, "errors"),
+    ),
+    Family(
+        "appliance_metric_series", "gauge", "Label sets kept.", "live", read=lambda scope: [((), scope.cells.series)],
+    ),
+    Family(
+        "appliance_metric_series_dropped_total", "counter", "Times a new label set was folded into `other` because the bound was reached.",
+        "live", read=lambda scope: [((), scope.cells.dropped)],
+    ),
+    Family(
+        "appliance_log_lines_dropped_total", "counter", "Log lines thrown away because standard error did not take them.", "live",
+        read=lambda scope: [((), scope.live.log_dropped)],
+    ),
+)  # fmt: skip
