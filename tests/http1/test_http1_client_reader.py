@@ -110,7 +110,7 @@ def test_a_reader_serves_one_response_after_the_other() -> None:
     reader = ResponseReader(LIMITS)
     for number in range(200):
         reader.start(head_only=False)
-        reader.feed(b"HTTP/1.1 %d x\r\nx-n: %d\r\ncontent-length: 1\r\n\r\n" % (200 + number, number))
+        reader.feed(b"HTTP/1.1 200 x\r\nx-n: %d\r\ncontent-length: 1\r\n\r\n" % number)
         assert not reader.complete
         reader.feed(b"%d" % (number % 10))
         assert (reader.complete, reader.keep_alive, reader.fault) == (True, True, None)
