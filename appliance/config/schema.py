@@ -57,6 +57,9 @@ class Server:
     metrics: Literal["auto", "open", "off"] = knob("auto", "/metrics here: auto = open on loopback, elsewhere with a token")
     drain_s: float = knob(30.0, "how long running requests may finish after SIGTERM", unit="s", low=0, high=3600)
     notice_s: float = knob(0.0, "how long /readyz says 503 before listeners close; a load balancer notices", unit="s", low=0, high=300)
+    user_agent: str = knob("forward", "towards backends: forward = the caller's own, else this text")
+    forward_headers: tuple[str, ...] = knob((), "request headers forwarded beside the known dialect headers; a trailing * is a prefix")
+    drains_max: int = knob(64, "requests read on at once after their clients left; further ones are cancelled", low=0, high=100000)
     limits: ServerLimits = table(ServerLimits)
 
 
@@ -267,6 +270,7 @@ class Route:
     limits: RouteLimits = table(RouteLimits)
     on_disconnect: Literal["cancel", "drain", "estimate"] = knob("cancel", "client left: close upstream, read on, or estimate usage")
     keepalive_s: float = knob(15.0, "silence after which a waiting stream sends a keep-alive; 0 = off", unit="s", low=0, high=600)
+    drain_max_s: float = knob(60.0, "with on_disconnect = drain: how long to read on after the client left", unit="s", low=0, high=3600)
 
 
 @attrs.frozen
