@@ -29,6 +29,12 @@ def about(attribute: "attrs.Attribute[Any]") -> About:
     return found
 
 
+def default_of(attribute: "attrs.Attribute[Any]") -> Any:
+    """The default, made if it must be made; `attrs.NOTHING` for a required setting."""
+    default: Any = attribute.default
+    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
+
+
 def knob(
     default: Any, why: str, *, unit: str = "", low: float | None = None, high: float | None = None, later: str = "", vendor: str = ""
 ) -> Any:

@@ -78,9 +78,9 @@ def expected_number(kind: type, described: About) -> str:
     what = "an integer" if kind is int else "a number"
     low, high = described.low, described.high
     if low is not None and high is not None:
-        what += f" between {low:g} and {_plain(high)}"
+        what += f" between {plain(low)} and {plain(high)}"
     elif low is not None:
-        what += f" of at least {low:g}"
+        what += f" of at least {plain(low)}"
     return f"{what} ({described.unit})" if described.unit else what
 
 
@@ -104,7 +104,7 @@ def named(value: Any) -> str:
     return "of no TOML type"
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
     return str(int(value)) if value == int(value) else str(value)
 
 

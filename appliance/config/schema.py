@@ -124,6 +124,8 @@ class Prices:
 
 @attrs.frozen
 class Webhook:
+    """Where warnings go."""
+
     url: Secret = required("where budget warnings are posted; a secret because such URLs carry tokens")
 
 
@@ -238,16 +240,22 @@ class Retry:
 
 @attrs.frozen
 class Hedge:
+    """A second attempt beside a slow first one."""
+
     after_s: float = knob(0.0, "second attempt elsewhere when no first byte came; 0 = off", unit="s", low=0, high=600, later="hedging")
 
 
 @attrs.frozen
 class Cache:
+    """Answers given again."""
+
     ttl_s: float = knob(0.0, "how long an answer may be repeated; 0 = off", unit="s", low=0, high=31536000, later="the response cache")
 
 
 @attrs.frozen
 class RouteLimits:
+    """How much may go through a route."""
+
     rpm: int | None = knob(None, "requests per minute", low=1, later="rate limits")
     tpm: int | None = knob(None, "tokens per minute", low=1, later="rate limits")
     concurrency: int | None = knob(None, "requests at once", low=1, later="rate limits")
@@ -261,7 +269,7 @@ class Route:
     name: str = required("unique; a label in metrics")
     models: tuple[str, ...] = knob(("*",), "globs over the requested model")
     match: Match = table(Match)
-    strategy: Strategy = knob("weighted", "how the first target is chosen")
+    strategy: Strategy = knob("weighted", "how the first target is chosen; the least_* two and cheapest act as weighted until built")
     targets: tuple[Target, ...] = required("at least one")
     fallback: tuple[Target, ...] = knob((), "asked in order when every target failed")
     retry: Retry = table(Retry)
@@ -287,6 +295,8 @@ class Experiment:
 
 @attrs.frozen
 class Budget:
+    """A spend ceiling."""
+
     usd: float = required("ceiling", unit="USD")
     period: Period = knob("month", "when it starts anew", later="budgets")
     timezone: str = knob("UTC", "whose midnight counts")

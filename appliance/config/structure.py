@@ -21,7 +21,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, override
 
-from appliance.config.knob import about
+from appliance.config.knob import about, default_of
 from appliance.config.leaves import LEAVES, choice, named, number
 from appliance.config.problem import Finding, Refusal, Steps, meant
 from appliance.config.schema import Config, Listener
@@ -154,7 +154,7 @@ def _attribute(converter: Converter, field: "attrs.Attribute[Any]") -> Hook:
 
     def structure_attribute(value: Any, _: Any) -> Any:
         if value is Mark.BROKEN and field.default is not attrs.NOTHING:
-            return _default(field)
+            return default_of(field)
         if is_number and value is not Mark.BROKEN:
             return number(value, kind, described)
         return converter.structure(value, kind)  # looked up here and not above: tables that a file has not are never compiled
@@ -166,11 +166,6 @@ def without_none(kind: Any) -> Any:
     """`X` of `X | None`; anything else as it is."""
     inner = [each for each in get_args(kind) if each is not type(None)]
     return inner[0] if type(None) in get_args(kind) and len(inner) == 1 else kind
-
-
-def _default(field: "attrs.Attribute[Any]") -> Any:
-    default: Any = field.default
-    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
 
 
 def _faults(error: BaseException, at: Steps, owner: Any = Config) -> Iterator[tuple[Finding, bool]]:

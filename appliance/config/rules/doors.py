@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from appliance.config.address import EXPECTED, Address, parse_address
 from appliance.config.problem import Finding, Steps, quoted
-from appliance.config.rules.scene import Rule, Scene, ill_pem
+from appliance.config.rules.scene import CREDENTIAL_HEADERS, FRAMING_HEADERS, HEADER_NAME, Rule, Scene, ill_pem, ill_value
 from appliance.config.secret import Secret
 
 _ADMIN: Steps = ("admin", "listen")
@@ -70,6 +70,17 @@ def admin(scene: Scene) -> Iterator[Finding]:
         yield from unsendable(token, ("admin", key))
 
 
+def forwarded(scene: Scene) -> Iterator[Finding]:
+    """Which of the caller's headers may go on. A prefix never carries a credential: the gateway holds those back whatever it says."""
+    yield from ill_value(scene.config.server.user_agent, ("server", "user_agent"))
+    for index, name in enumerate(scene.config.server.forward_headers):
+        steps: Steps = ("server", "forward_headers", index)
+        if not HEADER_NAME.fullmatch(name.removesuffix("*")) or "*" in name[:-1]:
+            yield Finding(steps, f"{quoted(name)} is no header name", 'a name, or a prefix like "x-team-*"')
+        elif name.lower() in FRAMING_HEADERS | CREDENTIAL_HEADERS:
+            yield Finding(steps, f"{quoted(name)} is never forwarded", "a header that is neither a credential nor the transport's own")
+
+
 def store(scene: Scene) -> Iterator[Finding]:
     if not scene.config.store.path or "\0" in scene.config.store.path:
         yield Finding(("store", "path"), "is no file name", "a file that the gateway may write")
@@ -87,4 +98,4 @@ def _texts(scene: Scene) -> Iterator[tuple[Steps, str]]:
     yield _ADMIN, scene.config.admin.listen
 
 
-RULES: tuple[Rule, ...] = (addresses, tls, anonymous_callers, keyless_tenants, admin, store)
+RULES: tuple[Rule, ...] = (addresses, tls, anonymous_callers, keyless_tenants, admin, forwarded, store)

@@ -37,6 +37,20 @@ HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 """A token of RFC 9110 §5.6.2."""
 
 
+FRAMING_HEADERS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect", "keep-alive", "proxy-connection"}
+)
+"""What the transport writes itself (RFC 9110 §7.6.1, RFC 9112 §6); a second one would let two parsers read a request differently."""
+CREDENTIAL_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie", "proxy-authorization"})
+"""The caller's own; they never go to a provider."""
+
+
+def ill_value(text: str, steps: Steps) -> Iterator[Finding]:
+    """A header value that cannot be sent as it is (RFC 9110 §5.5); not shown, for it may be a secret."""
+    if not all(" " <= letter <= "~" or letter == "\t" for letter in text) or text.strip() != text:
+        yield Finding(steps, "holds control or non-ASCII characters, or begins or ends with a space", "printable ASCII characters")
+
+
 def ill_named(name: str, steps: Steps, what: str) -> Iterator[Finding]:
     if not NAME.fullmatch(name):
         yield Finding(steps, f"{quoted(name)} cannot be {what}", "1 to 128 visible ASCII characters without a slash")

@@ -10,14 +10,8 @@ from appliance.config.knob import about
 from appliance.config.places import AUTHORITIES
 from appliance.config.problem import Finding, Steps, meant, quoted
 from appliance.config.rules.doors import unsendable
-from appliance.config.rules.scene import HEADER_NAME, Rule, Scene, ill_globs, ill_named, ill_pem
+from appliance.config.rules.scene import FRAMING_HEADERS, HEADER_NAME, Rule, Scene, ill_globs, ill_named, ill_pem, ill_value
 from appliance.config.schema import Backend
-
-FRAMING_HEADERS = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect", "keep-alive"}
-)
-"""What the transport writes itself (RFC 9110 §7.6.1, RFC 9112 §6); a second one would let two parsers read a request differently."""
-
 
 def vendors(scene: Scene) -> Iterator[Finding]:
     for name, backend in scene.config.backends.items():
@@ -78,8 +72,7 @@ def credentials(scene: Scene) -> Iterator[Finding]:
                 yield Finding(steps, "is no header name", "letters, digits and - . _")
             elif header.lower() in FRAMING_HEADERS:
                 yield Finding(steps, "is written by the transport and cannot be set", "to be left out")
-            if not _is_field_value(value.reveal()):
-                yield Finding(steps, "holds control or non-ASCII characters", "printable ASCII characters alone")
+            yield from ill_value(value.reveal(), steps)
 
 
 def probes(scene: Scene) -> Iterator[Finding]:
@@ -133,10 +126,6 @@ def _http_url(text: str) -> SplitResult | str:
 def _is_secret_url(text: str) -> bool:
     url = _split(text)
     return url is not None and url.scheme in ("http", "https")
-
-
-def _is_field_value(text: str) -> bool:
-    return all(" " <= letter <= "~" or letter == "\t" for letter in text) and text.strip() == text
 
 
 RULES: tuple[Rule, ...] = (vendors, urls, transports, credentials, probes, claims, alerts)
