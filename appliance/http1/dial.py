@@ -13,9 +13,18 @@ from appliance.http1.origin import Origin
 from appliance.http1.tls import TlsLink
 from appliance.http1.transport import Failure, TransportLimits
 
-# A model may think for minutes without a byte, while NAT tables forget silent flows after 350 s (AWS NAT gateway) or less; probes also
-# find a peer that is gone. (idle before the first probe, between probes, lost probes until the connection counts as dead)
-_KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+# (level, option, value). TCP_NODELAY: a request's last small packet must not wait for an acknowledgement. Keep-alive probes: a model may
+# think for minutes without a byte, while NAT tables forget silent flows after 350 s (AWS NAT gateway) or less, and a peer may be gone.
+# First probe after 60 s, then every 15 s, dead after 4. Names are Linux's; where one is missing the system's default stays.
+SOCKET_OPTIONS: tuple[tuple[int, int, int], ...] = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+        if hasattr(socket, name)
+    ),
+)
 
 
 async def dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLimits) -> Link | Failure:
@@ -33,7 +42,8 @@ async def _dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLim
         else:
             # Trio's own socket type costs several µs per call, so only its connecting is used.
             sock = _bare((await trio.open_tcp_stream(origin.host, origin.port)).socket)
-            _tune(sock)
+            for level, option, value in SOCKET_OPTIONS:
+                sock.setsockopt(level, option, value)
     except OSError as error:
         return Failure("connect", _reason(error))
     if tls is None:
@@ -65,15 +75,6 @@ def _bare(sock: trio.socket.SocketType) -> socket.socket:
     bare = socket.socket(fileno=sock.detach())
     bare.setblocking(False)
     return bare
-
-
-def _tune(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        option = getattr(socket, name, None)  # macOS calls the first one otherwise
-        if option is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _reason(error: OSError) -> str:
