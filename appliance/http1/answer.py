@@ -18,7 +18,7 @@ LENGTH = re.compile(rb"[0-9]{1,19}")
 OWN = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date"))
 
 
-@attrs.frozen
+@attrs.define(eq=False)  # never changed after it is made, but not frozen: that would cost every request a microsecond
 class Framing:
     """How the body goes out: `left` bytes to the end when a length was announced, `chunked`, or neither: the end of the connection ends it.
 

@@ -20,7 +20,7 @@ from appliance.http1.refusal import Refusal, refusal_bytes
 from appliance.http1.request_body import BodyError, RequestBody
 from appliance.http1.request_head import FORBIDDEN, RequestHead, read_head
 from appliance.http1.server_state import ServerState
-from appliance.http1.turn import ANSWERED, EndReason, Turn
+from appliance.http1.turn import ANSWERED, ClientGone, EndReason, Turn
 
 HEAD_END = b"\r\n\r\n"
 ASGI = {"version": "3.0", "spec_version": "2.4"}
@@ -84,8 +84,7 @@ class Connection:
         if data:
             await cancel_shielded_checkpoint()  # a pipelining client takes turns with the others
         else:
-            self.phase = IDLE
-            self._waited_s = 0.0
+            self._enter(IDLE)
             data = await self._recv()
             if not data:
                 return None
@@ -103,8 +102,7 @@ class Connection:
 
     async def _read_rest_of_head(self, head: bytearray) -> bytes | Refusal | None:
         limits = self.server.limits
-        self.phase = HEAD
-        self._waited_s = 0.0
+        self._enter(HEAD)
         self.peer.buffer = b""
         checked = 0
         while True:
@@ -129,6 +127,11 @@ class Connection:
         if head.find(b"\n", 0, self.server.limits.target_max_bytes + 64) < 0:
             return Refusal(414, "the request target is too long")
         return Refusal(431, "the request head is too large")
+
+    def _enter(self, phase: int) -> None:
+        self.phase = phase
+        self._waited_s = 0.0
+        self._overdue = False
 
     async def _recv(self) -> bytes:
         """More bytes; b"" at the end of the client's side, or when the sweeper or a drain ended the wait."""
@@ -217,20 +220,20 @@ class Connection:
         seen."""
         peer, target = self.peer, scope["raw_path"]
         blame = _body_error(error)
-        if blame is not None and turn.untouched:
-            if not peer.closed:
-                await self._refuse(Refusal(blame.status, str(blame), target))
-            return
-        if turn.end_reason is None and not peer.closed and blame is None:
-            self.server.on_error(error or RuntimeError("the application returned before its answer was whole"), scope)
-        elif error is not None and blame is None and not isinstance(error, ConnectionError):
-            self.server.on_error(error, scope)
+        if blame is None:
+            bug = _unless_departure(error)
+            if bug is None and error is None and turn.end_reason is None and not peer.closed:
+                bug = RuntimeError("the application returned before its answer was whole")
+            if bug is not None:
+                self.server.on_error(bug, scope)
         if peer.closed:
             return
-        if turn.untouched and turn.end_reason is None:
+        if not turn.untouched:
+            peer.close(reset=turn.ends_with_connection)
+        elif blame is not None:
+            await self._refuse(Refusal(blame.status, str(blame), target))
+        elif turn.end_reason is None:
             await self._answer_last(Refusal(500, "internal error", target))
-            return
-        peer.close(reset=turn.ends_with_connection)
 
     # the end -----------------------------------------------------------------------------------------------------------------------------
 
@@ -250,8 +253,7 @@ class Connection:
         peer, limits = self.peer, self.server.limits
         if sure:
             return
-        self.phase = LINGERING
-        self._waited_s = 0.0
+        self._enter(LINGERING)
         peer.sock.shutdown(socket.SHUT_WR)
         dropped = len(peer.buffer)
         peer.buffer = b""
@@ -314,3 +316,10 @@ def _body_error(error: Exception | None) -> BodyError | None:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error if isinstance(error, BodyError) else None
+
+
+def _unless_departure(error: Exception | None) -> Exception | None:
+    """What an application raised, less the ClientGone that `send` gave it: a client that left is nobody's error."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(ClientGone)[1]
+    return None if isinstance(error, ClientGone) else error

@@ -54,7 +54,7 @@ class PeerSocket:
             await checkpoint()
             self.received_bytes += len(data)
             return data
-        self.reading.waiting = True
+        self.reading.waiting, self.reading.late = True, False
         try:
             while True:
                 try:

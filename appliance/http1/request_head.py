@@ -17,13 +17,12 @@ from appliance.http1.server_limits import ServerLimits
 
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"  # RFC 9110 §5.6.2
 # Possessive quantifiers: no backtracking, so the time is linear in the head whatever a client sends.
-# One CRLF before the request line is ignored, as RFC 9112 §2.2 asks for: old clients end a body with one too many.
-HEAD = re.compile(
-    rb"(?:\r\n)?+(" + TOKEN + rb"++) ([\x21-\x7e]++) HTTP/1\.([01])\r\n((?:" + TOKEN + rb"++:[\t \x21-\x7e\x80-\xff]*+\r\n)*+)\r\n"
-)
+# RFC 9112 §2.2 would have a server ignore an empty line before the request line, for clients of the 1990s; a line that some readers in a
+# chain see and others do not is refused here, as h11 does.
+HEAD = re.compile(rb"(" + TOKEN + rb"++) ([\x21-\x7e]++) HTTP/1\.([01])\r\n((?:" + TOKEN + rb"++:[\t \x21-\x7e\x80-\xff]*+\r\n)*+)\r\n")
 # What may not stand in a head at all; searched while a head is incomplete, so that a client that ends its lines with a bare LF (or speaks
 # TLS) hears of it at once and not after the header timeout.
-FORBIDDEN = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+FORBIDDEN = re.compile(rb"\A[\r\t ]|(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 DIGITS = re.compile(rb"[0-9]{1,19}")
 WATCHED = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
@@ -31,7 +30,7 @@ WATCHED = frozenset((b"host", b"content-length", b"transfer-encoding", b"connect
 Headers = list[tuple[bytes, bytes]]
 
 
-@attrs.frozen
+@attrs.define(eq=False)  # never changed after it is made, but not frozen: that would cost every request a microsecond
 class RequestHead:
     """A request that may be served.
 
@@ -92,10 +91,13 @@ def read_head(raw: bytes, limits: ServerLimits) -> RequestHead | Refusal:
     except httptools.HttpParserError as error:
         fault = str(error)
     if fault is not None or len(lines.headers) != count:
-        framing = _framing(lines.headers, minor == b"1")
+        # llhttp stops where it finds fault; our own reading of the whole block may know the better status.
+        framing = _framing([_pair(line) for line in block.split(b"\r\n")[:-1]], minor == b"1")
         if isinstance(framing, Refusal):
             return attrs.evolve(framing, target=target)
         return Refusal(400, f"malformed request head ({fault or 'header lines disagree'})", target)
+    if b" \r\n" in block or b"\t\r\n" in block:  # llhttp leaves the optional white space after a value in place (RFC 9112 §5.1)
+        lines.headers = [(name, value.rstrip(b" \t")) for name, value in lines.headers]
     if lines.url != target or parser.get_method() != method:
         return Refusal(400, "malformed request line", target)
 
@@ -147,6 +149,11 @@ def _framing(headers: Headers, http11: bool) -> tuple[bytes | None, int | None, 
     return host, int(length or 0), keep_alive and not close, expects
 
 
+def _pair(line: bytes) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(b":")
+    return name.lower(), value.strip(b" \t")
+
+
 def _chunked(coding: bytes, length: bytes | None, http11: bool) -> Refusal | None:
     """Why this Transfer-Encoding is not accepted. RFC 9112 §6.1 lets a server refuse each of these, and a proxy must."""
     if not http11:
@@ -160,7 +167,9 @@ def _chunked(coding: bytes, length: bytes | None, http11: bool) -> Refusal | Non
 
 def _grammar_fault(raw: bytes) -> Refusal:
     """Which rule a head broke, for the one who has to mend the client; never echoes what was sent."""
-    line, _, rest = raw.removeprefix(b"\r\n").partition(b"\r\n")
+    line, _, rest = raw.partition(b"\r\n")
+    if raw[:1] in (b"\r", b" ", b"\t"):
+        return Refusal(400, "white space before the request line")
     bad = FORBIDDEN.search(raw)
     if bad is not None:
         return Refusal(400, "line end other than CRLF" if bad[0] in (b"\n", b"\r") else "control character in the head")

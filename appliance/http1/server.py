@@ -5,6 +5,7 @@ serve all connections together: one hears of clients that left (peers.py), one c
 """
 
 import errno
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -153,7 +154,7 @@ class Server:
         client: Address = None
         local: Address = None
         if sock.family == socket.AF_UNIX:
-            local = (str(sock.getsockname()), None)
+            local = (os.fsdecode(sock.getsockname()), None)
         else:
             client = address[:2]
             local = sock.getsockname()[:2]

@@ -87,7 +87,7 @@ class Turn:
         return {"type": "http.request", "body": data, "more_body": not self._delivered}
 
     async def _disconnect(self) -> Message:
-        if self.state < ANSWERED and self.end_reason is None and not self._peer.closed:
+        if self.state != ANSWERED and self.end_reason is None and not self._peer.closed:
             if self._gone is None:
                 self._gone = trio.Event()
             await self._gone.wait()
@@ -167,6 +167,8 @@ class Turn:
                 await self._lost()
                 raise ClientGone from None
         self.state = SENDING if more else ANSWERED
+        if not more:
+            self.ended(None)
 
     @property
     def untouched(self) -> bool:
