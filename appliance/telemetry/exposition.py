@@ -11,8 +11,9 @@ import attrs
 
 from appliance.telemetry.cells import Cells
 from appliance.telemetry.family import Family, Scope
+from appliance.telemetry.histogram import Histogram
 from appliance.telemetry.live import LiveState
-from appliance.telemetry.projection import Buckets, LabelTuple, histograms, numbers
+from appliance.telemetry.projection import LabelTuple, Projection, cut, histograms, numbers
 from appliance.telemetry.vocabularies import VOCABULARIES
 
 LINES_MAX: Final = 200
@@ -43,7 +44,7 @@ class UnknownVocabulary:
 
 
 def choose_vocabularies(asked: Sequence[str], exposed: Sequence[str]) -> tuple[str, ...] | UnknownVocabulary:
-    """What to show: what the query's `vocabulary` parameters name, in the configuration's order; all that is exposed when they name none."""
+    """What to show: what the query's `vocabulary` parameters name, in the configured order; all that is exposed when they name none."""
     for name in asked:
         if name not in exposed:
             return UnknownVocabulary(name[:64], tuple(exposed))
@@ -66,43 +67,44 @@ def lines(cells: Cells, live: LiveState, now: float, form: Format = TEXT, names:
 def family_lines(family: Family, scope: Scope, form: Format) -> Generator[bytes, None, None]:
     """One family, in pieces."""
     batch = _head(family, form)
-    project = (histograms if family.kind == "histogram" else numbers)(family, scope)
-    while True:
-        try:
-            next(project)
-        except StopIteration as finished:
-            series: dict[LabelTuple, Any] = finished.value
-            break
-        yield b""
+    series = yield from _pausing((histograms if family.kind == "histogram" else numbers)(family, scope))
     names = [f'{name}="' for name in family.label_names]
-    edges = _edge_labels(family, scope) if family.kind == "histogram" else []
     for values, value in series.items():
         labels = ",".join([name + _escaped(text) + '"' for name, text in zip(names, values, strict=True)])
-        if len(batch) + len(edges) + 3 > LINES_MAX:
+        fresh = _histogram_lines(family, labels, value) if isinstance(value, Histogram) else [_line(family.name, labels, value)]
+        if len(batch) + len(fresh) > LINES_MAX:
             yield _bytes(batch)
             batch = []
-        if family.kind == "histogram":
-            _write_histogram(batch, family.name, labels, edges, value)
-        else:
-            batch.append(f"{family.name}{{{labels}}} {value!r}\n" if labels else f"{family.name} {value!r}\n")
+        batch += fresh
     yield _bytes(batch)
 
 
-def _write_histogram(batch: list[str], name: str, labels: str, edges: list[str], buckets: Buckets) -> None:
+def _pausing(projection: Projection) -> Generator[bytes, None, dict[LabelTuple, Any]]:
+    """Turns a projection's pauses into empty pieces and hands on what it found."""
+    while True:
+        try:
+            next(projection)
+        except StopIteration as finished:
+            series: dict[LabelTuple, Any] = finished.value
+            return series
+        yield b""
+
+
+def _line(name: str, labels: str, value: float) -> str:
+    return f"{name}{{{labels}}} {value!r}\n" if labels else f"{name} {value!r}\n"
+
+
+def _histogram_lines(family: Family, labels: str, histogram: Histogram) -> list[str]:
+    """One series. `le` is canonical ("1.0", not "1") in both formats: a server that changes from one to the other keeps its series."""
+    name = family.name
+    buckets = cut(family, histogram)
     before = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
-    batch.extend([f"{before}{edge} {count}\n" for edge, count in zip(edges, buckets.cumulative, strict=True)])
-    behind = f"{{{labels}}}" if labels else ""
-    batch.append(f'{before}le="+Inf"}} {buckets.count}\n')
-    batch.append(f"{name}_sum{behind} {buckets.sum!r}\n")
-    batch.append(f"{name}_count{behind} {buckets.count}\n")
-
-
-def _edge_labels(family: Family, scope: Scope) -> list[str]:
-    """`le` values in canonical form ("1.0", not "1") in both formats: a server that changes from one to the other keeps its series."""
-    edges = family.edges
-    if family.read is not None:
-        edges = next((value.edges for _, value in family.read(scope) if not isinstance(value, int | float)), ())
-    return [f'le="{float(edge)!r}"}}' for edge in edges]
+    return [
+        *[f'{before}le="{edge!r}"}} {count}\n' for edge, count in zip(buckets.edges, buckets.cumulative, strict=True)],
+        f'{before}le="+Inf"}} {buckets.count}\n',
+        _line(name + "_sum", labels, buckets.sum),
+        _line(name + "_count", labels, buckets.count),
+    ]
 
 
 def _head(family: Family, form: Format) -> list[str]:

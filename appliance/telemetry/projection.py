@@ -18,19 +18,20 @@ from appliance.telemetry.histogram import Histogram
 PAUSE_CELLS = 200
 
 LabelTuple = tuple[str, ...]
-Pauses = Generator[None, None, "dict[LabelTuple, Any]"]
+Projection = Generator[None, None, "dict[LabelTuple, Any]"]
 
 
 @attrs.frozen
 class Buckets:
     """One histogram series in the family's own unit: cumulative counts per edge, the whole count, the sum."""
 
+    edges: tuple[float, ...]
     cumulative: tuple[int, ...]
     count: int
     sum: float
 
 
-def numbers(family: Family, scope: Scope) -> Pauses:
+def numbers(family: Family, scope: Scope) -> Projection:
     """The series of a counter, gauge or info family: label values → number. Yields None to let others run."""
     series: dict[LabelTuple, Any] = dict.fromkeys(family.seed(scope.live), 0) if family.seed is not None else {}
     if family.read is not None:
@@ -54,10 +55,10 @@ def numbers(family: Family, scope: Scope) -> Pauses:
     return series
 
 
-def histograms(family: Family, scope: Scope) -> Pauses:
-    """The series of a histogram family: label values → `Buckets`. Yields None to let others run."""
+def histograms(family: Family, scope: Scope) -> Projection:
+    """The series of a histogram family: label values → the sum of the cells' histograms, for `cut`. Yields None to let others run."""
     if family.read is not None:
-        return {labels: _whole(value) for labels, value in family.read(scope) if isinstance(value, Histogram)}
+        return dict(family.read(scope))
     select = _selector(family)
     parts = _parts(family)
     sums: dict[LabelTuple, Histogram] = {}
@@ -77,26 +78,18 @@ def histograms(family: Family, scope: Scope) -> Pauses:
                 total = sums[labels] = Histogram(observed.edges)
             total.counts = [a + b for a, b in zip(total.counts, observed.counts, strict=True)]
             total.sum += observed.sum
-    yield
-    return _cut(family, sums)
+    return sums
 
 
-def _cut(family: Family, sums: Mapping[LabelTuple, Histogram]) -> dict[LabelTuple, Buckets]:
-    """From the union's edges to the family's. Both were computed the same way from the same literals, so the floats are equal."""
-    if not sums:
-        return {}
-    union = next(iter(sums.values())).edges
-    places = [union.index(edge / family.scale) for edge in family.edges]
-    series = {}
-    for labels, total in sums.items():
-        cumulative = list(accumulate(total.counts))
-        series[labels] = Buckets(tuple(cumulative[place] for place in places), cumulative[-1], total.sum * family.scale)
-    return series
-
-
-def _whole(histogram: Histogram) -> Buckets:
-    cumulative = tuple(accumulate(histogram.counts))
-    return Buckets(cumulative[:-1], cumulative[-1], histogram.sum)
+def cut(family: Family, histogram: Histogram) -> Buckets:
+    """From the union's edges and the cells' unit to the family's. Both edges were computed the same way from the same literals, so the
+    floats are equal. A family without edges of its own shows the histogram as it is."""
+    edges = family.edges or histogram.edges
+    cumulative = list(accumulate(histogram.counts))
+    if edges == histogram.edges:
+        return Buckets(edges, tuple(cumulative[:-1]), cumulative[-1], histogram.sum)
+    places = [histogram.edges.index(edge / family.scale) for edge in edges]
+    return Buckets(edges, tuple([cumulative[place] for place in places]), cumulative[-1], histogram.sum * family.scale)
 
 
 def _cells(family: Family, scope: Scope) -> Iterable[tuple[Any, Any]]:

@@ -3,7 +3,7 @@
 Every request counts: refusals under provider `none`, cache hits under provider `cache`. Provider errors are attempts.
 """
 
-from appliance.telemetry.family import Family, Label
+from appliance.telemetry.family import REACHED, Family, Label
 from appliance.telemetry.verdict import CLIENT_GONE, OF_UPSTREAM
 
 # Seconds.
@@ -49,11 +49,11 @@ FAMILIES = (
     ),
     Family(
         "aigateway_tokens_total", "counter", "Tokens of answers, as billed, streams too.", "requests", (TENANT, PROVIDER, MODEL),
-        split=("type", {"input": "input_tokens", "output": "output_tokens"}),
+        where=REACHED, split=("type", {"input": "input_tokens", "output": "output_tokens"}),
     ),
     Family(
         "aigateway_cost_usd_total", "counter", "Cost of answers in US dollars, streams too.", "requests",
-        (TENANT, PROVIDER, MODEL), "cost_usd", unit="usd",
+        (TENANT, PROVIDER, MODEL), "cost_usd", where=REACHED, unit="usd",
     ),
     Family(
         "aigateway_cache_hits_total", "counter", "Requests answered from the response cache.", "lookups", (TENANT,),

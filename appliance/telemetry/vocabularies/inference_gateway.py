@@ -3,7 +3,7 @@
 Every request counts, refusals under backend `none` and cache hits under backend `cache`.
 """
 
-from appliance.telemetry.family import Family, Label
+from appliance.telemetry.family import REACHED, Family, Label
 from appliance.telemetry.verdict import ANY_ERROR
 
 # Seconds.
@@ -45,10 +45,11 @@ FAMILIES = (
     ),
     Family(
         "inference_gateway_cost_total", "counter", "Cost of answers, in US dollars.", "requests", (ROUTE, BACKEND), "cost_usd",
+        where=REACHED,
     ),
     Family(
         "inference_gateway_tokens_total", "counter", "Tokens of answers, as billed.", "requests", (ROUTE, BACKEND),
-        split=("type", {"input": "input_tokens", "output": "output_tokens"}),
+        where=REACHED, split=("type", {"input": "input_tokens", "output": "output_tokens"}),
     ),
     Family(
         "inference_gateway_fallbacks_total", "counter", "Times a request moved on to another backend.",
