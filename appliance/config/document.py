@@ -79,7 +79,7 @@ def parse(data: bytes, file: str) -> Fragment | Problem:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return Problem("", _syntax(str(error)), expected="valid TOML", file=file)
+        return Problem("", _syntax(str(error), text), expected="valid TOML", file=file)
     except RecursionError:
         return Problem("", "tables or arrays are nested too deeply", expected=f"at most {DEPTH_MAX} levels", file=file)
     except ValueError:  # int() refuses more than 4300 digits; tomllib lets that through as it is
@@ -160,13 +160,16 @@ def _deeper_than(table: Mapping[str, Any], levels: int) -> bool:
 _PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|(end of document))\)$")
 
 
-def _syntax(message: str) -> str:
+def _syntax(message: str, text: str) -> str:
     """`tomllib` gives the place only inside its message; put it in front, where editors and eyes look for it."""
     place = _PLACE.search(message)
     if place is None:
         return f"syntax error: {message}"
     what = message[: place.start()]
-    return f"syntax error at the end of the file: {what}" if place[3] else f"syntax error at line {place[1]}, column {place[2]}: {what}"
+    if place[3]:
+        end = text.rstrip()
+        return f"syntax error at line {end.count(chr(10)) + 1}, column {len(end) - end.rfind(chr(10))} (end of the file): {what}"
+    return f"syntax error at line {place[1]}, column {place[2]}: {what}"
 
 
 def _beside(folder: Path) -> tuple[list[Path], list[Problem]]:

@@ -11,7 +11,7 @@ import attrs
 
 from appliance.config.document import Document, ReadFile, merge, parse, read_bounded, read_fragments
 from appliance.config.places import placed
-from appliance.config.problem import Finding, Problem, Steps, quoted
+from appliance.config.problem import Finding, Problem, Steps, nearest, quoted
 from appliance.config.rules import Scene, check
 from appliance.config.schema import Config
 from appliance.config.secret_source import SecretSource
@@ -102,11 +102,18 @@ def _judged(
     broken = tuple(finding.steps for finding in structured.findings)
     scene = Scene(config=config, providers=providers, read_file=read_file, broken=broken)
     findings = [*structured.findings, *check(scene)]
-    problems = tuple(finding.placed(document.provenance) for finding in findings if finding.grave)
-    warnings = tuple(finding.placed(document.provenance) for finding in [*findings, *_replacements(document)] if not finding.grave)
+    problems = _in_order([finding for finding in findings if finding.grave], document.provenance)
+    warnings = _in_order([finding for finding in [*findings, *_replacements(document)] if not finding.grave], document.provenance)
     if problems:
         return Problems(problems, tuple(files), warnings)
     return Loaded(config, tuple(files), document.provenance, warnings, str(folder))
+
+
+def _in_order(findings: list[Finding], provenance: Mapping[Steps, str]) -> tuple[Problem, ...]:
+    """In the order of the file, as somebody reads who mends it from top to bottom."""
+    order = {steps: place for place, steps in enumerate(provenance)}
+    findings.sort(key=lambda finding: order.get(nearest(finding.steps, provenance), -1))
+    return tuple(finding.placed(provenance) for finding in findings)
 
 
 def _replacements(document: Document) -> Iterator[Finding]:

@@ -38,7 +38,7 @@ class Finding:
     grave: bool = True
 
     def placed(self, provenance: Mapping[Steps, str]) -> Problem:
-        return Problem(written(self.steps), self.message, self.expected, self.hint, file_of(self.steps, provenance))
+        return Problem(written(self.steps), self.message, self.expected, self.hint, provenance.get(nearest(self.steps, provenance), ""))
 
 
 class Refusal(ValueError):
@@ -75,12 +75,9 @@ def quoted(text: str) -> str:
     return '"' + "".join(_ESCAPES.get(letter) or (letter if letter.isprintable() else f"\\U{ord(letter):08X}") for letter in short) + '"'
 
 
-def file_of(steps: Steps, provenance: Mapping[Steps, str]) -> str:
-    """The file a value came from; for what no file holds, the one of its nearest parent."""
-    for length in range(len(steps), -1, -1):
-        if steps[:length] in provenance:
-            return provenance[steps[:length]]
-    return ""
+def nearest(steps: Steps, provenance: Mapping[Steps, str]) -> Steps:
+    """The path itself where a file holds it, else its nearest parent that one does."""
+    return next((steps[:length] for length in range(len(steps), 0, -1) if steps[:length] in provenance), ())
 
 
 _NAME_MAX = 120

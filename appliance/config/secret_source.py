@@ -51,7 +51,8 @@ class SecretSource:
         value = self.env.get(name)
         if value is None:
             hint = meant(name, [known for known in self.env if known.isupper()])
-            raise Refusal(f"environment variable {quoted(name)} is not set", f"export {name}=…, or Environment= in the unit", hint)
+            expected = f"a variable that is set: export {name}=…, or Environment= in the unit"
+            raise Refusal(f"environment variable {quoted(name)} is not set", expected, hint)
         return _present(value, f"environment variable {quoted(name)} is empty")
 
     def _from_credential(self, name: str) -> Secret:

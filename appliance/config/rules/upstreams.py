@@ -13,6 +13,7 @@ from appliance.config.rules.doors import unsendable
 from appliance.config.rules.scene import FRAMING_HEADERS, HEADER_NAME, Rule, Scene, ill_globs, ill_named, ill_pem, ill_value
 from appliance.config.schema import Backend
 
+
 def vendors(scene: Scene) -> Iterator[Finding]:
     for name, backend in scene.config.backends.items():
         yield from ill_named(name, ("backends", name), "a backend's name")
