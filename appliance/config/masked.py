@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from appliance.config.problem import Steps, written
+from appliance.config.problem import written
 from appliance.config.schema import Config
 from appliance.config.secret import MASK, Secret
 
@@ -53,25 +53,34 @@ def masked(value: Any) -> Any:
 
 def diff(old: Config, new: Config) -> list[Change]:
     """What differs, in the order of the schema. Routes, experiments and keys are told apart by their names, not by their places."""
-    return list(_differences(old, new, (), ""))
+    return list(_differences(old, new, ""))
 
 
-def _differences(old: Any, new: Any, at: Steps, prefix: str) -> Iterator[Change]:
+def _differences(old: Any, new: Any, path: str) -> Iterator[Change]:
     if attrs.has(type(old)) and type(old) is type(new):
         for field in attrs.fields(type(old)):
-            yield from _differences(getattr(old, field.name), getattr(new, field.name), (*at, field.name), prefix)
+            yield from _differences(getattr(old, field.name), getattr(new, field.name), _below(path, field.name))
     elif isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in dict.fromkeys([*old, *new]):
-            yield from _differences(old.get(key), new.get(key), (*at, key), prefix)
+            yield from _differences(old.get(key), new.get(key), _below(path, key))
     elif (before := _named(old)) is not None and (after := _named(new)) is not None:
-        path = prefix + written(at) if not at or not prefix else f"{prefix}.{written(at)}"
         for name in dict.fromkeys([*before, *after]):
-            yield from _differences(before.get(name), after.get(name), (), f"{path}[{name}]")
+            yield from _differences(before.get(name), after.get(name), f"{path}[{name}]")
         if list(before) != list(after) and before.keys() == after.keys():
             yield Change(path, list(before), list(after))
+    elif _are_tables(old) and _are_tables(new) and len(old) == len(new):
+        for index, pair in enumerate(zip(old, new, strict=True)):
+            yield from _differences(*pair, f"{path}[{index}]")
     elif old != new:
-        path = ".".join(part for part in (prefix, written(at)) if part)
         yield Change(path, masked(old), masked(new))
+
+
+def _below(path: str, key: str) -> str:
+    return f"{path}.{written((key,))}" if path else written((key,))
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, tuple) and all(attrs.has(type(element)) for element in value)
 
 
 def _named(value: Any) -> dict[str, Any] | None:

@@ -45,7 +45,13 @@ def test_five_different_mistakes_are_all_named() -> None:
         name = "chat"
         targets = [{ backend = "opneai" }]    # 5 no such backend
     """)
-    assert set(told) == {"server.drain", "server.auth", "backends.openai.api_key", "backends.openai.max_concurrency", "routes[0].targets[0].backend"}
+    assert set(told) == {
+        "server.drain",
+        "server.auth",
+        "backends.openai.api_key",
+        "backends.openai.max_concurrency",
+        "routes[0].targets[0].backend",
+    }
     assert 'did you mean "drain_s"?' in told["server.drain"]
     assert 'did you mean "keys"?' in told["server.auth"]
     assert '"OPENAI_KEY" is not set' in told["backends.openai.api_key"]
@@ -89,7 +95,12 @@ def test_a_file_that_is_no_toml_is_one_problem_with_its_place(text: str, words: 
 
 def test_bytes_that_are_no_utf8_and_files_that_are_not_there_are_told(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b"# caf\xe9\n")
-    for name, words in (("latin.toml", "not UTF-8"), ("absent.toml", "no such file"), ("", "is a directory"), ("a\0b", "not a usable file name")):
+    for name, words in (
+        ("latin.toml", "not UTF-8"),
+        ("absent.toml", "no such file"),
+        ("", "is a directory"),
+        ("a\0b", "not a usable file name"),
+    ):
         found = load(tmp_path / name, env={}, providers=PROVIDERS)
         assert isinstance(found, Problems)
         assert words in found.problems[0].message
@@ -176,7 +187,9 @@ def test_an_integer_is_a_float_and_collections_are_read_only() -> None:
         (None, {}, set(), None),
     ],
 )
-def test_the_file_is_looked_for_in_the_documented_order(given: str | None, env: dict[str, str], there: set[str], chosen: str | None) -> None:
+def test_the_file_is_looked_for_in_the_documented_order(
+    given: str | None, env: dict[str, str], there: set[str], chosen: str | None
+) -> None:
     assert locate(given, env, there.__contains__) == chosen
 
 
@@ -195,4 +208,11 @@ def test_what_follows_from_a_refused_value_is_not_told_again() -> None:
         name = "ok"
         targets = "a"
     """)
-    assert set(told) == {"tenants", "backends.a", "backends.b.provider", "routes[0].name", "routes[0].targets[1].weight", "routes[1].targets"}
+    assert set(told) == {
+        "tenants",
+        "backends.a",
+        "backends.b.provider",
+        "routes[0].name",
+        "routes[0].targets[1].weight",
+        "routes[1].targets",
+    }

@@ -96,7 +96,9 @@ def test_an_unknown_key_is_refused_at_every_depth(steps: Steps, field: Any, inne
     assert written((*steps, "no_such_key")) in told(steps, {"no_such_key": 1})
 
 
-@pytest.mark.parametrize("place", [("backends", "sample"), ("routes", 0), ("routes", 0, "targets", 0), ("tenants", "a", "keys", 0), ("experiments", 0)])
+@pytest.mark.parametrize(
+    "place", [("backends", "sample"), ("routes", 0), ("routes", 0, "targets", 0), ("tenants", "a", "keys", 0), ("experiments", 0)]
+)
 def test_an_unknown_key_is_refused_in_elements_of_collections(place: Steps) -> None:
     assert written((*place, "no_such_key")) in told(place, {"no_such_key": 1})
 
