@@ -23,6 +23,7 @@ class Observed:
     """One request. Times are `time.monotonic()` seconds (one clock for all processes of a machine) beside Unix time.
 
     Attributes:
+        status: of the planned answer; 0 where a fault sends no head.
         outcome: "running", then "complete", "fault" (ended as a fault asked), "client_gone", "slow_reader", "shutdown" or "error".
         disconnected_monotonic_s: when the client was noticed to be gone.
         body: its first log_body_max_bytes; None once it was dropped to keep the whole log small.

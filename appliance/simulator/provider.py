@@ -70,7 +70,9 @@ ENDPOINTS: Mapping[str, Callable[[Call, Settings], Answer | ApiError]] = {
 
 
 def answer_call(request: Request, call: Call, settings: Settings) -> Answer:
-    """A POST to a model endpoint."""
+    """A POST."""
+    if request.path not in ENDPOINTS:
+        return refusal(misdirected(request))
     if settings.only_listed and call.model.bare not in settings.models:
         return refusal(unknown_model(call.model.asked))
     made = ENDPOINTS[request.path](call, settings)
@@ -83,6 +85,13 @@ def answer_models(model: ModelName, listed: tuple[str, ...], settings: Settings)
         return whole(model_list(listed))
     found = find_model(model.asked, model.bare, listed, only_listed=settings.only_listed)
     return refusal(found) if isinstance(found, ApiError) else whole(found)
+
+
+def answer_plain(request: Request) -> Answer:
+    """Any other request that is no POST."""
+    if request.method == "GET" and request.path == "/health":
+        return whole({"status": "ok"})
+    return refusal(misdirected(request))
 
 
 def check_key(request: Request, settings: Settings) -> ApiError | None:

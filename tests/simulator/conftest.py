@@ -1,10 +1,14 @@
-"""A running simulator on a real socket, and raw connections to it."""
+"""A running simulator on a real socket, and a raw connection to see what exactly it sends."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import Any
 
+import attrs
 import httpx
+import openai
 import orjson
 import pytest
 import trio
@@ -13,24 +17,130 @@ from appliance.http1.listen import ListenFault
 from appliance.simulator.serve import open_sockets, serve
 from appliance.simulator.settings import Settings
 
+QUIET_S = 0.6  # after so long without a byte a connection counts as silent; the simulator's own pauses are far below or above
+
+
+@attrs.frozen
+class Wire:
+    """Every byte that came, and how it ended: "fin", "reset" or "silent"."""
+
+    raw: bytes
+    end: str
+
+    @property
+    def head(self) -> bytes:
+        return self.raw.partition(b"\r\n\r\n")[0]
+
+    @property
+    def status(self) -> int:
+        return int(self.head.split(b" ")[1]) if self.raw else 0
+
+    def header(self, name: str) -> str | None:
+        match = re.search(rb"(?im)^" + name.encode() + rb": ?(.*?)\r?$", self.head)
+        return match[1].decode() if match else None
+
+    @property
+    def chunked(self) -> bool:
+        return self.header("transfer-encoding") == "chunked"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the message ended as HTTP says."""
+        body = self.raw.partition(b"\r\n\r\n")[2]
+        return body.endswith(b"0\r\n\r\n") if self.chunked else len(body) == int(self.header("content-length") or -1)
+
+    @property
+    def chunks(self) -> list[bytes]:
+        """The chunks that came whole."""
+        rest, found = self.raw.partition(b"\r\n\r\n")[2], []
+        while (line := rest.find(b"\r\n")) >= 0:
+            size = int(rest[:line], 16)
+            if not size or len(rest) < line + 2 + size:
+                break
+            found.append(rest[line + 2 : line + 2 + size])
+            rest = rest[line + 4 + size :]
+        return found
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.chunks) if self.chunked else self.raw.partition(b"\r\n\r\n")[2]
+
+    @property
+    def events(self) -> list[bytes]:
+        return [e for e in re.split(rb"\r?\n\r?\n", self.body) if e]
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+
+class Sim:
+    """Talks to one simulator."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.port = int(url.rpartition(":")[2])
+
+    async def wire(
+        self, model: str = "sim", *, stream: bool = False, path: str = "/v1/chat/completions", fault: str = "", **fields: Any
+    ) -> Wire:
+        """One request over a connection of its own, to its end."""
+        if path.endswith("chat/completions") and "messages" not in fields:
+            fields["messages"] = [{"role": "user", "content": "Tell me something."}]
+        body = orjson.dumps({"model": model, "stream": stream, **fields})
+        head = f"POST {path} HTTP/1.1\r\nhost: sim\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
+        if fault:
+            head += f"x-sim-fault: {fault}\r\n"
+        return await self.raw(head.encode() + b"\r\n" + body)
+
+    async def raw(self, request: bytes) -> Wire:
+        connection = await trio.open_tcp_stream("127.0.0.1", self.port)
+        received, end = b"", "silent"
+        async with connection:
+            await connection.send_all(request)
+            with trio.move_on_after(QUIET_S) as quiet:
+                while True:
+                    try:
+                        data = await connection.receive_some(1_048_576)
+                    except trio.BrokenResourceError:
+                        end = "reset"
+                        break
+                    if not data:
+                        end = "fin"
+                        break
+                    received += data
+                    quiet.deadline = trio.current_time() + QUIET_S
+        return Wire(received, end)
+
+    def http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, timeout=10)
+
+    def openai(self, key: str = "sk-test") -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(base_url=self.url + "/v1", api_key=key, max_retries=0, timeout=10)
+
+    async def stats(self, last: int = 20) -> Any:
+        async with self.http() as client:
+            return (await client.get(f"/sim/stats?last={last}")).json()
+
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[str]:
-    """The base URL of a simulator with these settings."""
+async def running(settings: Settings) -> AsyncIterator[Sim]:
     sockets = open_sockets(["127.0.0.1:0"])
     assert not isinstance(sockets, ListenFault)
     async with trio.open_nursery() as nursery:
         urls = await nursery.start(partial(serve, sockets, settings))
-        yield urls[0]
+        yield Sim(urls[0])
         nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
-async def sim() -> AsyncIterator[str]:
-    async with running(Settings()) as url:
-        yield url
+async def sim() -> AsyncIterator[Sim]:
+    """A simulator with the default settings."""
+    async with running(Settings()) as talk:
+        yield talk
 
 
 @pytest.fixture
-def start() -> Callable[[Settings], object]:
+def start() -> Callable[[Settings], AbstractAsyncContextManager[Sim]]:
+    """`async with start(Settings(...)) as sim`."""
     return running

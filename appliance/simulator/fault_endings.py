@@ -1,0 +1,93 @@
+"""Faults in how an answer ends or fails to: hang, reset, cut, truncated, stalled, dropped, endless. Pure.
+
+One rule for `hang`, `reset` and `cut`: without a value it happens instead of the head; with N the head is sent, then N events, then it
+happens (of a whole answer: N = 0 the head alone, any other N the head and half of the body).
+"""
+
+from collections.abc import Iterator
+from itertools import count, islice
+
+import attrs
+
+from appliance.simulator.answer import Answer, Ending, Piece, without_header
+from appliance.simulator.event_shape import after_events, is_done
+from appliance.simulator.fault_grammar import Clause
+
+ENDINGS = {"hang": Ending.HANG, "reset": Ending.RESET, "cut": Ending.CUT}
+ENDLESS_WHOLE_BYTES = 1024  # of white space at a time, which JSON allows around a document
+
+
+def ends(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+    """`hang`, `reset`, `cut`."""
+    del wall_s
+    ending = ENDINGS[clause.kind]
+    if not isinstance(clause.value, int):
+        return attrs.evolve(answer, head=False, pieces=(), ending=ending)
+    return attrs.evolve(answer, pieces=beginning(answer, clause.value), ending=ending)
+
+
+def truncate(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+    """After N events the message ends properly, without [DONE]. A whole answer has half of its body, and a Content-Length that agrees."""
+    del wall_s
+    pieces = tuple(beginning(answer, int(clause.value or 0))) if not answer.stream else beginning(answer, int(clause.value or 0))
+    if answer.stream:
+        return attrs.evolve(answer, pieces=pieces)
+    return with_length(attrs.evolve(answer, pieces=pieces))
+
+
+def beginning(answer: Answer, events: int) -> Iterator[Piece]:
+    if answer.stream:
+        yield from after_events(answer.pieces, events)
+        return
+    for piece in answer.pieces if events else ():
+        yield Piece(piece.due_s, piece.data[: len(piece.data) // 2], piece.tokens)
+
+
+def with_length(answer: Answer) -> Answer:
+    """A whole answer whose Content-Length agrees with its pieces."""
+    pieces = tuple(answer.pieces)
+    size = sum(len(p.data) for p in pieces)
+    headers = (*without_header(answer.headers, b"content-length"), (b"content-length", b"%d" % size))
+    return attrs.evolve(answer, pieces=pieces, headers=headers)
+
+
+def no_done(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+    del clause, wall_s
+    return attrs.evolve(answer, pieces=(p for p in answer.pieces if not is_done(p)))
+
+
+def stall(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+    """After N events nothing for a while, then the rest; with N = 0 the head goes out and the first event waits."""
+    del wall_s
+    events, pause_s = int(clause.value or 0), float(clause.options.get("for") or 1.0)
+
+    def pieces() -> Iterator[Piece]:
+        for number, piece in enumerate(answer.pieces):
+            yield piece if number < events else piece._replace(due_s=piece.due_s + pause_s)
+
+    early = answer.head_s if events else 0.0
+    return attrs.evolve(answer, pieces=pieces(), head_s=early)
+
+
+def endless(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+    """The second event (the first with words) for ever at the model's pace; of a whole answer white space for ever after the document."""
+    del clause, wall_s
+
+    def pieces() -> Iterator[Piece]:
+        start = list(islice((p for p in answer.pieces if not is_done(p)), 3))
+        if not start:
+            return
+        yield from start[:2]
+        last = start[min(1, len(start) - 1)]
+        gap_s = max(start[-1].due_s - last.due_s, 0.001)
+        for n in count(1):
+            data = last.data if answer.stream else b" " * ENDLESS_WHOLE_BYTES
+            yield Piece(last.due_s + n * gap_s, data, last.tokens if answer.stream else 0)
+
+    return attrs.evolve(answer, pieces=pieces(), headers=without_header(answer.headers, b"content-length"))
+
+
+def drop(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+    """A good answer over a connection that is then closed although nothing announced it: the pooled connection goes stale."""
+    del wall_s
+    return attrs.evolve(answer, ending=Ending.DROP, drop_s=float(clause.value or 0.0))
