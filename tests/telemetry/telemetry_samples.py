@@ -68,7 +68,7 @@ def request(
     **more: object,
 ) -> RequestRecord:
     record = RequestRecord(
-        "id-1", "request-1", 99.95, 1_700_000_000.0, tenant=tenant, key="ci", route=route, requested_model=model, model=model, stream=stream,
+        "id-1", "request-1", 99.95, 1.7e9, tenant=tenant, key="ci", route=route, requested_model=model, model=model, stream=stream,
         attempts=list(attempts), status=status, fault=None if kind is None else fault(kind), ended_at=99.95 + took,
         first_token_at=first_token_at, usage=usage, cost_usd=cost_usd,
     )  # fmt: skip
@@ -84,7 +84,9 @@ def folded(*records: RequestRecord, cells: Cells | None = None) -> Cells:
     return cells
 
 
-def scrape(cells: Cells, live: LiveState = LIVE, now: float = 101.0, form: Format = TEXT, names: tuple[str, ...] = tuple(VOCABULARIES)) -> str:
+def scrape(
+    cells: Cells, live: LiveState = LIVE, now: float = 101.0, form: Format = TEXT, names: tuple[str, ...] = tuple(VOCABULARIES)
+) -> str:
     return b"".join(lines(cells, live, now, form, names)).decode()
 
 
@@ -116,7 +118,9 @@ STREAM = request(
 UNAUTHORIZED = request(kind=FaultKind.UNAUTHORIZED, status=401, took=0.001, tenant="none", route="none", model="unknown")
 RATE_LIMITED = request(kind=FaultKind.RATE_LIMITED, status=429, took=0.001, limit_type="requests", user="ann")
 OVER_BUDGET = request(kind=FaultKind.BUDGET_EXCEEDED, status=402, took=0.001, limit_type="budget")
-RETRIED = request(attempt("alpha", FaultKind.SERVER_ERROR, took=0.1), attempt("alpha", at=100.2, took=0.1, usage=Usage(1, 2)), usage=Usage(1, 2))
+RETRIED = request(
+    attempt("alpha", FaultKind.SERVER_ERROR, took=0.1), attempt("alpha", at=100.2, took=0.1, usage=Usage(1, 2)), usage=Usage(1, 2)
+)
 FELL_BACK = request(
     attempt("alpha", FaultKind.CONNECT_TIMEOUT, took=0.1),
     attempt("beta", at=100.2, took=0.1, vendor="mistral", model="claude-haiku-4-5", response_model="claude-haiku-4-5-001"),
@@ -125,8 +129,9 @@ FELL_BACK = request(
 UPSTREAM_FAULT = request(attempt("alpha", FaultKind.OVERLOADED), kind=FaultKind.OVERLOADED, status=502)
 CALLERS_FAULT = request(attempt("alpha", FaultKind.CONTEXT_LENGTH), kind=FaultKind.CONTEXT_LENGTH, status=400)
 CUT_STREAM = request(
-    attempt("alpha", FaultKind.STREAM_CUT, tokens_at=(100.1, 100.2)), kind=FaultKind.STREAM_CUT, stream=True, first_token_at=100.1, committed=True
-)
+    attempt("alpha", FaultKind.STREAM_CUT, tokens_at=(100.1, 100.2)),
+    kind=FaultKind.STREAM_CUT, stream=True, first_token_at=100.1, committed=True,
+)  # fmt: skip
 GONE_BEFORE = request(attempt("alpha", FaultKind.CLIENT_GONE, outcome="cancelled"), kind=FaultKind.CLIENT_GONE, status=499)
 GONE_AFTER = request(
     attempt("alpha", FaultKind.CLIENT_GONE, outcome="cancelled", tokens_at=(100.1, 100.1)),

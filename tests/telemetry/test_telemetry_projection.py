@@ -158,8 +158,8 @@ CASES = {
         },
     ),
 }
-for name, gone, streaming in (("client gone before the commit", GONE_BEFORE, "false"), ("client gone after the commit", GONE_AFTER, "true")):
-    CASES[name] = (
+for moment, gone, streaming in (("before", GONE_BEFORE, "false"), ("after", GONE_AFTER, "true")):
+    CASES[f"client gone {moment} the commit"] = (
         gone,
         {
             "inference_gateway": {"backend=alpha,route=chat,status=499": 1},
@@ -238,8 +238,14 @@ def test_the_breaker_gauge_has_each_vocabularys_own_numbers(state, llm, ai) -> N
 
 def test_tokens_and_cost_count_streams_too() -> None:
     cells = folded(SUCCESS, STREAM, RATE_LIMITED)
-    assert family(cells, "inference_gateway_tokens_total") == {"backend=alpha,route=chat,type=input": 15, "backend=alpha,route=chat,type=output": 31}
-    assert family(cells, LLM + "tokens_total") == {"model=gpt-4o,provider=alpha,type=input": 15, "model=gpt-4o,provider=alpha,type=output": 31}
+    assert family(cells, "inference_gateway_tokens_total") == {
+        "backend=alpha,route=chat,type=input": 15,
+        "backend=alpha,route=chat,type=output": 31,
+    }
+    assert family(cells, LLM + "tokens_total") == {
+        "model=gpt-4o,provider=alpha,type=input": 15,
+        "model=gpt-4o,provider=alpha,type=output": 31,
+    }
     assert family(cells, "aigateway_tokens_total") == {
         "model=gpt-4o,provider=alpha,tenant_id=acme,type=input": 15,
         "model=gpt-4o,provider=alpha,tenant_id=acme,type=output": 31,
