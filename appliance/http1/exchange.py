@@ -78,7 +78,7 @@ class Http1Exchange:
                 self._fail(Failure("too_large", "response body over response_body_max_bytes", received=True, sent=True))
                 return
             self._ready = data
-        if reader.complete and self._connection is not None:
+        if reader.complete:
             self._connection = None
             if reader.keep_alive and not connection.link.unsent():
                 self._pool.restore(connection, trio.current_time())

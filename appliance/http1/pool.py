@@ -115,7 +115,7 @@ class Pool:
 
     def vacate(self) -> None:
         """Gives back a slot whose socket is closed."""
-        if self._waiters and not self._closed:
+        if self._waiters:
             self._grant(None)
         else:
             self._open -= 1

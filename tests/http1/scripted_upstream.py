@@ -26,20 +26,20 @@ class Peer:
         self.index = index
         self.requests = 0
         self.ended = trio.Event()
-        self._buffer = b""
+        self._buffer = bytearray()
 
     async def request(self) -> bytes:
         """One whole request as it came; b"" when the client has closed."""
-        while b"\r\n\r\n" not in self._buffer:
-            if not await self._more():
-                return b""
-        head, _, _ = self._buffer.partition(b"\r\n\r\n")
+        head = await self.head()
+        if not head:
+            return b""
         length = next((int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:")), 0)
         size = len(head) + 4 + length
         while len(self._buffer) < size:
             if not await self._more():
                 return b""
-        request, self._buffer = self._buffer[:size], self._buffer[size:]
+        request = bytes(self._buffer[:size])
+        del self._buffer[:size]
         self.requests += 1
         return request
 
@@ -48,7 +48,7 @@ class Peer:
         while b"\r\n\r\n" not in self._buffer:
             if not await self._more():
                 return b""
-        return self._buffer.partition(b"\r\n\r\n")[0]
+        return bytes(self._buffer.partition(b"\r\n\r\n")[0])
 
     async def send(self, data: bytes) -> None:
         await self.stream.send_all(data)
@@ -93,6 +93,7 @@ class Upstream:
 
     def __init__(self, script: Script, scheme: str, name: str, tls: ssl.SSLContext | None) -> None:
         self.peers: list[Peer] = []
+        self.transports: list[Http1Transport] = []
         self.script = script
         self.scheme, self.name, self.tls = scheme, name, tls
         self.port = 0
@@ -116,7 +117,10 @@ class Upstream:
         return origin
 
     def transport(self, tls: ssl.SSLContext | None = None, **limits: float) -> Http1Transport:
-        return Http1Transport(self.origin(), TransportLimits(**limits), tls)  # type: ignore[arg-type]
+        """A transport to here, shut down at the end so that the sockets left then are leaks."""
+        transport = Http1Transport(self.origin(), TransportLimits(**limits), tls)  # type: ignore[arg-type]
+        self.transports.append(transport)
+        return transport
 
 
 @asynccontextmanager
@@ -130,6 +134,8 @@ async def upstream(
         nursery.start_soon(partial(trio.serve_listeners, server.handle, listeners, handler_nursery=nursery))
         with trio.fail_after(patience_s):
             yield server
+        for transport in server.transports:
+            await transport.aclose()
         nursery.cancel_scope.cancel()
 
 

@@ -12,6 +12,11 @@ from appliance.http1.client import Http1Transport
 from appliance.http1.origin import BadOrigin, Origin
 from appliance.http1.transport import Failure, PoolStats, TransportLimits
 
+pytestmark = [
+    pytest.mark.filterwarnings("error::ResourceWarning"),
+    pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"),
+]
+
 
 @pytest.mark.parametrize(
     ("url", "origin"),

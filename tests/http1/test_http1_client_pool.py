@@ -262,6 +262,29 @@ async def test_waiters_get_connections_in_the_order_they_came() -> None:
         assert len(server.peers) == 1
 
 
+async def test_a_waiter_is_not_given_a_connection_with_unasked_bytes_in_it() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        if peer.index == 0:
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.send(OK + b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
+            await peer.eof()
+        await peer.send(OK)
+
+    bodies: list[object] = []
+
+    async def ask() -> None:
+        bodies.append(await whole(await transport.send(post())))
+
+    async with upstream(script) as server:
+        transport = server.transport(connections_max=1, recv_bytes=len(OK))  # reads the first answer and not a byte more
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            nursery.start_soon(ask)
+        assert bodies == [b"ok", b"ok"]
+        assert [peer.requests for peer in server.peers] == [1, 1]
+
+
 async def test_a_waiter_also_takes_over_the_slot_of_a_connection_that_failed() -> None:
     held = Held()
     async with upstream(held.script) as server:
