@@ -27,7 +27,6 @@ from appliance.config.problem import Finding, Refusal, Steps, meant
 from appliance.config.schema import Config, Listener
 from appliance.config.secret import Secret
 
-ResolveSecret = Callable[[Any], Secret]
 Hook = Callable[[Any, Any], Any]
 
 
@@ -49,9 +48,8 @@ PASSES_MAX = 4
 """Walks over the document. The first finds everything, the second gets past it; more would be a bug, and must not become a loop."""
 
 
-def structure(table: Mapping[str, Any], resolve: ResolveSecret) -> Structured:
-    """The configuration in `table` and every structural problem in it; `resolve` raises Refusal. Never raises for any TOML value."""
-    converter = _converter(resolve)
+def structure(table: Mapping[str, Any], converter: Converter) -> Structured:
+    """The configuration in `table` and every structural problem in it. Never raises for any TOML value."""
     findings: list[Finding] = []
     for _ in range(PASSES_MAX):
         try:
@@ -63,7 +61,8 @@ def structure(table: Mapping[str, Any], resolve: ResolveSecret) -> Structured:
     return Structured(Config(), tuple(findings))
 
 
-def _converter(resolve: ResolveSecret) -> Converter:
+def strict_converter(resolve: Callable[[Any], Secret]) -> Converter:
+    """A converter for the schema; `resolve` gives the secret that a TOML value stands for, or raises Refusal."""
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
     for kind, (check, stand_in) in LEAVES.items():
         converter.register_structure_hook(kind, _leaf(check, stand_in))

@@ -10,7 +10,7 @@ from appliance.config.knob import about
 from appliance.config.problem import Refusal, Steps, written
 from appliance.config.schema import Config, Listener
 from appliance.config.secret import Secret
-from appliance.config.structure import structure, without_none
+from appliance.config.structure import strict_converter, structure, without_none
 
 WRONG: Mapping[Any, list[Any]] = {
     str: [1, True, 1.5, ["x"], {"x": "y"}],
@@ -30,6 +30,9 @@ def refuse(value: Any) -> Secret:
     if isinstance(value, str):
         return Secret(value)
     raise Refusal("is no secret")
+
+
+CONVERTER = strict_converter(refuse)
 
 
 def knobs(kind: Any = Config, at: Steps = ()) -> Iterator[tuple[Steps, "attrs.Attribute[Any]", Any]]:
@@ -54,7 +57,7 @@ def document(steps: Steps, value: Any) -> Any:
 
 
 def told(steps: Steps, value: Any) -> set[str]:
-    return {written(each.steps) for each in structure(document(steps, value), refuse).findings}
+    return {written(each.steps) for each in structure(document(steps, value), CONVERTER).findings}
 
 
 def family(inner: Any) -> Any:
@@ -104,15 +107,15 @@ def test_an_unknown_key_is_refused_in_elements_of_collections(place: Steps) -> N
 
 
 def test_a_nearly_right_key_gets_a_hint_and_a_strange_one_the_list() -> None:
-    (near,) = structure({"server": {"Drain": 1}}, refuse).findings
-    (far,) = structure({"server": {"xyzzy": 1}}, refuse).findings
+    (near,) = structure({"server": {"Drain": 1}}, CONVERTER).findings
+    (far,) = structure({"server": {"xyzzy": 1}}, CONVERTER).findings
     assert near.hint == 'did you mean "drain_s"?'
     assert "drain_s" in far.expected
 
 
 @pytest.mark.parametrize("kind", [Listener])
 def test_a_listener_of_another_type_is_told_both_its_forms(kind: type) -> None:
-    (finding,) = structure({"server": {"listen": [3]}}, refuse).findings
+    (finding,) = structure({"server": {"listen": [3]}}, CONVERTER).findings
     assert finding.expected == "a string or a table"
 
 
