@@ -22,7 +22,7 @@ FIRST_PASSED_FD = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 PASSED_MAX = 1024
 UNIX_PATH_MAX_BYTES = 107  # sizeof(sun_path) less the NUL, unix(7)
 
-HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\s:\[\]/]+)):([0-9]{1,5})")
+HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\s:\[\]/*]+)):([0-9]{1,5})")
 SHAPES = '"host:port", "[::]:port", "unix:/path", "fd:NUMBER" or "fd:NAME"'
 
 

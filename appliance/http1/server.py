@@ -75,6 +75,8 @@ class Server:
     async def serve(self, sockets: Sequence[socket.socket], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Accept on these listening sockets until `drain`, and return when the last connection is closed. Closes the sockets. Once only."""
         self._renew_date()
+        for door in sockets:
+            _prepare(door)
         try:
             async with trio.open_nursery() as services:
                 services.start_soon(self._watch.run)
@@ -116,11 +118,6 @@ class Server:
     # accepting ---------------------------------------------------------------------------------------------------------------------------
 
     async def _accept(self, door: socket.socket, nursery: trio.Nursery) -> None:
-        door.setblocking(False)
-        if door.family != socket.AF_UNIX:
-            # Linux hands both down to accepted sockets, which saves two system calls on each.
-            door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            door.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # notices, in hours, a client whose machine is gone
         while True:
             await wait_readable(door)
             if not self._accept_ready(door, nursery):
@@ -194,3 +191,11 @@ class Server:
 
     def _renew_date(self) -> None:
         self._state.date_line = f"date: {formatdate(time.time(), usegmt=True)}\r\n".encode()
+
+
+def _prepare(door: socket.socket) -> None:
+    door.setblocking(False)
+    if door.family != socket.AF_UNIX:
+        # Linux hands both down to accepted sockets, which saves two system calls on each.
+        door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # notices, in hours, a client whose machine is gone

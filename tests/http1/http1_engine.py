@@ -124,7 +124,9 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(app: App, limits: ServerLimits = QUICK, *, path: str | None = None) -> AsyncGenerator[Served]:
+async def serving(
+    app: App, limits: ServerLimits = QUICK, *, path: str | None = None, lifespan_state: dict[str, Any] | None = None
+) -> AsyncGenerator[Served]:
     """A running server; at the end it must stop by itself once it is cut, whatever the test left open."""
     if path is None:
         door = socket.create_server(("127.0.0.1", 0), backlog=limits.backlog)
@@ -138,8 +140,9 @@ async def serving(app: App, limits: ServerLimits = QUICK, *, path: str | None = 
         app,
         limits,
         render_refusal=plain_text_refusal,
-        on_error=lambda error, scope: errors.append(error),
+        on_error=lambda error, _: errors.append(error),
         on_refusal=lambda status, reason: refusals.append((status, reason)),
+        lifespan_state=lifespan_state,
     )
     served = Served(server, door.getsockname(), errors, refusals)
     with trio.fail_after(30):
@@ -155,7 +158,7 @@ async def serving(app: App, limits: ServerLimits = QUICK, *, path: str | None = 
 
 async def eventually(true: Callable[[], object], within_s: float = 5.0) -> None:
     with trio.fail_after(within_s):
-        while not true():
+        while not true():  # noqa: ASYNC110 - a condition of the system under test, not of ours to signal
             await trio.sleep(0.002)
 
 

@@ -38,11 +38,11 @@ def by_engine(raw: bytes) -> tuple[list[Request], bytes]:
             theirs.sendall(raw)
             theirs.shutdown(socket.SHUT_WR)
             ours.setblocking(False)
-            state = ServerState(app, QUICK, plain_text_refusal, lambda error, scope: errors.append(error), None)
-            connection = Connection(PeerSocket(ours, 65536, lambda fd: None), state, None, None)
+            state = ServerState(app, QUICK, plain_text_refusal, lambda error, _: errors.append(error), None)
+            connection = Connection(PeerSocket(ours, 65536, lambda _: None), state, None, None)
             connection.peer.half_closed = False
             with trio.fail_after(5):
-                await connection.run(lambda connection: None)
+                await connection.run(lambda _: None)
             return theirs.recv(1_000_000)
 
     errors: list[Exception] = []
@@ -152,7 +152,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return raw
 
 
-LONG = settings(max_examples=1200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=600, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @LONG
@@ -163,7 +163,7 @@ def test_what_h11_refuses_is_refused_and_the_rest_read_alike(raw: bytes):
     alike(raw)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.binary(max_size=200))
 def test_noise_is_refused_like_h11_does(raw: bytes):
     alike(raw)

@@ -24,7 +24,8 @@ async def test_connection_is_kept_and_answers_are_whole():
 
 async def test_pipelined_requests_are_answered_in_order_though_the_first_is_the_slowest():
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await trio.sleep(0.05 if scope["path"] == "/0" else 0)
+        if scope["path"] == "/0":
+            await trio.sleep(0.05)
         await echo(scope, receive, send)
 
     async with serving(app) as served:
@@ -78,7 +79,7 @@ async def test_every_request_is_understood_byte_by_byte():
         client = await served.connect()
         for byte in b"".join(requests):
             await client.send(bytes([byte]))
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
         bodies = [(await client.answer()).body for _ in requests]
         assert bodies == [b"GET /a b ", b"POST / hello", b"POST /c abcde", b"GET /last "]
 
@@ -241,6 +242,17 @@ async def test_scope_is_what_asgi_asks_for():
         assert scope["extensions"]["http1"].cancels is True
         assert scope["extensions"]["http1"].end_reason is None
         assert "state" not in scope
+
+
+async def test_each_request_has_its_own_copy_of_the_lifespan_state():
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["state"]["seen"] = scope["state"].get("seen", 0) + 1
+        await reply(send, b"%d %b" % (scope["state"]["seen"], scope["state"]["pool"]))
+
+    async with serving(app, lifespan_state={"pool": b"p"}) as served:
+        client = await served.connect()
+        for _ in range(2):
+            assert (await client.ask(GET)).body == b"1 p"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The smuggling corpus: every request of `smuggling/refused.json` is refused, however its bytes arrive and whatever follows them.
 
-An entry has a name, the status to be answered, and the raw bytes (latin-1, one character a byte); `body` marks those whose fault is in the body,
-so that the application is called and sees BodyBroken.
+An entry has a name, the status to be answered, and the raw bytes (latin-1, one character a byte); `body` marks those whose fault is in
+the body, so that the application is called and sees BodyBroken.
 """
 
 import json
@@ -49,7 +49,7 @@ async def refused(served: Served, calls: Calls, entry: dict[str, Any], *, byte_b
         if byte_by_byte:
             for byte in raw(entry):
                 await client.send(bytes([byte]))
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
         else:
             await client.send(raw(entry) + junk)
     except trio.BrokenResourceError:
