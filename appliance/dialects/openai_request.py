@@ -1,0 +1,129 @@
+"""Reads what the gateway must know of a caller's OpenAI request, and changes only the bytes that the operator asked to change.
+
+Everything else in the body is the upstream's to judge: unknown fields, prompt-cache prefixes and odd spacing pass as they came.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from appliance.core.fault import Fault, FaultKind
+from appliance.dialects.json_scan import json_type, load_object, repeated
+from appliance.dialects.protocol import ParsedRequest
+
+SINGLE_FIELDS = tuple(
+    (name, b'"%b"' % name.encode()) for name in ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n")
+)
+"""Fields that decide routing, accounting or cost; a body that has one of them twice is refused."""
+
+BYTES_PER_TOKEN = 4
+"""The rule of thumb for English text in vendors' own documents; only used to route by length, never billed."""
+
+MODEL_MAX_CHARS = 512
+"""The longest ids in use (Bedrock inference profiles, fine-tunes) have about 150."""
+
+NOT_TEXT = frozenset({"image_url", "input_audio", "file", "video_url", "audio_url"})
+"""Content parts whose strings are base64 or links, not prompt text."""
+
+
+def read_request(body: bytes, operation: str) -> ParsedRequest | Fault:
+    """Read a request of `chat`, `text_completion` or `embeddings`. Only what the gateway itself relies on is checked."""
+    fields = load_object(body)
+    if isinstance(fields, Fault):
+        return fields
+    twice = repeated(body, fields, SINGLE_FIELDS)
+    if twice is not None:
+        return _bad(twice, f"the field {twice!r} stands in the request body more than once: send it once", "duplicate_field")
+    model = fields.get("model")
+    if not isinstance(model, str) or not model.strip() or len(model) > MODEL_MAX_CHARS:
+        return _bad("model", _model_complaint(fields), "missing_required_parameter" if not model else "invalid_value")
+    stream = fields.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        return _bad("stream", f"'stream' must be true or false, not {json_type(stream)}", "invalid_type")
+    if operation == "chat" and not isinstance(fields.get("messages"), list):
+        return _bad("messages", _messages_complaint(fields), "invalid_type" if "messages" in fields else "missing_required_parameter")
+    options = fields.get("stream_options")
+    user = fields.get("user") or fields.get("safety_identifier")  # the name that replaced it: OpenAI API reference, chat/create
+    return ParsedRequest(
+        operation,
+        model,
+        bool(stream),
+        None if operation == "embeddings" else token_limit(fields),
+        isinstance(options, dict) and bool(options.get("include_usage")),
+        user if isinstance(user, str) else "",
+        _prompt_bytes(fields, operation) // BYTES_PER_TOKEN,
+        fields,
+    )
+
+
+def token_limit(fields: Mapping[str, Any]) -> int | None:
+    """The caller's bound on the answer: the newer field first, as OpenAI documents `max_tokens` deprecated in its favour."""
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = fields.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    return None
+
+
+def _bad(param: str, message: str, code: str) -> Fault:
+    return Fault(FaultKind.BAD_REQUEST, message, param=param, code=code)
+
+
+def _model_complaint(fields: Mapping[str, Any]) -> str:
+    if "model" not in fields:
+        return "you must provide a 'model': name one that GET /v1/models lists"
+    model = fields["model"]
+    if not isinstance(model, str):
+        return f"'model' must be a string, not {json_type(model)}"
+    if len(model) > MODEL_MAX_CHARS:
+        return f"'model' is longer than {MODEL_MAX_CHARS} characters"
+    return "'model' must not be empty: name one that GET /v1/models lists"
+
+
+def _messages_complaint(fields: Mapping[str, Any]) -> str:
+    if "messages" not in fields:
+        return "you must provide 'messages': a list of objects with 'role' and 'content'"
+    return f"'messages' must be an array, not {json_type(fields['messages'])}"
+
+
+def _prompt_bytes(fields: Mapping[str, Any], operation: str) -> int:
+    if operation == "chat":
+        size = 0
+        for message in fields["messages"]:
+            if isinstance(message, dict):
+                content = message.get("content")
+                size += _text_bytes(content) if isinstance(content, str) else _parts_bytes(content)
+        tools = fields.get("tools")
+        return size + _json_bytes(tools) if tools else size
+    value = fields.get("prompt" if operation == "text_completion" else "input")
+    return _text_bytes(value) if isinstance(value, str) else _parts_bytes(value)
+
+
+def _text_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
+def _parts_bytes(parts: object) -> int:
+    """Of a list of strings, content parts, token numbers, or lists of token numbers."""
+    if not isinstance(parts, list):
+        return 0
+    size = 0
+    for part in parts:
+        if isinstance(part, str):
+            size += _text_bytes(part)
+        elif isinstance(part, dict):
+            if part.get("type") not in NOT_TEXT:
+                size += sum(_text_bytes(value) for name, value in part.items() if name != "type" and isinstance(value, str))
+        elif isinstance(part, int):
+            size += BYTES_PER_TOKEN
+        elif isinstance(part, list):
+            size += BYTES_PER_TOKEN * len(part)
+    return size
+
+
+def _json_bytes(value: object) -> int:
+    try:
+        return len(orjson.dumps(value))
+    except (orjson.JSONEncodeError, RecursionError):  # it writes fewer levels (254) than it reads
+        return 0

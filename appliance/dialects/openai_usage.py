@@ -1,0 +1,175 @@
+"""Reads token counts out of OpenAI-dialect answers, in every spelling that vendors use, and what a whole answer says about itself.
+
+The rule: nothing here refuses an answer for a missing or odd count; a figure that cannot be read is 0, and no figures at all are None.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from appliance.core.fault import Fault, FaultKind
+from appliance.core.usage import Usage
+from appliance.dialects.protocol import Answer
+
+PARSE_MAX_BYTES = 262_144
+"""A longer answer (embeddings, images) is not parsed whole: 1 MB of floats takes 10 ms, in which no stream moves."""
+
+TOKENS_MAX = 1_000_000_000_000
+"""Above it a count is a mistake of the vendor's, and would spoil every sum it is added to."""
+
+_FINISH = re.compile(rb'"finish_reason"\s*+:\s*+"([a-z_A-Z]{1,64})"')
+_MODEL = re.compile(rb'"model"\s*+:\s*+"([^"\\]{1,256})"')
+
+
+def parse_json(text: bytes) -> Any:
+    """Parse an upstream's JSON; raises ValueError. Laxer than orjson: chunks may cut a surrogate pair, log probabilities be -Infinity."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(text)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+
+def usage_of(answer: Mapping[str, Any]) -> Usage | None:
+    """The usage of an answer or of a stream's chunk.
+
+    OpenAI: `usage`. Groq streams: `x_groq.usage` (console.groq.com/docs/api-reference). Moonshot streams: inside the last choice
+    (platform.moonshot.ai/docs/api/chat).
+    """
+    found = read_usage(answer.get("usage"))
+    if found is not None:
+        return found
+    groq = answer.get("x_groq")
+    if isinstance(groq, dict):
+        found = read_usage(groq.get("usage"))
+        if found is not None:
+            return found
+    choices = answer.get("choices")
+    if isinstance(choices, list):
+        for choice in choices[:1]:
+            if isinstance(choice, dict):
+                return read_usage(choice.get("usage"))
+    return None
+
+
+def read_usage(usage: object) -> Usage | None:
+    """One usage object; None when it has no counts at all (null, empty, not an object)."""
+    if not isinstance(usage, dict):
+        return None
+    prompt = _count(usage, "prompt_tokens", "input_tokens")
+    completion = _count(usage, "completion_tokens", "output_tokens")
+    total = _count(usage, "total_tokens")
+    if prompt is None and completion is None:
+        if total is None:
+            return None
+        prompt = total  # embeddings of some vendors tell the total alone
+    prompt, completion = prompt or 0, completion or 0
+    of_prompt = _details(usage, "prompt_tokens_details", "input_tokens_details")
+    of_completion = _details(usage, "completion_tokens_details", "output_tokens_details")
+    reasoning = _count(of_completion, "reasoning_tokens") or _count(usage, "reasoning_tokens") or 0
+    written = _count(of_prompt, "cache_write_tokens", "cache_creation_tokens") or _count(usage, "cache_creation_input_tokens") or 0
+    cached = _count(of_prompt, "cached_tokens")
+    if not cached:
+        cached = _count(usage, "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens") or 0
+    return Usage(
+        input_tokens=prompt,
+        output_tokens=_with_reasoning(prompt, completion, reasoning, total),
+        cached_input_tokens=min(cached, prompt),
+        cache_write_tokens=min(written, prompt),
+        reasoning_tokens=reasoning,
+        input_audio_tokens=_count(of_prompt, "audio_tokens") or 0,
+        output_audio_tokens=_count(of_completion, "audio_tokens") or 0,
+    )
+
+
+def _with_reasoning(prompt: int, completion: int, reasoning: int, total: int | None) -> int:
+    """Output tokens, reasoning included.
+
+    OpenAI counts reasoning within completion tokens; xAI counts it beside them (seen: prompt 12, completion 1, reasoning 290, total 303),
+    and so must any vendor whose reasoning exceeds its completion.
+    """
+    beside = reasoning > completion or (reasoning > 0 and total == prompt + completion + reasoning)
+    return completion + reasoning if beside else completion
+
+
+def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    for name in names:
+        found = usage.get(name)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _count(counts: Mapping[str, Any], *names: str) -> int | None:
+    """The first of the named counts that is one; null, negative and absurd ones are none. Whole floats pass: some servers write 12.0."""
+    for name in names:
+        value = counts.get(name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        if 0 <= value <= TOKENS_MAX:
+            return int(value)
+    return None
+
+
+def read_answer(body: bytes) -> Answer | Fault:
+    """What a whole answer (chat, completion, embeddings) says about itself; a PROTOCOL fault when it is not a JSON object.
+
+    Of a long answer only the end is read; `body` may then also be just the last part of one.
+    """
+    if len(body) > PARSE_MAX_BYTES:
+        return _from_end(body)
+    try:
+        answer = parse_json(body)
+    except ValueError:
+        found = _from_end(body)
+        return found if found.usage is not None else _broken("an answer that is not JSON")
+    if not isinstance(answer, dict):
+        return _broken("an answer that is not a JSON object")
+    return Answer(usage_of(answer), text_of(answer.get("model")), finish_reason_of(answer))
+
+
+def _broken(what: str) -> Fault:
+    return Fault(FaultKind.PROTOCOL, f"the backend sent {what}")
+
+
+def finish_reason_of(answer: Mapping[str, Any]) -> str:
+    """Of the first choice that has one."""
+    choices = answer.get("choices")
+    if isinstance(choices, list):
+        for choice in choices:
+            if isinstance(choice, dict) and (reason := text_of(choice.get("finish_reason"))):
+                return reason
+    return ""
+
+
+def text_of(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _from_end(body: bytes) -> Answer:
+    """Read the members at the end of a long answer.
+
+    What follows the start of a top-level member, with an opening brace before it, is a JSON object again; from inside a nested object it
+    would have a brace too many. So the usage found this way is the answer's own, not something that a model wrote.
+    """
+    fields: dict[str, Any] = {}
+    place = body.rfind(b'"usage"')
+    if place >= 0 and len(body) - place <= PARSE_MAX_BYTES:
+        try:
+            parsed = parse_json(b"{" + body[place:])
+        except ValueError:
+            parsed = None
+        fields = parsed if isinstance(parsed, dict) else {}
+    usage = read_usage(fields.get("usage"))
+    model = text_of(fields.get("model"))
+    if not model:
+        named = _MODEL.search(body[:PARSE_MAX_BYTES]) or _MODEL.search(body[-PARSE_MAX_BYTES:])
+        model = named.group(1).decode("utf-8", "replace") if named else ""
+    place = body.rfind(b'"finish_reason"')
+    finish = _FINISH.match(body, place) if place >= 0 else None
+    return Answer(usage, model, finish.group(1).decode() if finish else "")
