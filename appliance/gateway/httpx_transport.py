@@ -17,10 +17,11 @@ import httpx
 import trio
 
 from appliance.gateway.h2_reset import H2Stream
+from appliance.gateway.httpx_failure import failure_of
 from appliance.http1.dial import SOCKET_OPTIONS
 from appliance.http1.origin import Origin
 from appliance.http1.pool import Pool
-from appliance.http1.transport import Failure, FailureKind, PoolStats, TransportLimits, UpstreamRequest
+from appliance.http1.transport import Failure, PoolStats, TransportLimits, UpstreamRequest
 
 # httpcore opens at most 100 streams on an HTTP/2 connection and never a second connection beside it.
 H2_STREAMS_MAX = 100
@@ -64,7 +65,7 @@ class HttpxTransport:
             replaces what the proxy is asked for, so httpx's own form goes out, with some characters percent-encoded.
     """
 
-    __slots__ = ("_abandoned", "_limits", "_origin", "_pool", "_transport", "_verbatim_target", "_wake")
+    __slots__ = ("_abandoned", "_limits", "_origin", "_pool", "_released", "_transport", "_verbatim_target", "_wake")
 
     def __init__(
         self, transport: httpx.AsyncBaseTransport, origin: Origin, limits: TransportLimits, *, verbatim_target: bool = True
@@ -76,6 +77,7 @@ class HttpxTransport:
         self._pool = Pool(limits)
         self._abandoned: deque[HttpxExchange] = deque()  # bounded by the slots
         self._wake = trio.Event()
+        self._released = trio.Event()
 
     def __repr__(self) -> str:
         return f"<HttpxTransport {self._origin} {self.stats()}>"
@@ -97,10 +99,10 @@ class HttpxTransport:
                 if answer.reused and soon and not answer.failure.received and answer.failure.kind in ("closed", "write"):
                     answer = await self._attempt(request)
         except BaseException:
-            self._pool.vacate()
+            self._release()
             raise
         if isinstance(answer, _Ended):
-            self._pool.vacate()
+            self._release()
             return answer.failure
         return answer
 
@@ -115,11 +117,20 @@ class HttpxTransport:
             await self._settle()
 
     async def aclose(self) -> None:
-        """Refuses new requests. httpx cannot close idle connections alone, so unlike its sibling this cuts running exchanges too."""
+        """Refuses new requests, waits for running exchanges (httpx cannot close idle connections alone), closes. Cancelled, it cuts them."""
         self._pool.close()
-        await self._settle()
-        with trio.move_on_after(_CLOSE_S, shield=True), contextlib.suppress(Exception):
-            await self._transport.aclose()
+        try:
+            while self._pool.stats().open:
+                self._released = trio.Event()
+                await self._released.wait()
+        finally:
+            with trio.move_on_after(_CLOSE_S, shield=True), contextlib.suppress(Exception):
+                await self._settle()
+                await self._transport.aclose()
+
+    def _release(self) -> None:
+        self._pool.vacate()
+        self._released.set()
 
     async def _attempt(self, request: UpstreamRequest) -> "HttpxExchange | _Ended":
         trace = _Trace(self._transport)
@@ -253,7 +264,7 @@ class HttpxExchange:
         owner, self._owner = self._owner, None
         self._failure = failure
         if owner is not None:
-            owner._pool.vacate()
+            owner._release()
 
     async def _close_stream(self) -> None:
         stream = self._response.stream
@@ -301,50 +312,3 @@ class _Trace:
         if self.stream is not None:
             self.stream.reset()
             await self.stream.flush()
-
-
-def failure_of(error: Exception, *, sent: bool, received: bool) -> Failure:
-    """httpx's exceptions in our words. Their own text is not passed on: h11 quotes the offending header value in it."""
-    kind, detail = _kind(error)
-    if kind == "protocol" and isinstance(error, httpx.RemoteProtocolError):
-        received = True
-    return Failure(kind, detail, received=received, sent=sent)
-
-
-def _kind(error: Exception) -> tuple[FailureKind, str]:
-    match error:
-        case httpx.ConnectTimeout():
-            return "connect_timeout", "no connection within connect_s"
-        case httpx.PoolTimeout():
-            return "queue_timeout", "waited queue_s for a free connection"
-        case httpx.ConnectError() | httpx.ProxyError():
-            return _connect_kind(error)
-        case httpx.WriteError() | httpx.WriteTimeout():
-            return "write", "the upstream closed the connection while the request was being written"
-        case httpx.RemoteProtocolError() if not _is_cut(error):
-            return "protocol", "response refused by the client library"
-        case httpx.ReadError() | httpx.ReadTimeout() | httpx.RemoteProtocolError():
-            return "closed", "the upstream closed or reset the connection or stream before the response was complete"
-        case _:
-            return "protocol", f"the client library failed with {type(error).__name__}"
-
-
-def _connect_kind(error: Exception) -> tuple[FailureKind, str]:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return "tls", f"the certificate was refused: {cause.verify_message}"
-        if isinstance(cause, ssl.SSLError):
-            return "tls", f"the handshake failed: {cause.reason or type(cause).__name__}"
-        if isinstance(cause, OSError) and cause.strerror:
-            return "connect", f"could not connect: {cause.strerror}"
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpx.ProxyError):
-        return "connect", "the proxy refused to connect"
-    return "connect", "could not connect"
-
-
-def _is_cut(error: Exception) -> bool:
-    """httpcore has one class for broken framing and for a peer that left; only the text tells them apart (h11's, httpcore's and h2's)."""
-    text = str(error)
-    return text.startswith(("Server disconnected", "peer closed connection", "<ConnectionTerminated", "<StreamReset")) or not text

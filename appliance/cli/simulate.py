@@ -1,0 +1,41 @@
+"""`appliance simulate`."""
+
+from functools import partial
+from pathlib import Path
+
+import click
+import trio
+
+from appliance.cli.exits import Stop
+from appliance.http1.listen import ListenFault
+
+
+@click.command("simulate")
+@click.option("--listen", "addresses", multiple=True, default=("127.0.0.1:9001",), show_default=True, help="Where; may be given again.")
+@click.option("--recordings", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of recorded answers.")
+@click.option("--require-key", default="", help="The one API key that is accepted; else anybody is.")
+def command(addresses: tuple[str, ...], recordings: Path | None, require_key: str) -> None:
+    """Run the provider simulator: OpenAI's dialect without a key, and faults on demand.
+
+    \b
+    model "sim"                     answers, whole or streamed
+    header x-sim-fault: 503         fails as asked; appliance/simulator/README.md lists every fault
+    """
+    from appliance.simulator.serve import open_sockets, serve
+    from appliance.simulator.settings import Settings
+
+    sockets = open_sockets(addresses)
+    if isinstance(sockets, ListenFault):
+        raise Stop(sockets.message)
+    settings = Settings(recordings=recordings, require_key=require_key)
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            urls = await nursery.start(partial(serve, sockets, settings))
+            for url in urls:
+                click.echo(f"simulated provider at {url}/v1")
+
+    try:
+        trio.run(run)
+    except* KeyboardInterrupt:
+        click.echo("stopped", err=True)

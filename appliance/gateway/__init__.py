@@ -1,0 +1,1 @@
+"""The proxy: admission, plan, attempts, pump; live state; health checkers."""

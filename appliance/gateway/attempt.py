@@ -1,0 +1,137 @@
+"""One attempt at one backend: admitted, bounded in time, recorded before its first await and settled in `finally`.
+
+It returns None when the caller has been answered, or the fault for the retry policy to judge.
+"""
+
+import attrs
+import trio
+
+from appliance.core.fault import Fault, FaultKind
+from appliance.core.record import AttemptRecord
+from appliance.core.usage import Usage
+from appliance.dialects.openai_chat import classify, rewrite
+from appliance.dialects.protocol import Rewrite
+from appliance.gateway import pump
+from appliance.gateway.call import Call
+from appliance.gateway.faults import wire_fault
+from appliance.gateway.plan import TargetPlan
+from appliance.gateway.running import Running
+from appliance.http1.transport import Exchange, Failure
+from appliance.providers import request_rewrite
+
+ERROR_BODY_MAX_BYTES = 262_144
+"""Of an upstream's error answer; the longest seen are a few kilobytes of validation errors."""
+
+
+async def attempt(call: Call, target: TargetPlan, model: str) -> Fault | None:
+    """Ask one backend once.
+
+    Args:
+        model: the requested name after aliases, used where the target names none.
+    """
+    upstream = target.upstream
+    now = trio.current_time()
+    permit = upstream.state.begin(now)
+    if permit is None:
+        return Fault(FaultKind.NO_BACKEND, "no healthy backend for this model right now; try again shortly")
+    asked = target.model or model
+    served = target.served_name(model)
+    record = AttemptRecord(upstream.name, upstream.provider.gen_ai_name, asked, served, now, half_open=permit.half_open)
+    call.record.attempts.append(record)
+    call.record.model = served
+    scope = trio.CancelScope()
+    running = Running(call, target, record, permit, scope)
+    running.begin_time(now)
+    call.begin(scope, now)
+    fault: Fault | None = None
+    record.outcome = "cancelled"  # until known better: only a cancellation from outside leaves it so
+    try:
+        with scope:
+            fault = await _within_slot(running)
+            record.outcome = "success" if fault is None else "error"
+        if scope.cancelled_caught:
+            fault = running.expired()
+            record.outcome = "error"
+    finally:
+        call.scope = None
+        _settle(running, fault)
+    return fault
+
+
+async def _within_slot(running: Running) -> Fault | None:
+    """Take one of the backend's slots, waiting for it where none is free, and give it back."""
+    slots, record = running.target.upstream.slots, running.record
+    if not slots.take():
+        begun = trio.current_time()
+        try:
+            refusal = await slots.wait()
+        finally:
+            record.waited_s = trio.current_time() - begun
+        if refusal:
+            busy = f"the backend {record.backend} is at its limit of concurrent requests"
+            return Fault(FaultKind.BACKEND_BUSY, busy, detail=refusal, retry_after_s=1)
+        running.begin_time(trio.current_time())
+    try:
+        return await _exchange(running)
+    finally:
+        slots.give()
+
+
+async def _exchange(running: Running) -> Fault | None:
+    call, record, upstream = running.call, running.record, running.target.upstream
+    body = _body(running)
+    answer = await upstream.transport.send(upstream.request(call.parsed.operation, record.model, call.forwarded, body))
+    if isinstance(answer, Failure):
+        return wire_fault(answer, record.backend)
+    try:
+        record.head_at = call.read_at = trio.current_time()
+        record.status, record.reused = answer.status, answer.reused
+        upstream.state.saw_first_byte(record.head_at - record.started_at)
+        if 200 <= answer.status < 300:
+            return await pump.forward(running, answer)
+        return await _refused(running, answer)
+    finally:
+        answer.close()
+
+
+def _body(running: Running) -> bytes:
+    """The caller's bytes, changed only where the operator's configuration or the vendor asks for it."""
+    parsed, target = running.call.parsed, running.target
+    wanted = Rewrite(
+        model=running.record.model if running.record.model != parsed.model else None,
+        include_usage=parsed.stream and parsed.operation != "embeddings" and not parsed.wants_usage,
+        max_tokens=target.max_tokens,
+        overrides=target.overrides,
+    )
+    return rewrite(running.call.body, parsed, request_rewrite(target.upstream.provider, parsed, wanted))
+
+
+async def _refused(running: Running, answer: Exchange) -> Fault:
+    """The upstream answered with an error status: read it, bounded, and say what it means."""
+    pieces, size = [], 0
+    while size < ERROR_BODY_MAX_BYTES:
+        data = await answer.read()
+        if isinstance(data, Failure) or not data:
+            break
+        pieces.append(data)
+        size += len(data)
+    body = pump.decoded(b"".join(pieces), answer.headers)
+    return classify(answer.status, answer.headers, body, backend=running.record.backend, now=running.call.record.wall_time)
+
+
+def _settle(running: Running, fault: Fault | None) -> None:
+    """What every attempt leaves behind, however it ended."""
+    record, call = running.record, running.call
+    record.ended_at = trio.current_time()
+    record.fault = fault
+    if fault is not None and fault.kind is FaultKind.CLIENT_GONE:
+        record.outcome = "cancelled"
+    if record.usage is None and record.first_token_at and record.outcome != "success":
+        # The provider's own count never came; what was passed on is known to have been made.
+        record.usage = Usage(call.parsed.prompt_tokens_estimate, call.deltas, source="estimated")
+    elif record.usage is not None and call.outlet.gone:
+        record.usage = attrs.evolve(record.usage, source="drained")
+    if record.usage is not None:
+        call.record.usage = record.usage
+    answered = record.status > 0 and (fault is None or not fault.row.trips) and record.outcome != "cancelled"
+    running.target.upstream.state.end(running.permit, record.ended_at, fault, answered=answered)

@@ -1,0 +1,125 @@
+"""One request in flight, and the way its answer goes out.
+
+The outlet is the only place that sends: it knows whether a head has left, keeps the last instant at which the caller heard something, and
+makes sure that a keep-alive and an event never overlap.
+"""
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from appliance.core.fault import Fault
+from appliance.core.record import RequestRecord
+from appliance.dialects.protocol import CallerDialect, ParsedRequest
+from appliance.gateway.plan import KeyPlan
+from appliance.http1.asgi import Send
+
+HeaderList = list[tuple[bytes, bytes]]
+
+
+@attrs.define(eq=False)
+class Outlet:
+    """The answer's way to the caller.
+
+    Attributes:
+        started: a status line has left (perhaps only for a keep-alive).
+        modelled: part of the model's answer has left; from here on a fault can only be told in-band.
+        heard_at: when the caller last got a byte (or the request began).
+        gone: the caller has left; nothing is sent any more.
+    """
+
+    _send: Send
+    record: RequestRecord
+    heard_at: float
+    started: bool = False
+    modelled: bool = False
+    ended: bool = False
+    gone: bool = False
+    _keeping: trio.Event | None = None
+    _sending: bool = False
+
+    async def start(self, status: int, headers: HeaderList) -> None:
+        """Say the status line and headers. They leave with the first bytes of the body (the server joins them)."""
+        self.started = True
+        self.record.status = status
+        self.record.committed = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes, *, more: bool = True) -> None:
+        """Send part of the body, in order. Waits while the caller does not read: that is the back-pressure. Sets `gone` when they left."""
+        if self._keeping is not None:
+            await self._keeping.wait()
+        if self.gone:
+            return
+        self._sending = True
+        try:
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        except OSError:  # ASGI 2.4: what a server raises after a disconnect
+            self.gone = True
+            return
+        finally:
+            self._sending = False
+        self.record.bytes_out += len(data)
+        self.ended = not more
+        self.heard_at = trio.current_time()
+
+    async def keep_alive(self, data: bytes, headers: Callable[[], HeaderList]) -> None:
+        """Send a keep-alive, unless an event is on its way out right now. Starts the answer when nothing has left yet."""
+        if self._sending or self._keeping is not None or self.ended or self.gone:
+            return
+        self._keeping = trio.Event()
+        try:
+            if not self.started:
+                await self.start(200, headers())
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            self.heard_at = trio.current_time()
+        except OSError:
+            self.gone = True
+        finally:
+            self._keeping.set()
+            self._keeping = None
+
+
+@attrs.define(eq=False)
+class Call:
+    """One request in flight.
+
+    Attributes:
+        body: as the caller sent it. forwarded: header lines that may go upstream.
+        scope: whatever the request is waiting in now; cancelling it ends that wait with `cut_fault` as the reason.
+        read_at: when upstream last gave a byte of the running attempt; idle_s: how long it may be silent now, 0 for no bound.
+        deltas: content events of the running attempt, the basis of an estimate when no usage came.
+        outlives: the answer is read to its end although the caller has left.
+    """
+
+    record: RequestRecord
+    parsed: ParsedRequest
+    body: bytes = attrs.field(repr=False)
+    dialect: CallerDialect
+    key: KeyPlan
+    forwarded: bytes = attrs.field(repr=False)
+    headers: dict[bytes, str] = attrs.field(repr=False)
+    outlet: Outlet
+    end_reason: Callable[[], str | None]
+    outlives: bool = False
+    scope: trio.CancelScope | None = None
+    cut_fault: Fault | None = None
+    read_at: float = 0.0
+    idle_s: float = 0.0
+    deltas: int = 0
+
+    def begin(self, scope: trio.CancelScope, now: float) -> None:
+        """An attempt starts: it waits within `scope`. Cancels it at once when the call was cut before."""
+        self.scope = scope
+        self.read_at = now
+        self.idle_s = 0.0
+        self.deltas = 0
+        if self.cut_fault is not None:
+            scope.cancel()
+
+    def cut(self, fault: Fault) -> None:
+        """End what the request is waiting for; the caller hears `fault`."""
+        self.cut_fault = fault
+        if self.scope is not None:
+            self.scope.cancel()

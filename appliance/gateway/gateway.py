@@ -1,0 +1,82 @@
+"""The gateway as the doors see it: the plan in force, what is live, and where finished requests are written down.
+
+`swap` is the only change of plan; everything else reads `plan` once per request and keeps what it read.
+"""
+
+from collections.abc import Callable, Iterable
+
+import attrs
+import trio
+
+from appliance.core.record import RequestRecord
+from appliance.gateway.admission import forwarder
+from appliance.gateway.live import Live
+from appliance.gateway.plan import Plan
+from appliance.gateway.proxy import Proxy
+from appliance.gateway.upstream import Upstream
+from appliance.telemetry.cells import Cells
+from appliance.telemetry.fold import fold
+from appliance.telemetry.recent import Recent
+
+RETIRE_CHECK_S = 1.0
+
+
+@attrs.define(eq=False)
+class Gateway:
+    """One process's gateway.
+
+    Attributes:
+        access: writes one access-log line for a finished record; replaced by a no-op when the operator turned it off.
+        retired: backends that a reload took out, until their last request has ended.
+        wall_clock: seconds since the epoch.
+    """
+
+    plan: Plan
+    live: Live
+    proxy: Proxy
+    cells: Cells
+    recent: Recent
+    access: Callable[[RequestRecord], None]
+    new_id: Callable[[], str]
+    wall_clock: Callable[[], float]
+    started_at: float = 0.0
+    retired: list[Upstream] = attrs.field(factory=list)
+    forwarded: Callable[[Iterable[tuple[bytes, bytes]]], bytes] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.forwarded = self._forwarder()
+
+    def finish(self, record: RequestRecord) -> None:
+        """Write a request down, once, whatever became of it."""
+        record.ended_at = trio.current_time()
+        fold(record, self.cells)
+        self.recent.add(record)
+        self.access(record)
+
+    def swap(self, plan: Plan) -> None:
+        """Put a new plan in force. Requests under way keep the one they started with; so do the backends they use."""
+        kept = set(map(id, plan.upstreams.values()))
+        for upstream in self.plan.upstreams.values():
+            if id(upstream) not in kept:
+                upstream.retired = True
+                self.retired.append(upstream)
+        self.plan = plan
+        self.forwarded = self._forwarder()
+        self.proxy.drains_max = plan.config.server.drains_max
+        self.live.forget_routes({route.name: route for route in plan.routes})
+
+    async def retire(self) -> None:
+        """Service: close backends that a reload took out, each when its last request has ended."""
+        while True:
+            for upstream in [one for one in self.retired if one.state.in_flight == 0]:
+                self.retired.remove(upstream)
+                await upstream.transport.aclose()
+            await trio.sleep(RETIRE_CHECK_S)
+
+    async def close(self) -> None:
+        for upstream in (*self.plan.upstreams.values(), *self.retired):
+            await upstream.transport.aclose()
+
+    def _forwarder(self) -> Callable[[Iterable[tuple[bytes, bytes]]], bytes]:
+        server = self.plan.config.server
+        return forwarder(server.forward_headers, server.user_agent)

@@ -1,0 +1,265 @@
+"""The routing plan: the configuration compiled into what a request needs, swapped as one reference on reload.
+
+Nothing here changes after it was built; a running request keeps the plan it started with. What is learnt lives in `live`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import attrs
+
+from appliance.config.schema import Config, Key, Retry, Route, Target, Tenant
+from appliance.core.choice import rotated_order, weighted_order
+from appliance.core.fault import Fault, FaultKind
+from appliance.core.glob import compile_globs
+from appliance.core.step import RetryPolicy
+from appliance.gateway.upstream import Upstream
+from appliance.providers import PROVIDERS, bare_model
+
+ALIAS_DEPTH_MAX = 8
+"""An alias may stand for another; a longer chain is a loop that the checks would have refused."""
+
+DIRECT = "direct"
+"""The route label of requests that named a backend, or a model only one vendor claims."""
+
+
+@attrs.frozen
+class TargetPlan:
+    """One choice. `model` is empty where the requested name is passed on; `rewrites` tells whether bytes of the request must change."""
+
+    upstream: Upstream
+    model: str
+    weight: int
+    label: str
+    max_tokens: int | None
+    overrides: Mapping[str, object]
+
+    def served_name(self, requested: str) -> str:
+        """The model's bare name for metrics: the label, else the vendor's id without its prefix."""
+        return self.label or bare_model(self.upstream.provider, self.model or requested)
+
+
+@attrs.frozen
+class RoutePlan:
+    name: str
+    matches: Callable[[str], bool]
+    headers: tuple[tuple[bytes, Callable[[str], bool]], ...]
+    min_prompt_tokens: int
+    max_prompt_tokens: int | None
+    strategy: str
+    targets: tuple[TargetPlan, ...]
+    fallback: tuple[TargetPlan, ...]
+    weights: tuple[int, ...]
+    policy: RetryPolicy
+    keepalive_s: float
+    on_disconnect: str
+    drain_max_s: float
+
+    def accepts(self, headers: Mapping[bytes, str], prompt_tokens: int) -> bool:
+        """Whether the conditions beside the model's name hold."""
+        if prompt_tokens < self.min_prompt_tokens:
+            return False
+        if self.max_prompt_tokens is not None and prompt_tokens > self.max_prompt_tokens:
+            return False
+        return all(name in headers and matches(headers[name]) for name, matches in self.headers)
+
+    def order(self, draw: float, turn: Callable[[str], int]) -> Sequence[TargetPlan]:
+        """Targets in the order they are to be asked, fallbacks last."""
+        targets = self.targets
+        if len(targets) > 1 and self.strategy != "priority":
+            if self.strategy == "round_robin":
+                places = rotated_order(len(targets), turn(self.name))
+            else:
+                places = weighted_order(self.weights, draw)
+            targets = tuple(targets[place] for place in places)
+        return (*targets, *self.fallback) if self.fallback else targets
+
+
+@attrs.frozen
+class KeyPlan:
+    """One key, ready to be checked: predicates instead of globs, an instant instead of a date."""
+
+    tenant: str
+    id: str
+    expires_at: float | None
+    tenant_models: Callable[[str], bool]
+    key_models: Callable[[str], bool]
+    tenant_routes: Callable[[str], bool]
+    key_routes: Callable[[str], bool]
+    pin: bool
+
+    def may_use(self, model: str) -> bool:
+        return self.tenant_models(model) and self.key_models(model)
+
+    def may_route(self, route: str) -> bool:
+        return self.tenant_routes(route) and self.key_routes(route)
+
+
+@attrs.frozen
+class Resolved:
+    """Where a request goes: the route, the model's name after aliases, and the choices (all of them, unordered)."""
+
+    route: RoutePlan
+    model: str
+
+
+@attrs.frozen
+class Plan:
+    config: Config
+    upstreams: Mapping[str, Upstream]
+    routes: tuple[RoutePlan, ...]
+    direct: Mapping[str, RoutePlan]
+    claims: tuple[tuple[str, Callable[[str], bool]], ...]
+    keys: Mapping[bytes, KeyPlan]
+    anonymous: KeyPlan | None
+
+    def resolve(self, requested: str, headers: Mapping[bytes, str], prompt_tokens: int) -> Resolved | Fault:
+        """Look a model up: aliases, routes (first match), `backend/model`, then the one backend whose vendor claims the bare name."""
+        model = self.unalias(requested)
+        for route in self.routes:
+            if route.matches(model) and route.accepts(headers, prompt_tokens):
+                return Resolved(route, model)
+        prefix, slash, rest = model.partition("/")
+        if slash and rest and prefix in self.direct:
+            return Resolved(self.direct[prefix], rest)
+        claiming = [name for name, claims in self.claims if claims(model)]
+        if len(claiming) == 1:
+            return Resolved(self.direct[claiming[0]], model)
+        if claiming:
+            names = ", ".join(sorted(claiming)[:5])
+            return Fault(
+                FaultKind.UNKNOWN_MODEL, param="model", code="model_not_found",
+                message=f"the model {_shown(requested)} could go to several backends ({names}): write backend/model, or add a route for it",
+            )  # fmt: skip
+        return Fault(
+            FaultKind.UNKNOWN_MODEL, param="model", code="model_not_found",
+            message=f"no route knows the model {_shown(requested)}; GET /v1/models lists what this key may use",
+        )  # fmt: skip
+
+    def unalias(self, model: str) -> str:
+        aliases = self.config.aliases
+        for _ in range(ALIAS_DEPTH_MAX):
+            if model not in aliases:
+                break
+            model = aliases[model]
+        return model
+
+    @property
+    def needs_headers(self) -> bool:
+        """Whether any route looks at request headers; most plans do not, and then nobody decodes them."""
+        return any(route.headers for route in self.routes)
+
+    def served_models(self) -> list[str]:
+        """Bare names of every model that a target names, so that their metric series exist before the first request."""
+        targets = [target for route in self.routes for target in (*route.targets, *route.fallback) if target.label or target.model]
+        return list(dict.fromkeys(target.served_name("") for target in targets))
+
+    def configured(self, model: str) -> bool:
+        """Whether a caller's model name may become a metric label: only names that stand in the file."""
+        return model in self.config.aliases or any(model in route.models for route in self.config.routes)
+
+    def pinned(self, resolved: Resolved | Fault, backend: str) -> Resolved | Fault:
+        """Only the choices on one backend; the backend directly when the route has none on it."""
+        if backend not in self.upstreams:
+            return Fault(FaultKind.BAD_REQUEST, f"X-Provider names no configured backend: {_shown(backend)}", param="X-Provider")
+        if isinstance(resolved, Fault):
+            return resolved
+        chosen = tuple(one for one in (*resolved.route.targets, *resolved.route.fallback) if one.upstream.name == backend)
+        if not chosen:
+            return Resolved(self.direct[backend], resolved.model)
+        route = attrs.evolve(resolved.route, targets=chosen, fallback=(), weights=tuple(one.weight for one in chosen))
+        return Resolved(route, resolved.model)
+
+    def listed_models(self, key: KeyPlan) -> list[str]:
+        """The models this key may ask for by name: aliases, exact route names, and targets' models that a wildcard route lets through."""
+        names: dict[str, None] = dict.fromkeys(self.config.aliases)
+        for route, settings in zip(self.routes, self.config.routes, strict=True):
+            if not key.may_route(route.name):
+                continue
+            for pattern in settings.models:
+                if "*" not in pattern and "?" not in pattern:
+                    names[pattern] = None
+            names.update((one.model, None) for one in route.targets if one.model and route.matches(one.model))
+        for name, settings_of in self.config.backends.items():
+            if key.may_route(DIRECT):
+                names.update((f"{name}/{model}", None) for model in settings_of.models if "*" not in model and "?" not in model)
+        return [name for name in names if key.may_use(name)]
+
+
+def build_plan(config: Config, upstreams: Mapping[str, Upstream], *, anonymous: bool) -> Plan:
+    """Compile a checked configuration. `upstreams` has one entry for each backend in it."""
+    return Plan(
+        config=config,
+        upstreams=upstreams,
+        routes=tuple(_route(route, upstreams) for route in config.routes),
+        direct={name: _direct(upstream) for name, upstream in upstreams.items()},
+        claims=tuple(
+            (name, compile_globs((*settings.models, *PROVIDERS[settings.provider].models))) for name, settings in config.backends.items()
+        ),
+        keys={bytes.fromhex(key.sha256): _key(name, tenant, key) for name, tenant in config.tenants.items() for key in tenant.keys},
+        anonymous=_key("anonymous", Tenant(), Key(id="anonymous", sha256="")) if anonymous else None,
+    )
+
+
+def _route(route: Route, upstreams: Mapping[str, Upstream]) -> RoutePlan:
+    targets = tuple(_target(target, upstreams) for target in route.targets)
+    return RoutePlan(
+        name=route.name,
+        matches=compile_globs(route.models),
+        headers=tuple((name.lower().encode("latin-1"), compile_globs([pattern])) for name, pattern in route.match.headers.items()),
+        min_prompt_tokens=route.match.min_prompt_tokens,
+        max_prompt_tokens=route.match.max_prompt_tokens,
+        strategy=route.strategy,
+        targets=targets,
+        fallback=tuple(_target(target, upstreams) for target in route.fallback),
+        weights=tuple(target.weight for target in targets),
+        policy=_policy(route.retry),
+        keepalive_s=route.keepalive_s,
+        on_disconnect=route.on_disconnect,
+        drain_max_s=route.drain_max_s,
+    )
+
+
+def _direct(upstream: Upstream) -> RoutePlan:
+    target = TargetPlan(upstream=upstream, model="", weight=1, label="", max_tokens=None, overrides={})
+    defaults = Route(name=DIRECT, targets=())
+    plain = _route(defaults, {})
+    return attrs.evolve(plain, targets=(target,), weights=(1,))
+
+
+def _target(target: Target, upstreams: Mapping[str, Upstream]) -> TargetPlan:
+    return TargetPlan(
+        upstream=upstreams[target.backend], model=target.model, weight=target.weight, label=target.label,
+        max_tokens=target.max_tokens, overrides=target.overrides,
+    )  # fmt: skip
+
+
+def _policy(retry: Retry) -> RetryPolicy:
+    return RetryPolicy(
+        attempts=retry.attempts, backoff_s=retry.backoff_s, backoff_max_s=retry.backoff_max_s, budget_s=retry.budget_s,
+        on=frozenset(retry.on), fallback_on=frozenset(retry.fallback_on),
+    )  # fmt: skip
+
+
+def _key(tenant_name: str, tenant: Tenant, key: Key) -> KeyPlan:
+    expires = key.expires
+    return KeyPlan(
+        tenant=tenant_name,
+        id=key.id,
+        expires_at=None if expires is None else _instant(expires),
+        tenant_models=compile_globs(tenant.models),
+        key_models=compile_globs(key.models),
+        tenant_routes=compile_globs(tenant.routes),
+        key_routes=compile_globs(key.routes),
+        pin=tenant.pin,
+    )
+
+
+def _instant(moment: datetime) -> float:
+    """Wall-clock seconds; a time without a zone is UTC."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _shown(text: str) -> str:
+    """A caller's word inside an error: quoted, printable and short."""
+    return repr(text if len(text) <= 80 else text[:77] + "...")

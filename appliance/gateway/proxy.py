@@ -1,0 +1,186 @@
+"""The proxy: one loop over the pure retry policy, and the ticker that watches a stream's silences.
+
+`serve` returns None once the caller has been answered (an error told in-band included), or the fault that the door is to tell. One
+request is one cancel scope: cancelling the task that runs `serve` closes the upstream socket before it returns.
+"""
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import trio
+
+from appliance.core.fault import Fault, FaultKind
+from appliance.core.step import Pause, Surface, Tried, next_step
+from appliance.gateway.attempt import attempt
+from appliance.gateway.call import Call, HeaderList
+from appliance.gateway.faults import DRAINING, timeout_fault
+from appliance.gateway.live import Live
+from appliance.gateway.plan import Resolved, RoutePlan, TargetPlan
+
+TICK_MIN_S = 0.02
+"""The ticker never spins faster than this, whatever the settings."""
+
+
+@attrs.define(eq=False)
+class Proxy:
+    """All requests in flight.
+
+    Attributes:
+        draw: the source of chance, in [0, 1).
+        drains_max: how many requests may be read on at once after their clients left.
+    """
+
+    live: Live
+    draw: Callable[[], float]
+    drains_max: int = 64
+    calls: set[Call] = attrs.field(factory=set)
+
+    async def serve(self, call: Call, resolved: Resolved) -> Fault | None:
+        """Answer one admitted request."""
+        self.calls.add(call)
+        if call.parsed.stream:
+            self.live.streams += 1
+        try:
+            if resolved.route.on_disconnect == "drain":
+                return await self._outliving(call, resolved)
+            return await self._watched(call, resolved)
+        finally:
+            self.calls.discard(call)
+            if call.parsed.stream:
+                self.live.streams -= 1
+
+    def cut_all(self) -> int:
+        """The drain time is over: every request in flight ends with an error of its own dialect. Returns how many there were."""
+        for call in self.calls:
+            call.cut(DRAINING)
+        return len(self.calls)
+
+    async def _watched(self, call: Call, resolved: Resolved) -> Fault | None:
+        """A stream gets a ticker beside it; a whole answer needs none."""
+        if not call.parsed.stream:
+            return await self._attempts(call, resolved)
+        fault: Fault | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_tick, call, resolved.route)
+            fault = await self._attempts(call, resolved)
+            nursery.cancel_scope.cancel()
+        return fault
+
+    async def _attempts(self, call: Call, resolved: Resolved) -> Fault | None:
+        """Try until answered, or until the policy says that the caller must hear of it."""
+        route = resolved.route
+        candidates = route.order(self.draw(), self.live.turn)
+        history: list[Tried] = []
+        while True:
+            now = trio.current_time()
+            available = [candidate.upstream.state.available(now) for candidate in candidates]
+            step = next_step(history, available, route.policy, now - call.record.started_at, self.draw() if history else 0.0)
+            if isinstance(step, Surface):
+                return await self._surface(call, step.fault)
+            if isinstance(step, Pause):
+                cut = await _pause(call, step.seconds)
+                if cut is not None:
+                    return await self._surface(call, cut)
+            index = step.candidate
+            _note_fallback(call, candidates, history, index)
+            fault = await attempt(call, candidates[index], resolved.model)
+            if fault is None:
+                return None
+            history.append(Tried(index, fault))
+            if call.outlet.modelled:
+                return await self._surface(call, fault)
+
+    async def _surface(self, call: Call, fault: Fault) -> Fault | None:
+        """The last word: in-band when a head has left already, else for the door to tell."""
+        call.record.fault = fault
+        if not call.outlet.started:
+            return fault
+        if call.outlet.gone or call.outlet.ended:
+            return None
+        if call.parsed.stream:
+            await call.outlet.write(call.dialect.stream_error(fault, call.record.request_id), more=False)
+        # A whole answer that broke off half way is left unfinished: the connection is cut, which no client takes for success.
+        return None
+
+    async def _outliving(self, call: Call, resolved: Resolved) -> Fault | None:
+        """With `on_disconnect = "drain"` the answer is read to its end though the caller has left, within bounds of time and number."""
+        fault: Fault | None = None
+        call.outlives = True
+        try:
+            async with trio.open_nursery() as nursery:
+                shielded = trio.CancelScope(shield=True)
+                nursery.start_soon(self._release, call, shielded, resolved.route.drain_max_s)
+                with shielded:
+                    fault = await self._watched(call, resolved)
+                nursery.cancel_scope.cancel()
+        finally:
+            if call.outlet.gone:
+                self.live.drains -= 1
+        return fault
+
+    async def _release(self, call: Call, shielded: trio.CancelScope, drain_max_s: float) -> None:
+        """Waits for the caller to leave; then bounds what is still done for them."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            if call.end_reason() is not None:
+                call.outlet.gone = True
+                self.live.drains += 1
+                if self.live.drains <= self.drains_max:
+                    shielded.deadline = trio.current_time() + drain_max_s
+                else:
+                    shielded.cancel()
+
+
+def _note_fallback(call: Call, candidates: Sequence[TargetPlan], history: list[Tried], index: int) -> None:
+    if history:
+        last, chosen = candidates[history[-1].candidate].upstream.name, candidates[index].upstream.name
+        if last != chosen:
+            call.record.fallbacks.append((last, chosen))
+
+
+async def _pause(call: Call, seconds: float) -> Fault | None:
+    """Sleep before a retry. The fault that cut it short, when one did."""
+    with trio.CancelScope() as scope:
+        call.scope = scope
+        if call.cut_fault is None:
+            await trio.sleep(seconds)
+    call.scope = None
+    return call.cut_fault
+
+
+async def _tick(call: Call, route: RoutePlan) -> None:
+    """Beside a stream: a keep-alive when the caller has heard nothing for long, and an end to an upstream that fell silent.
+
+    Sleeping to the next deadline costs nothing per event: pumping only writes down the time of the last read and write.
+    """
+    candidates = (*route.targets, *route.fallback)
+    step_s = max(TICK_MIN_S, min(candidate.upstream.settings.timeouts.idle_s for candidate in candidates) / 4)
+    while True:
+        now = trio.current_time()
+        wake = now + step_s
+        if call.idle_s:
+            silent_until = call.read_at + call.idle_s
+            if now >= silent_until and call.scope is not None:
+                backend = call.record.backend
+                call.cut(timeout_fault(FaultKind.IDLE_TIMEOUT, backend, call.idle_s))
+                call.idle_s = 0.0
+            else:
+                wake = min(wake, silent_until)
+        if route.keepalive_s:
+            quiet_until = call.outlet.heard_at + route.keepalive_s
+            if now >= quiet_until:
+                await call.outlet.keep_alive(call.dialect.keepalive(), lambda: _waiting_headers(call))
+            else:
+                wake = min(wake, quiet_until)
+        await trio.sleep_until(max(wake, now + TICK_MIN_S))
+
+
+def _waiting_headers(call: Call) -> HeaderList:
+    """The head of a stream that starts with a keep-alive: who will serve it is not known yet."""
+    return [
+        (b"x-request-id", call.record.request_id.encode()),
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-cache"),
+    ]
+

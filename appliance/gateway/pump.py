@@ -1,0 +1,224 @@
+"""The pump: moves an answer from the upstream to the caller, reading along.
+
+Nothing goes out before the first good event of a stream or the whole of a small body (the commit point), so that a fault up to there can be
+retried elsewhere. After it, events go out as they come, one `send` per read; the await of that send is the back-pressure.
+"""
+
+import trio
+
+from appliance.core.fault import Fault, FaultKind
+from appliance.dialects.openai_chat import OpenAIStreamTap, hidden_error, read_answer
+from appliance.dialects.protocol import Answer, StreamTap
+from appliance.gateway.decoding import Decoder, decoder
+from appliance.gateway.faults import CLIENT_GONE, protocol_fault, wire_fault
+from appliance.gateway.running import Running
+from appliance.http1.transport import Exchange, Failure
+
+HOLD_MAX_BYTES = 1_048_576
+"""A whole answer up to this size is held until it is complete, so that a cut or broken one can be retried. Longer ones (embeddings) pass
+through.
+"""
+
+TAIL_BYTES = 65_536
+"""Of an answer that passes through, kept to find the usage at its end."""
+
+PASSED_HEADERS = frozenset({b"retry-after", b"request-id", b"content-language"})
+PASSED_PREFIXES = (b"openai-", b"anthropic-", b"x-ratelimit-")
+"""Upstream response headers that clients use, under their own names."""
+
+
+async def forward(running: Running, answer: Exchange) -> Fault | None:
+    """Pass a successful answer on. None when the caller has it all; a fault otherwise (in-band or not is the proxy's affair)."""
+    content_type = b""
+    undo: Decoder | None = None
+    for name, value in answer.headers:
+        if name == b"content-type":
+            content_type = value
+        elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            undo = decoder(value)
+            if undo is None:
+                return protocol_fault(running.record.backend, "used a content encoding that was not asked for")
+    if content_type[:17].lower() == b"text/event-stream":
+        return await _stream(running, answer, undo, content_type)
+    return await _whole(running, answer, undo, content_type)
+
+
+async def _stream(running: Running, answer: Exchange, undo: Decoder | None, content_type: bytes) -> Fault | None:
+    call, record = running.call, running.record
+    parsed, outlet = call.parsed, call.outlet
+    limits = running.target.upstream.settings.limits
+    tap: StreamTap = OpenAIStreamTap(hide_usage=not parsed.wants_usage, event_max_bytes=limits.event_max_bytes)
+    now = trio.current_time
+    try:
+        while True:
+            data = await answer.read()
+            if isinstance(data, Failure):
+                return tap.fault or wire_fault(data, record.backend, streaming=True)
+            at = now()
+            running.arrived(at)
+            out = (tap.feed(data) if undo is None else _inflated(tap, undo, data)) if data else _ended(tap, undo)
+            if tap.token_seen:
+                if not record.first_token_at:
+                    record.first_token_at = at
+                if not tap.finished:
+                    record.last_token_at = at
+            if tap.committed and (out or not data) and not outlet.modelled:
+                if not outlet.started:
+                    await outlet.start(200, response_headers(running, answer, content_type))
+                outlet.modelled = True
+            if outlet.modelled and (out or (not data and tap.fault is None)):
+                await outlet.write(out, more=bool(data) or tap.fault is not None)
+                if outlet.gone and not call.outlives and data:
+                    return CLIENT_GONE
+            if tap.fault is not None:
+                return tap.fault
+            if not data:
+                return None if outlet.modelled else protocol_fault(record.backend, "ended its stream without a single event")
+    finally:
+        _note(running, tap)
+
+
+def _ended(tap: StreamTap, undo: Decoder | None) -> bytes:
+    """The upstream's body is over; a compressed one must have reached its own end, too."""
+    if undo is not None and undo.end() is None and tap.fault is None:
+        tap.fault = Fault(FaultKind.STREAM_CUT, "the backend ended its stream before it was complete")
+    return tap.end()
+
+
+def _inflated(tap: StreamTap, undo: Decoder, data: bytes) -> bytes:
+    plain = undo.feed(data)
+    if plain is None:
+        tap.fault = Fault(FaultKind.PROTOCOL, "the backend sent a compressed stream that cannot be read")
+        return b""
+    return tap.feed(plain)
+
+
+def _note(running: Running, tap: StreamTap) -> None:
+    """Write down what the stream said about itself, however it ended."""
+    record = running.record
+    said = tap.answer()
+    record.usage, record.response_model, record.finish_reason = said.usage, said.model, said.finish_reason
+    running.call.deltas = tap.deltas
+    if record.first_token_at and not running.call.record.first_token_at:
+        running.call.record.first_token_at = record.first_token_at
+
+
+async def _whole(running: Running, answer: Exchange, undo: Decoder | None, content_type: bytes) -> Fault | None:
+    call, record = running.call, running.record
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        piece = await _piece(running, answer, undo)
+        if isinstance(piece, Fault):
+            return piece
+        if not piece:
+            break
+        pieces.append(piece)
+        size += len(piece)
+        if size > HOLD_MAX_BYTES:
+            return await _large(running, answer, undo, content_type, b"".join(pieces))
+    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    hidden = hidden_error(body)
+    if hidden is not None:
+        return hidden
+    said = read_answer(body)
+    if isinstance(said, Fault):
+        return said
+    _note_whole(running, said)
+    headers = response_headers(running, answer, content_type)
+    headers.append((b"content-length", b"%d" % len(body)))
+    if call.outlet.started:
+        # A stream was asked for and kept alive, but this backend answered whole: what can be told in-band is that it failed.
+        return protocol_fault(record.backend, "answered whole where a stream was asked for")
+    await call.outlet.start(answer.status, headers)
+    call.outlet.modelled = True
+    await call.outlet.write(body, more=False)
+    return None
+
+
+async def _piece(running: Running, answer: Exchange, undo: Decoder | None) -> bytes | Fault:
+    """The next bytes of a whole answer, decoded; empty at its end."""
+    backend = running.record.backend
+    while True:
+        data = await answer.read()
+        if isinstance(data, Failure):
+            return wire_fault(data, backend, streaming=running.call.outlet.modelled)
+        running.arrived(trio.current_time())
+        if undo is None:
+            return data
+        plain = undo.feed(data) if data else undo.end()
+        if plain is None:
+            return protocol_fault(backend, "sent a compressed answer that cannot be read")
+        if plain or not data:
+            return plain
+
+
+async def _large(running: Running, answer: Exchange, undo: Decoder | None, content_type: bytes, begun: bytes) -> Fault | None:
+    """A long whole answer: committed now, passed on as it comes."""
+    call, record = running.call, running.record
+    limit = running.target.upstream.settings.limits.response_max_bytes
+    if call.outlet.started:
+        return protocol_fault(record.backend, "answered whole where a stream was asked for")
+    headers = response_headers(running, answer, content_type)
+    headers += [pair for pair in answer.headers if pair[0] == b"content-length" and undo is None]
+    await call.outlet.start(answer.status, headers)
+    call.outlet.modelled = True
+    tail, total = begun[-TAIL_BYTES:], len(begun)
+    piece = begun
+    while piece:
+        await call.outlet.write(piece)
+        if call.outlet.gone and not call.outlives:
+            return CLIENT_GONE
+        following = await _piece(running, answer, undo)
+        if isinstance(following, Fault):
+            return following
+        piece = following
+        total += len(piece)
+        if total > limit:
+            return protocol_fault(record.backend, f"answered with more than {limit} bytes")
+        tail = (tail + piece)[-TAIL_BYTES:]
+    said = read_answer(tail)
+    if isinstance(said, Answer):
+        _note_whole(running, said)
+    await call.outlet.write(b"", more=False)
+    return None
+
+
+def _note_whole(running: Running, said: Answer) -> None:
+    record = running.record
+    record.usage, record.response_model, record.finish_reason = said.usage, said.model, said.finish_reason
+
+
+def response_headers(running: Running, answer: Exchange, content_type: bytes) -> list[tuple[bytes, bytes]]:
+    """The head that the caller gets with a backend's answer."""
+    headers = own_headers(running)
+    if content_type:
+        headers.append((b"content-type", content_type))
+    for pair in answer.headers:
+        name = pair[0]
+        if name in PASSED_HEADERS or name.startswith(PASSED_PREFIXES):
+            headers.append(pair)
+    return headers
+
+
+def own_headers(running: Running) -> list[tuple[bytes, bytes]]:
+    """Who served it, how often it was tried, and what the gateway itself has cost so far."""
+    record, request = running.record, running.call.record
+    earlier_s = sum(one.ended_at - one.started_at for one in request.attempts[:-1])
+    overhead_s = record.started_at - request.started_at - earlier_s
+    return [
+        (b"x-request-id", request.request_id.encode()),
+        (b"x-served-by", record.backend.encode()),
+        (b"x-gateway-model", record.model.encode("ascii", "replace")),
+        (b"x-gateway-attempts", b"%d" % len(request.attempts)),
+        (b"x-gateway-overhead-ms", b"%.3f" % (overhead_s * 1000)),
+    ]
+
+
+def decoded(body: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """A short body with its content encoding undone; empty when that cannot be done."""
+    for name, value in headers:
+        if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            undo = decoder(value)
+            return b"" if undo is None else undo.feed(body) or b""
+    return body

@@ -1,0 +1,173 @@
+"""One configured backend, ready to be asked: transport, bound on concurrency, live state, and request heads encoded ahead of time.
+
+The head of every request to a backend is the same but for what is forwarded of the caller's, so it is built once and joined as bytes.
+"""
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import certifi
+
+from appliance.config.schema import Backend
+from appliance.gateway.live import BackendState, backend_state
+from appliance.gateway.slots import Slots
+from appliance.http1.client import Http1Transport
+from appliance.http1.origin import BadOrigin, Origin
+from appliance.http1.tls import tls_context
+from appliance.http1.transport import Transport, TransportLimits, UpstreamRequest
+from appliance.providers import PROVIDERS, Provider, auth_headers, endpoint
+
+TARGETS_MAX = 512
+"""Request targets kept per backend; only deployments in the path make more than three of them."""
+
+
+@attrs.define(eq=False)
+class Upstream:
+    """One backend.
+
+    Attributes:
+        head: the header block every request starts with, `name: value` lines; credentials included, so it is never printed.
+        retired: a reload took it out of the file; it closes when its last request ends.
+    """
+
+    name: str
+    settings: Backend
+    provider: Provider
+    base_url: str
+    origin: Origin
+    transport: Transport
+    state: BackendState
+    slots: Slots
+    head: bytes = attrs.field(repr=False)
+    retired: bool = False
+    _targets: dict[tuple[str, str], bytes] = attrs.field(factory=dict, repr=False)
+
+    def request(self, operation: str, model: str, forwarded: bytes, body: bytes) -> UpstreamRequest:
+        """A POST of `body` for an operation. `forwarded` is a block of header lines of the caller's, already filtered."""
+        return UpstreamRequest(b"POST", self.target(operation, model), self.head + forwarded, body)
+
+    def target(self, operation: str, model: str) -> bytes:
+        known = self._targets.get((operation, model))
+        if known is None:
+            settings = self.settings
+            known = endpoint(self.provider, self.base_url, operation, model, settings.api_version, settings.deployments)
+            if len(self._targets) < TARGETS_MAX:
+                self._targets[operation, model] = known
+        return known
+
+    def health_path(self) -> str | None:
+        """Path of the free probe relative to base_url, "" for a bare connect, None when probing is off."""
+        health = self.settings.health
+        if health.mode == "off":
+            return None
+        return self.provider.health_path if health.path is None else health.path
+
+
+def build_upstream(name: str, settings: Backend, contexts: dict[str, ssl.SSLContext]) -> Upstream | str:
+    """Build one backend from its checked settings; a string says why it cannot be built.
+
+    Args:
+        contexts: TLS contexts by `ca` setting, shared among backends since loading certificates takes about 20 ms each.
+    """
+    provider = PROVIDERS[settings.provider]
+    base_url = settings.base_url or provider.base_url
+    origin = Origin.parse(base_url)
+    if isinstance(origin, BadOrigin):
+        return f"backends.{name}.base_url {origin.reason}"
+    head = _head(settings, provider, origin)
+    if isinstance(head, str):
+        return f"backends.{name}.{head}"
+    transport = _transport(name, settings, origin, contexts)
+    if isinstance(transport, str):
+        return transport
+    limits = settings.limits
+    free_probe = settings.health.mode != "off"
+    return Upstream(
+        name=name, settings=settings, provider=provider, base_url=base_url, origin=origin, transport=transport,
+        state=backend_state(name, settings, probe_first=free_probe),
+        slots=Slots(settings.max_concurrency, limits.queue_max, limits.queue_s), head=head,
+    )  # fmt: skip
+
+
+def _head(settings: Backend, provider: Provider, origin: Origin) -> bytes | str:
+    key = settings.api_key.reveal() if settings.api_key is not None else ""
+    lines = [(b"host", origin.host_header), (b"content-type", b"application/json"), (b"accept-encoding", b"identity")]
+    credentials = auth_headers(provider, key)
+    if isinstance(credentials, str):
+        return f"api_key {credentials}"
+    lines += credentials
+    for name, value in settings.headers.items():
+        try:
+            pair = (name.lower().encode("ascii"), value.reveal().encode("latin-1"))
+        except UnicodeEncodeError:
+            return f"headers.{name} holds a character that a header cannot carry"
+        if any(byte < 32 or byte == 127 for byte in pair[0] + pair[1]) or not pair[0] or b":" in pair[0] or b" " in pair[0]:
+            return f"headers.{name} holds a control character, or is no header name"
+        lines = [line for line in lines if line[0] != pair[0]]
+        lines.append(pair)
+    return b"".join(b"%b: %b\r\n" % line for line in lines)
+
+
+def _transport(name: str, settings: Backend, origin: Origin, contexts: dict[str, ssl.SSLContext]) -> Transport | str:
+    limits = settings.limits
+    bounds = TransportLimits(
+        connections_max=settings.max_concurrency, idle_max=limits.idle_connections_max, idle_s=limits.idle_connection_s,
+        queue_max=limits.queue_max, queue_s=limits.queue_s, connect_s=settings.timeouts.connect_s,
+        response_head_max_bytes=limits.response_head_max_bytes,
+    )  # fmt: skip
+    context: ssl.SSLContext | None = None
+    if origin.scheme == "https" and not (settings.http2 or settings.proxy):
+        try:
+            context = contexts.get(settings.ca) or tls_context(ca_file(settings.ca))
+        except (OSError, ValueError) as error:
+            return f"backends.{name}.ca: cannot read {settings.ca}: {error.strerror if isinstance(error, OSError) else error}"
+        contexts[settings.ca] = context
+    if settings.http2 or settings.proxy is not None:
+        return _httpx_transport(settings, origin, bounds)
+    return Http1Transport(origin, bounds, context)
+
+
+def _httpx_transport(settings: Backend, origin: Origin, bounds: TransportLimits) -> Transport:
+    # httpx costs 0.15 s to import: only those who use HTTP/2 or a proxy pay for it.
+    import httpx
+
+    from appliance.gateway.httpx_transport import HttpxTransport
+
+    options: dict[str, Any] = {}
+    if settings.proxy is not None:
+        options["proxy"] = settings.proxy.reveal()
+    inner = httpx.AsyncHTTPTransport(
+        http2=settings.http2, verify=ssl.create_default_context(cafile=ca_file(settings.ca)),
+        limits=httpx.Limits(
+            max_connections=bounds.connections_max, max_keepalive_connections=bounds.idle_max, keepalive_expiry=bounds.idle_s
+        ),
+        **options,
+    )  # fmt: skip
+    return HttpxTransport(inner, origin, bounds)
+
+
+def ca_file(setting: str) -> str | None:
+    if setting == "system":
+        return None
+    return certifi.where() if setting == "certifi" else setting
+
+
+def build_upstreams(backends: Mapping[str, Backend], known: Mapping[str, Upstream]) -> dict[str, Upstream] | list[str]:
+    """Every backend of a configuration, or all reasons why some cannot be built. An unchanged one keeps its connections and what is known
+    of it.
+    """
+    contexts: dict[str, ssl.SSLContext] = {}
+    built: dict[str, Upstream] = {}
+    problems: list[str] = []
+    for name, settings in backends.items():
+        if name in known and known[name].settings == settings:
+            built[name] = known[name]
+            continue
+        upstream = build_upstream(name, settings, contexts)
+        if isinstance(upstream, str):
+            problems.append(upstream)
+        else:
+            built[name] = upstream
+    return problems or built

@@ -1,0 +1,1 @@
+"""The doors: the ASGI applications, their routes, and what listens."""

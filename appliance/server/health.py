@@ -1,0 +1,32 @@
+"""Liveness and readiness. Alive means that this process answers; ready means that a request sent here now has somewhere to go."""
+
+from appliance.gateway.gateway import Gateway
+from appliance.http1.asgi import Send
+from appliance.server.reply import reply_json
+
+NO_STORE = [(b"cache-control", b"no-store")]
+
+
+def reasons_against(gateway: Gateway) -> list[str]:
+    """Why the gateway is not ready; empty when it is."""
+    reasons = []
+    if gateway.live.draining:
+        reasons.append("draining")
+    upstreams = gateway.plan.upstreams
+    if not upstreams:
+        reasons.append("no backend configured")
+    elif not any(upstream.state.healthy for upstream in upstreams.values()):
+        reasons.append("no healthy backend")
+    return reasons
+
+
+async def serve_live(send: Send) -> None:
+    await reply_json(send, {"status": "ok"}, headers=NO_STORE)
+
+
+async def serve_ready(gateway: Gateway, send: Send) -> None:
+    reasons = reasons_against(gateway)
+    if reasons:
+        await reply_json(send, {"status": "not_ready", "reasons": reasons}, 503, NO_STORE)
+    else:
+        await reply_json(send, {"status": "ready"}, headers=NO_STORE)

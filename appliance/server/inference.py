@@ -1,0 +1,167 @@
+"""The door of the model calls: from an ASGI request to a `Call`, and from a fault to an error in the caller's own dialect.
+
+Every request leaves exactly one record, written in `finally`, also when the client leaves in the middle.
+"""
+
+from typing import Any
+
+import trio
+
+from appliance.core.fault import Fault, FaultKind
+from appliance.core.record import RequestRecord
+from appliance.dialects.openai_chat import OPENAI, read_request
+from appliance.dialects.protocol import CallerDialect, ParsedRequest
+from appliance.gateway.admission import authenticate, shown_request_id
+from appliance.gateway.call import Call, Outlet
+from appliance.gateway.faults import CLIENT_GONE, DRAINING
+from appliance.gateway.gateway import Gateway
+from appliance.gateway.plan import KeyPlan, Plan, Resolved
+from appliance.http1.asgi import Receive, Scope, Send
+from appliance.server.body import read_body, wrong_type
+from appliance.server.reply import HeaderList, header_map, reply
+
+USER_MAX_CHARS = 256
+"""Of an X-User-ID header or a `user` field that is kept."""
+
+
+async def serve_operation(gateway: Gateway, scope: Scope, receive: Receive, send: Send, operation: str, *, anonymous: bool) -> None:
+    """Answer one POST of an inference operation (`chat`, `text_completion`, `embeddings`).
+
+    Args:
+        anonymous: whether this listener may let in callers without a key.
+    """
+    headers = header_map(scope)
+    record = _new_record(gateway, scope, headers, operation)
+    outlet = Outlet(send, record, record.started_at)
+    gateway.live.requests += 1
+    end_reason = _end_reason(scope)
+    try:
+        fault = await _serve(gateway, scope, receive, headers, record, outlet, anonymous=anonymous)
+        if fault is not None:
+            record.fault = fault
+            if fault.kind is not FaultKind.CLIENT_GONE and not outlet.gone:
+                await refuse(outlet, OPENAI, fault, record)
+    except trio.Cancelled:
+        if record.fault is None:
+            record.fault = DRAINING if end_reason() == "shutdown" else CLIENT_GONE
+        raise
+    except BaseException:
+        record.fault = record.fault or Fault(FaultKind.INTERNAL, "the gateway failed while answering; its log has the details")
+        raise
+    finally:
+        if outlet.gone and record.fault is None:
+            record.fault = CLIENT_GONE
+        if record.fault is not None and record.fault.kind is FaultKind.CLIENT_GONE:
+            record.status = 499
+        gateway.live.requests -= 1
+        gateway.finish(record)
+
+
+async def _serve(
+    gateway: Gateway, scope: Scope, receive: Receive, headers: dict[bytes, bytes], record: RequestRecord, outlet: Outlet, *, anonymous: bool
+) -> Fault | None:
+    plan = gateway.plan
+    key = authenticate(plan, headers, scope["query_string"], record.wall_time, anonymous=anonymous)
+    if isinstance(key, Fault):
+        return key
+    record.tenant, record.key = key.tenant, key.id
+    unsuitable = wrong_type(headers)
+    if unsuitable is not None:
+        return unsuitable
+    body = await read_body(receive, headers, plan.config.server.limits.body_max_bytes)
+    if isinstance(body, Fault):
+        return body
+    record.bytes_in = len(body)
+    parsed = read_request(body, record.operation)
+    if isinstance(parsed, Fault):
+        return parsed
+    record.requested_model, record.stream = parsed.model, parsed.stream
+    record.user = _user(headers, parsed)
+    texts = {name: value.decode("latin-1") for name, value in headers.items()} if plan.needs_headers else {}
+    resolved = _route(plan, key, parsed, headers, texts, record)
+    if isinstance(resolved, Fault):
+        return resolved
+    call = Call(
+        record=record, parsed=parsed, body=body, dialect=OPENAI, key=key, forwarded=gateway.forwarded(scope["headers"]),
+        headers=texts, outlet=outlet, end_reason=_end_reason(scope),
+    )  # fmt: skip
+    return await gateway.proxy.serve(call, resolved)
+
+
+def _route(
+    plan: Plan, key: KeyPlan, parsed: ParsedRequest, headers: dict[bytes, bytes], texts: dict[bytes, str], record: RequestRecord
+) -> Resolved | Fault:
+    """Where the request may go."""
+    if plan.configured(parsed.model):
+        record.model = parsed.model
+    if not key.may_use(parsed.model):
+        return _forbidden(f"this key may not use the model {parsed.model[:80]!r}")
+    resolved = plan.resolve(parsed.model, texts, parsed.prompt_tokens_estimate)
+    pin = headers.get(b"x-provider")
+    if pin:
+        if not key.pin:
+            return Fault(FaultKind.MODEL_FORBIDDEN, "this tenant may not choose a backend with X-Provider", param="X-Provider")
+        resolved = plan.pinned(resolved, pin.decode("latin-1"))
+    if isinstance(resolved, Fault):
+        return resolved
+    if not key.may_route(resolved.route.name):
+        return _forbidden(f"this key may not use the route {resolved.route.name!r}")
+    record.route = resolved.route.name
+    return resolved
+
+
+def _forbidden(message: str) -> Fault:
+    return Fault(FaultKind.MODEL_FORBIDDEN, message, param="model", code="model_not_allowed")
+
+
+def _new_record(gateway: Gateway, scope: Scope, headers: dict[bytes, bytes], operation: str) -> RequestRecord:
+    own = gateway.new_id()
+    client = scope.get("client")
+    return RequestRecord(
+        id=own, request_id=shown_request_id(headers.get(b"x-request-id"), own), started_at=trio.current_time(),
+        wall_time=gateway.wall_clock(), method=scope["method"], path=scope["path"], operation=operation,
+        client=client[0] if client else "",
+    )  # fmt: skip
+
+
+def _user(headers: dict[bytes, bytes], parsed: ParsedRequest) -> str:
+    given = headers.get(b"x-user-id")
+    return (given.decode("latin-1") if given else parsed.user)[:USER_MAX_CHARS]
+
+
+def _end_reason(scope: Scope) -> Any:
+    """Why the engine ended the request, as a function; an engine that cannot say ends it only because the client left."""
+    extension = scope.get("extensions", {}).get("http1")
+    return (lambda: extension.end_reason) if extension is not None else (lambda: "client_gone")
+
+
+async def refuse(outlet: Outlet, dialect: CallerDialect, fault: Fault, record: RequestRecord) -> None:
+    """Tell the caller of a fault, whole, in their dialect; a fault of their own that a backend found passes in its own words."""
+    headers = refusal_headers(fault, record)
+    body = fault.body if fault.body is not None else dialect.error(fault, record.request_id)
+    if fault.body is not None and fault.content_type:
+        headers[0] = (b"content-type", fault.content_type)
+    headers.append((b"content-length", b"%d" % len(body)))
+    await outlet.start(fault.surface_status, headers)
+    await outlet.write(body, more=False)
+
+
+def refusal_headers(fault: Fault, record: RequestRecord) -> HeaderList:
+    headers = [(b"content-type", b"application/json"), (b"x-request-id", record.request_id.encode())]
+    if record.attempts:
+        headers.append((b"x-served-by", record.attempts[-1].backend.encode()))
+        headers.append((b"x-gateway-attempts", b"%d" % len(record.attempts)))
+    if fault.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % max(1, round(fault.retry_after_s + 0.499))))
+    return headers
+
+
+async def refuse_plainly(gateway: Gateway, scope: Scope, send: Send, fault: Fault) -> None:
+    """A refusal of something that is no model call (an unknown path, a wrong method): answered, not recorded as a request to a model."""
+    headers = header_map(scope)
+    shown = shown_request_id(headers.get(b"x-request-id"), gateway.new_id())
+    extra = [(b"x-request-id", shown.encode())]
+    if fault.kind is FaultKind.METHOD_NOT_ALLOWED and fault.code:
+        extra.append((b"allow", fault.code.encode()))
+        fault = Fault(fault.kind, fault.message)
+    await reply(send, fault.surface_status, OPENAI.error(fault, shown), headers=extra)

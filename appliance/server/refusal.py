@@ -1,0 +1,22 @@
+"""What the HTTP engine answers by itself (a broken head, a body over its limit), in the envelope of the dialect that the path belongs
+to.
+"""
+
+from appliance.core.fault import Fault, FaultKind
+from appliance.dialects.openai_chat import OPENAI
+
+_KINDS = {
+    404: FaultKind.NOT_FOUND,
+    405: FaultKind.METHOD_NOT_ALLOWED,
+    408: FaultKind.REQUEST_TIMEOUT,
+    413: FaultKind.BODY_TOO_LARGE,
+    500: FaultKind.INTERNAL,
+    503: FaultKind.NO_BACKEND,
+}
+
+
+def render_refusal(status: int, reason: str, target: bytes) -> tuple[bytes, bytes]:
+    """Content type and body of an engine's own answer."""
+    del target  # every path speaks OpenAI's dialect so far
+    fault = Fault(_KINDS.get(status, FaultKind.BAD_REQUEST), reason)
+    return b"application/json", OPENAI.error(fault, "")

@@ -1,0 +1,48 @@
+"""What the gateway is doing right now, gathered for the metrics and the statistics. Reads plainly, changes nothing."""
+
+import platform
+
+import attrs
+
+from appliance import __version__
+from appliance.gateway.gateway import Gateway
+from appliance.gateway.upstream import Upstream
+from appliance.http1.server import Server
+from appliance.telemetry.live import BackendState, LiveState
+from appliance.telemetry.sink import LineSink
+
+
+@attrs.define(eq=False)
+class View:
+    """Implements `telemetry.live.LiveView`.
+
+    Attributes:
+        servers: the engines of the public listeners, for the count of client connections.
+    """
+
+    gateway: Gateway
+    sink: LineSink
+    servers: list[Server] = attrs.field(factory=list)
+
+    def state(self) -> LiveState:
+        """The present instant."""
+        gateway = self.gateway
+        live, config = gateway.live, gateway.plan.config
+        return LiveState(
+            backends=[_backend(upstream) for upstream in gateway.plan.upstreams.values()],
+            models=gateway.plan.served_models(),
+            tenants=list(config.tenants) or (["anonymous"] if gateway.plan.anonymous else []),
+            namespace=config.telemetry.namespace, in_flight=live.requests, active_streams=live.streams,
+            client_connections=sum(server.connections_open for server in self.servers), draining=live.draining,
+            started_at=live.started_wall, config_loaded_at=live.reloaded_at, reloads_ok=live.reloads_ok,
+            reloads_failed=live.reloads_failed, restarts=dict(live.restarts), log_dropped=self.sink.dropped,
+            version=__version__, python=platform.python_version(),
+        )  # fmt: skip
+
+
+def _backend(upstream: Upstream) -> BackendState:
+    state, pool = upstream.state, upstream.transport.stats()
+    return BackendState(
+        name=upstream.name, healthy=state.healthy, breaker=state.breaker.state.value, in_flight=state.in_flight,
+        pool_open=pool.open, pool_idle=pool.idle, queued=upstream.slots.waiting + pool.queued,
+    )  # fmt: skip

@@ -1,0 +1,317 @@
+"""The composition root: builds every part, runs every service under the root nursery, and ends them in order.
+
+    start    open sockets → build plan → serve (public listeners are vital) → services (supervised) → admin listener
+    SIGHUP   load, validate, show the diff, swap one reference; a bad file changes nothing and says why
+    SIGTERM  readiness 503 → notice → listeners close → requests finish → at drain_s what is left is cut → exit 0
+    again    a second SIGTERM or SIGINT cuts at once
+"""
+
+import os
+import platform
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import attrs
+import structlog
+import trio
+
+from appliance import __version__
+from appliance.config.loader import Loaded, Problems
+from appliance.config.masked import diff
+from appliance.config.report import problem_text
+from appliance.config.schema import Config, Listener
+from appliance.config.unenforced import not_enforced, not_enforced_lines
+from appliance.gateway.admission import request_ids
+from appliance.gateway.gateway import Gateway
+from appliance.gateway.keeper import check_health, keep_breakers
+from appliance.gateway.live import Live
+from appliance.gateway.plan import Plan, build_plan
+from appliance.gateway.proxy import Proxy
+from appliance.gateway.upstream import Upstream, build_upstreams
+from appliance.http1.server import Server
+from appliance.server.admin import AdminApp, ReloadResult
+from appliance.server.listeners import Door, builtin_server, open_door, serve_hypercorn
+from appliance.server.public import PublicApp
+from appliance.server.view import View
+from appliance.services import Services
+from appliance.telemetry.access import AccessLog
+from appliance.telemetry.cells import Cells
+from appliance.telemetry.log import configure_logging
+from appliance.telemetry.loop_lag import watch_lag
+from appliance.telemetry.recent import Recent
+from appliance.telemetry.sink import LineSink
+
+CUT_GRACE_S = 2.0
+"""After the requests that outlived the drain were told so: how long their errors may take to leave."""
+
+DRAIN_LOOK_S = 0.02
+DOOR_GRACE_S = 1.0
+"""After that: how long the engines get to close their connections."""
+
+
+class StartFailure(Exception):
+    """The gateway cannot start; each line says why. For the command line to print, never for a traceback."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = tuple(lines)
+
+
+@attrs.define(eq=False)
+class Supervisor:
+    """One run of the gateway.
+
+    Attributes:
+        reload_config: loads and checks the configuration anew; None where there is no file (the demo).
+        doors: the public listeners, open; admin_door: the admin listener, open.
+    """
+
+    gateway: Gateway
+    view: View
+    sink: LineSink
+    doors: list[Door]
+    admin_door: Door
+    reload_config: Callable[[], Loaded | Problems] | None
+    log: structlog.typing.FilteringBoundLogger
+    _servers: list[Server] = attrs.field(factory=list)
+    _stop_hypercorn: trio.Event = attrs.field(factory=trio.Event)
+    _stopping: trio.Event = attrs.field(factory=trio.Event)
+    _services: Services | None = None
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until a signal or `stop`. Raises what a vital part raises."""
+        try:
+            async with trio.open_nursery() as root:
+                services_nursery = await root.start(_hold_nursery)
+                self._services = Services(services_nursery, self.gateway.live.restarts, self.gateway.proxy.draw, self.log)
+                await root.start(self._signals)
+                async with trio.open_nursery() as vital:
+                    for door in self.doors:
+                        await vital.start(self._serve_door, door)
+                    self._log_start()
+                    self._start_services(self._services)
+                    task_status.started()
+                    vital.start_soon(self._drain_when_asked)
+                root.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.gateway.close()
+
+    def stop(self) -> None:
+        """Begin the drain, as SIGTERM does."""
+        self._stopping.set()
+
+    async def _serve_door(self, door: Door, task_status: trio.TaskStatus[None]) -> None:
+        app = PublicApp(self.gateway, self.view, door.loopback)
+        limits = self.gateway.plan.config.server.limits
+        if door.hypercorn:
+            await serve_hypercorn(app, door, limits, self._stop_hypercorn, task_status=task_status)
+            return
+        server = builtin_server(app, limits, self._on_error)
+        self._servers.append(server)
+        self.view.servers.append(server)
+        await server.serve(door.sockets, task_status=task_status)
+
+    def _start_services(self, services: Services) -> None:
+        gateway = self.gateway
+        services.start("admin", self._serve_admin)
+        services.start("breakers", partial(keep_breakers, gateway))
+        services.start("loop_lag", partial(watch_lag, gateway.cells.loop_lag, trio.sleep, trio.current_time))
+        services.start("retirement", gateway.retire)
+        self._sync_services(services)
+
+    def _sync_services(self, services: Services) -> None:
+        """Start what the plan in force needs and stop what it does not."""
+        upstreams = self.gateway.plan.upstreams
+        wanted: dict[str, Callable[[], object]] = {}
+        for name, upstream in upstreams.items():
+            services.start(f"pool:{name}:{id(upstream):x}", upstream.transport.keep)
+            wanted[f"pool:{name}:{id(upstream):x}"] = upstream.transport.keep
+            if upstream.settings.health.mode == "active":
+                services.start(f"health:{name}", partial(check_health, self.gateway, name, self.gateway.proxy.draw))
+        for running in services.running():
+            kind, _, _ = running.partition(":")
+            if kind == "pool" and running not in wanted:
+                services.stop(running)
+
+    async def _serve_admin(self) -> None:
+        app = AdminApp(self.gateway, self.view, self.admin_door.loopback, self.reload)
+        door = attrs.evolve(self.admin_door, sockets=tuple(sock.dup() for sock in self.admin_door.sockets))
+        await serve_hypercorn(app, door, self.gateway.plan.config.server.limits, self._stop_hypercorn)
+
+    def _on_error(self, error: BaseException, scope: dict[str, object]) -> None:
+        self.log.error("request_failed", path=str(scope.get("path", ""))[:200], method=scope.get("method"), exc_info=error)
+
+    async def _signals(self, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    await self.reload()
+                elif not self._stopping.is_set():
+                    self.log.info("stopping", signal=signal.Signals(number).name, drain_s=self.gateway.plan.config.server.drain_s)
+                    self.stop()
+                else:
+                    self.log.warning("cut", signal=signal.Signals(number).name, requests=self.gateway.live.requests)
+                    self._cut()
+
+    async def _drain_when_asked(self) -> None:
+        await self._stopping.wait()
+        server = self.gateway.plan.config.server
+        self.gateway.live.draining = True
+        await trio.sleep(server.notice_s)
+        for one in self._servers:
+            one.drain()
+        with trio.move_on_after(server.drain_s):
+            await self._requests_end()
+        if self.gateway.live.requests:
+            self.log.warning("drain_time_over", requests=self.gateway.live.requests)
+            self.gateway.proxy.cut_all()
+            with trio.move_on_after(CUT_GRACE_S):
+                await self._requests_end()
+        self._stop_hypercorn.set()
+        with trio.move_on_after(DOOR_GRACE_S):
+            for one in self._servers:
+                await one.wait_idle()
+        self._cut()
+        self.log.info("stopped")
+
+    async def _requests_end(self) -> None:
+        """Until no request is in flight. Looking now and then costs nothing; an event on the hot path would."""
+        while self.gateway.live.requests:  # noqa: ASYNC110 - see above
+            await trio.sleep(DRAIN_LOOK_S)
+
+    def _cut(self) -> None:
+        self.gateway.proxy.cut_all()
+        self._stop_hypercorn.set()
+        for one in self._servers:
+            one.cut("shutdown")
+
+    async def reload(self) -> ReloadResult:
+        """Load the configuration anew and put it in force, whole or not at all."""
+        live, gateway = self.gateway.live, self.gateway
+        if self.reload_config is None:
+            return ReloadResult(problems=("this gateway was started without a configuration file",))
+        problems: tuple[str, ...] = ()
+        loaded = await trio.to_thread.run_sync(self.reload_config)
+        if isinstance(loaded, Problems):
+            problems = tuple(problem_text(problem) for problem in loaded)
+        else:
+            upstreams = build_upstreams(loaded.config.backends, gateway.plan.upstreams)
+            if isinstance(upstreams, list):
+                problems = tuple(upstreams)
+        if problems or isinstance(loaded, Problems) or isinstance(upstreams, list):
+            live.reloads_failed += 1
+            self.log.error("reload_refused", problems=list(problems), kept="the configuration that was in force")
+            return ReloadResult(problems=problems)
+        changes = tuple(str(change) for change in diff(gateway.plan.config, loaded.config))
+        plan = make_plan(loaded.config, upstreams)
+        restart = _needs_restart(gateway.plan.config, loaded.config)
+        gateway.swap(plan)
+        gateway.cells.configure(plan.served_models())
+        live.reloads_ok += 1
+        live.reloaded_at = gateway.wall_clock()
+        if self._services is not None:
+            self._sync_services(self._services)
+        for text in restart:
+            self.log.warning("needs_restart", setting=text)
+        self.log.info("reloaded", changes=list(changes))
+        warn(loaded, self.log)
+        return ReloadResult(changes=changes)
+
+    def _log_start(self) -> None:
+        self.log.info(
+            "started", version=__version__, python=platform.python_version(), pid=os.getpid(),
+            listen=[address for door in self.doors for address in door.addresses], admin=self.admin_door.addresses,
+            backends=list(self.gateway.plan.upstreams), routes=[route.name for route in self.gateway.plan.routes],
+        )  # fmt: skip
+
+
+async def _hold_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """A nursery that lives until it is cancelled."""
+    async with trio.open_nursery() as nursery:
+        task_status.started(nursery)
+        await trio.sleep_forever()
+
+
+def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Problems] | None, *, log_fd: int = 2) -> Supervisor:
+    """Open the sockets and build every part. Raises StartFailure with every reason why that cannot be."""
+    config = loaded.config
+    upstreams = build_upstreams(config.backends, {})
+    doors, failures = _open_doors(config.server.listen)
+    admin_door = open_door(Listener(address=config.admin.listen), os.environ, os.getpid(), hypercorn_always=True)
+    if isinstance(upstreams, list):
+        failures += upstreams
+    if isinstance(admin_door, str):
+        failures.append(f"admin.listen: {admin_door}")
+    if failures or isinstance(upstreams, list) or isinstance(admin_door, str):
+        raise StartFailure(failures)
+    sink = LineSink(log_fd)
+    settings = config.telemetry.log
+    configure_logging(sink, settings.format, settings.level, terminal=os.isatty(log_fd))
+    log = structlog.get_logger()
+    warn(loaded, log)
+    gateway = _build_gateway(config, upstreams, sink)
+    view = View(gateway, sink)
+    return Supervisor(
+        gateway=gateway, view=view, sink=sink, doors=doors, admin_door=admin_door, reload_config=reload_config, log=log
+    )
+
+
+def _open_doors(listeners: Sequence[Listener]) -> tuple[list[Door], list[str]]:
+    doors: list[Door] = []
+    failures: list[str] = []
+    for place, listener in enumerate(listeners):
+        door = open_door(listener, os.environ, os.getpid())
+        if isinstance(door, str):
+            failures.append(f"server.listen[{place}]: {door}")
+        else:
+            doors.append(door)
+    return doors, failures
+
+
+def _build_gateway(config: Config, upstreams: dict[str, Upstream], sink: LineSink) -> Gateway:
+    chance = random.Random()
+    live = Live(reloaded_at=time.time(), started_wall=time.time())
+    plan = make_plan(config, upstreams)
+    cells = Cells(config.telemetry.series_max, config.telemetry.users_max)
+    cells.configure(plan.served_models())
+    settings = config.telemetry.log
+    access = AccessLog(sink, settings.format, settings.level).write if settings.access else lambda _: None
+    return Gateway(
+        plan=plan, live=live, proxy=Proxy(live, chance.random, config.server.drains_max), cells=cells,
+        recent=Recent(config.telemetry.recent_max), access=access, new_id=request_ids(f"{time.time_ns() // 1000:x}-"),
+        wall_clock=time.time,
+    )  # fmt: skip
+
+
+def make_plan(config: Config, upstreams: dict[str, Upstream]) -> Plan:
+    """The plan of a checked configuration; callers without a key are let in where nobody has one."""
+    anonymous = config.server.auth == "none" or not config.tenants
+    return build_plan(config, upstreams, anonymous=anonymous)
+
+
+def warn(loaded: Loaded, log: structlog.typing.FilteringBoundLogger) -> None:
+    """Say what an operator must not believe in: settings that wait for a later version, and doubts of the checker."""
+    for line in not_enforced_lines(not_enforced(loaded.config, loaded.provenance)):
+        log.warning("not_enforced_yet", settings=line)
+    for warning in loaded.warnings:
+        log.warning("config_warning", problem=problem_text(warning))
+
+
+def _needs_restart(old: Config, new: Config) -> list[str]:
+    """Settings that a reload cannot bring into force."""
+    pairs = {
+        "server.listen": (old.server.listen, new.server.listen),
+        "server.limits": (old.server.limits, new.server.limits),
+        "admin.listen": (old.admin.listen, new.admin.listen),
+        "store": (old.store, new.store),
+        "telemetry.log": (old.telemetry.log, new.telemetry.log),
+        "telemetry.series_max": (old.telemetry.series_max, new.telemetry.series_max),
+        "telemetry.users_max": (old.telemetry.users_max, new.telemetry.users_max),
+        "telemetry.recent_max": (old.telemetry.recent_max, new.telemetry.recent_max),
+    }
+    return [name for name, (before, after) in pairs.items() if before != after]
