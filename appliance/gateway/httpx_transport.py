@@ -117,7 +117,7 @@ class HttpxTransport:
             await self._settle()
 
     async def aclose(self) -> None:
-        """Refuses new requests, waits for running exchanges (httpx cannot close idle connections alone), closes. Cancelled, it cuts them."""
+        """Refuses new requests, waits for running exchanges as httpx cannot close idle connections alone, closes. Cancelled, it cuts."""
         self._pool.close()
         try:
             while self._pool.stats().open:

@@ -147,5 +147,8 @@ class Transport(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Closes what is idle and refuses new requests; running exchanges finish and their sockets close then."""
+        """Closes what is idle and refuses new requests; running exchanges finish and their sockets close then.
+
+        May wait for them (the httpx adapter does); when cancelled it cuts what it waited for.
+        """
         ...

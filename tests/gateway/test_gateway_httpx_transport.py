@@ -20,7 +20,8 @@ import trio.testing
 import trustme
 from hypercorn.config import Config
 
-from appliance.gateway.httpx_transport import HttpxTransport, failure_of, httpx_transport
+from appliance.gateway.httpx_failure import failure_of
+from appliance.gateway.httpx_transport import HttpxTransport, httpx_transport
 from appliance.gateway.trust import BadTrust, upstream_tls
 from appliance.http1.origin import Origin
 from appliance.http1.transport import Exchange, Failure, PoolStats, TransportLimits, UpstreamRequest
@@ -155,7 +156,8 @@ async def serving(
         nursery.start_soon(transport.keep)
         with trio.fail_after(15):
             yield Served(app, transport, port)
-        await transport.aclose()
+        with trio.move_on_after(0):
+            await transport.aclose()
         nursery.cancel_scope.cancel()
 
 
@@ -352,6 +354,17 @@ async def raw_server(
         nursery.cancel_scope.cancel()
 
 
+async def asked(stream: trio.SocketStream) -> bytes:
+    """One request whose body is {}; the library sends head and body apart. b"" when the client has closed."""
+    data = b""
+    while not data.endswith(b"\r\n\r\n{}"):
+        more = await stream.receive_some(65536)
+        if not more:
+            return b""
+        data += more
+    return data
+
+
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
@@ -369,7 +382,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 @pytest.mark.parametrize("reset", [False, True])
 async def test_what_goes_wrong_is_a_failure_of_the_same_kinds(wire: bytes, kind: str, received: bool, reset: bool) -> None:
     async def handle(stream: trio.SocketStream) -> None:
-        await stream.receive_some(65536)
+        await asked(stream)
         if wire:
             await stream.send_all(wire)
             await trio.sleep(0.02)
@@ -391,7 +404,7 @@ async def test_a_stale_connection_is_retried_once() -> None:
     async def handle(stream: trio.SocketStream) -> None:
         number = len(served)
         served.append(0)
-        while await stream.receive_some(65536):
+        while await asked(stream):
             served[number] += 1
             if number == 0 and served[0] == 2:
                 return
@@ -420,10 +433,9 @@ async def test_requests_go_through_a_proxy() -> None:
     seen: list[bytes] = []
 
     async def handle(stream: trio.SocketStream) -> None:
-        while data := await stream.receive_some(65536):
+        while data := await asked(stream):
             seen.append(data)
-            if b"{}" in data:
-                await stream.send_all(OK)
+            await stream.send_all(OK)
 
     async with raw_server(handle) as (_, transport):
         through = transport(proxy=True)
@@ -435,10 +447,10 @@ async def test_requests_go_through_a_proxy() -> None:
 
 @BOTH
 async def test_https_upstreams_are_reached_through_a_tunnel(authority: tuple[trustme.CA, str], tmp_path: Path, http2: bool) -> None:
-    asked: list[bytes] = []
+    connects: list[bytes] = []
 
     async def proxy(client: trio.SocketStream) -> None:
-        asked.append(await client.receive_some(65536))
+        connects.append(await client.receive_some(65536))
         async with await trio.open_tcp_stream("127.0.0.1", served.port) as server, trio.open_nursery() as nursery:
             await client.send_all(b"HTTP/1.1 200 Connected\r\n\r\n")
             nursery.start_soon(pipe, server, client)
@@ -467,8 +479,8 @@ async def test_https_upstreams_are_reached_through_a_tunnel(authority: tuple[tru
         with trio.move_on_after(0.05):
             await transport.send(post(b"/silent"))
         await served.app.left.acquire()
-        assert [line.split(b"\r\n")[0] for line in asked[:1]] == [b"CONNECT localhost:%d HTTP/1.1" % served.port]
-        assert b"sk-1" not in b"".join(asked)
+        assert [line.split(b"\r\n")[0] for line in connects[:1]] == [b"CONNECT localhost:%d HTTP/1.1" % served.port]
+        assert b"sk-1" not in b"".join(connects)
         await transport.aclose()
         nursery.cancel_scope.cancel()
 
@@ -490,7 +502,7 @@ async def test_a_proxy_that_refuses_is_a_connect_failure() -> None:
 
 async def test_after_shutdown_nothing_is_sent() -> None:
     async def handle(stream: trio.SocketStream) -> None:
-        while await stream.receive_some(65536):
+        while await asked(stream):
             await stream.send_all(OK)
 
     async with raw_server(handle) as (transport, _):
@@ -501,11 +513,34 @@ async def test_after_shutdown_nothing_is_sent() -> None:
         assert failure.kind == "closed"
 
 
+@BOTH
+@pytest.mark.parametrize("patient", [True, False])
+async def test_shutdown_lets_running_answers_finish_unless_cancelled(
+    authority: tuple[trustme.CA, str], tmp_path: Path, http2: bool, patient: bool
+) -> None:
+    async with serving(authority, tmp_path, http2=http2) as served:
+        exchange = await served.transport.send(post(b"/stream"))
+        assert not isinstance(exchange, Failure)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(served.transport.aclose)
+            await trio.testing.wait_all_tasks_blocked()
+            if patient:
+                served.app.go.release()
+                assert await whole(exchange) == b"data: 1\n\ndata: 2\n\n"
+            else:
+                nursery.cancel_scope.cancel()
+        if not patient:
+            failure = await whole(exchange)
+            assert isinstance(failure, Failure)
+            await served.app.left.acquire()
+        assert served.transport.stats() == PoolStats(0, 0, 0)
+
+
 async def test_closing_shuts_the_socket_at_once_even_without_upkeep() -> None:
     ended = trio.Event()
 
     async def handle(stream: trio.SocketStream) -> None:
-        await stream.receive_some(65536)
+        await asked(stream)
         await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
         try:
             assert await stream.receive_some(65536) == b""
