@@ -94,27 +94,6 @@ def locate(given: str | None, env: Mapping[str, str], exists: Callable[[str], bo
     return given or env.get(PATH_VARIABLE) or next((path for path in SEARCH if exists(path)), None)
 
 
-def load_found(
-    given: str | None,
-    *,
-    env: Mapping[str, str],
-    providers: Mapping[str, str],
-    exists: Callable[[str], bool] = os.path.exists,
-    read_file: ReadFile = read_bounded,
-) -> Loaded | Problems:
-    """What a process started with `-c given` (or without) is configured by: that file, else $APPLIANCE_CONFIG_TOML, else `locate`.
-
-    The text goes before the file that $APPLIANCE_CONFIG names, which container images set for everybody.
-    """
-    if given is None and env.get(TEXT_VARIABLE):
-        return load_text(env[TEXT_VARIABLE], env=env, providers=providers, read_file=read_file)
-    path = locate(given, env, exists)
-    if path is not None:
-        return load(path, env=env, providers=providers, read_file=read_file)
-    expected = f"-c FILE, ${PATH_VARIABLE}, " + " or ".join(SEARCH)
-    return Problems((Problem("", "there is no configuration", expected, "`appliance init` writes one to begin with"),))
-
-
 def _judged(
     document: Document, files: Sequence[str], *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile, folder: Path
 ) -> Loaded | Problems:

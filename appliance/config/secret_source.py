@@ -3,6 +3,7 @@
 One rule: whatever goes wrong is told by the name of the source, never by what was found there.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ SECRET_MAX_BYTES = 65536
 """The longest secret; a service account's JSON key is about 2.5 kB."""
 EXPECTED = 'a string, { env = "NAME" }, { file = "/path" } or { credential = "name" }'
 _SOURCES = ("env", "file", "credential")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}|[a-z_][a-z0-9_]{0,20}")
+_FILE = re.compile(r"(?=.*[/.]).{1,200}|.{1,24}", re.DOTALL)
+"""Names that are shown. A common mistake is to write the secret itself where its source's name belongs, and it must not be repeated."""
+_PASTED = "a secret itself is written as a plain string"
 
 
 @attrs.frozen
@@ -44,11 +49,13 @@ class SecretSource:
         if source == "env":
             return self._from_env(name)
         if source == "file":
-            return self._from_file(self.folder / name, f"file {quoted(name)}")
+            return self._from_file(self.folder / name, f"file {quoted(name)}" if _FILE.fullmatch(name) else "the file that it names")
         return self._from_credential(name)
 
     def _from_env(self, name: str) -> Secret:
         value = self.env.get(name)
+        if value is None and not _VARIABLE.fullmatch(name):
+            raise Refusal("env names no variable that is set", 'a variable\'s name, like { env = "OPENAI_API_KEY" }', _PASTED)
         if value is None:
             hint = meant(name, [known for known in self.env if known.isupper()])
             expected = f"a variable that is set: export {name}=…, or Environment= in the unit"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.loader import Loaded, Problems, load, load_found, load_text, locate
+from appliance.config.loader import Loaded, Problems, load, load_text, locate
 
 PROVIDERS = {"openai": "https://api.openai.com/v1", "azure-openai": "", "custom": ""}
 ENV = {"OPENAI_API_KEY": "sk-canary-of-the-environment"}
@@ -191,24 +191,6 @@ def test_the_file_is_looked_for_in_the_documented_order(
     given: str | None, env: dict[str, str], there: set[str], chosen: str | None
 ) -> None:
     assert locate(given, env, there.__contains__) == chosen
-
-
-def test_what_configures_a_process_is_found_in_one_call(tmp_path: Path) -> None:
-    file = tmp_path / "c.toml"
-    file.write_text("server.drain_s = 1")
-    both = {"APPLIANCE_CONFIG_TOML": "server.drain_s = 2", "APPLIANCE_CONFIG": str(file)}
-
-    def drain_s(given: str | None, env: Mapping[str, str]) -> float:
-        found = load_found(given, env=env, providers=PROVIDERS, exists=set().__contains__)
-        assert isinstance(found, Loaded), found
-        return found.config.server.drain_s
-
-    assert drain_s(str(file), both) == 1
-    assert drain_s(None, both) == 2
-    assert drain_s(None, {"APPLIANCE_CONFIG": str(file)}) == 1
-    nothing = load_found(None, env={}, providers=PROVIDERS, exists=set().__contains__)
-    assert isinstance(nothing, Problems)
-    assert "appliance init" in nothing.problems[0].hint
 
 
 def test_what_follows_from_a_refused_value_is_not_told_again() -> None:

@@ -73,6 +73,26 @@ def test_a_credential_is_a_name_and_not_a_way_out_of_its_folder(tmp_path: Path) 
     assert "not a credential's name" in key_of('{ credential = "../x" }', {"CREDENTIALS_DIRECTORY": str(tmp_path)}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{ env = "sk-CANARY-4711" }',
+        '{ file = "sk-CANARY-4711-0123456789abcdef" }',
+        '{ env = "sk-CANARY-4711", file = "x" }',
+        "sk-CANARY-4711",
+        '"sk-CANARY-4711',
+        '"sk-CANARY-4711\\q"',
+        '{ env = "sk-CANARY-4711" ',
+        "['sk-CANARY-4711']",
+        "{ value = 'sk-CANARY-4711' }",
+    ],
+)
+def test_a_secret_written_in_a_wrong_way_is_not_repeated(written: str) -> None:
+    found = load_text(f'[backends.a]\nprovider = "openai"\napi_key = {written}', env={}, providers=PROVIDERS)
+    assert not isinstance(found, Loaded)
+    assert "CANARY" not in check_text(found)[0] + repr(found)
+
+
 def test_a_secret_does_not_show_itself() -> None:
     secret = Secret(CANARY)
     assert CANARY not in f"{secret} {secret!r} {secret!s:>20} {[secret]} {secret.__class__}"
