@@ -19,7 +19,7 @@ class BadTrust:
 
 
 def upstream_tls(ca: str) -> ssl.SSLContext | BadTrust:
-    """The TLS context for one backend; build it once, it takes about 20 ms.
+    """The TLS context for one backend; build it once, it takes some 40 ms.
 
     Args:
         ca: "certifi" (Mozilla's list, shipped with the program), "system" (the machine's store), or the path of a PEM file.

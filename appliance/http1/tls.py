@@ -12,12 +12,12 @@ from trio.lowlevel import wait_readable, wait_writable
 
 from appliance.http1.link import JOIN_MAX_BYTES, Link
 
-# Plain text encrypted at a time: keeps the copy in memory small and the event loop's pause for a body of megabytes under 0.1 ms.
+# Plain text encrypted at a time, so that no more than this lies encrypted in memory beside a body of megabytes.
 _SLICE_BYTES = 65536
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """A client context; build one per backend, as loading certificates takes about 20 ms.
+    """A client context; build one per backend, as loading certificates takes some 40 ms.
 
     Args:
         ca_file: PEM file with the authorities to trust, e.g. certifi's; None for the system's store.
