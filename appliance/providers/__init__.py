@@ -1,1 +1,10 @@
-"""The vendors: one frozen row each; a file of its own only where a row is not enough."""
+"""The vendors: one frozen row each; a file of its own only where a row is not enough.
+
+`PROVIDERS` is the table; the functions say what follows from a row. A provider imports core and dialects, never another provider.
+"""
+
+from appliance.providers.row import Provider, Rename
+from appliance.providers.table import PROVIDERS
+from appliance.providers.wire import auth_headers, bare_model, endpoint, request_rewrite
+
+__all__ = ["PROVIDERS", "Provider", "Rename", "auth_headers", "bare_model", "endpoint", "request_rewrite"]

@@ -1,0 +1,69 @@
+"""What a vendor is, as one frozen row. A row is pure data: adding a vendor never touches code."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal
+
+import attrs
+
+from appliance.core.glob import compile_globs
+
+Auth = Literal["bearer", "api-key", "none"]
+"""How a key travels: `Authorization: Bearer`, Azure's `api-key` header, or not at all."""
+
+StreamUsage = Literal["ask", "given", "refused"]
+"""Usage in streams: comes when `stream_options.include_usage` asks for it; comes unasked; or the option itself is an error."""
+
+OPENAI_PATHS: Mapping[str, str] = MappingProxyType(
+    {"chat": "/chat/completions", "text_completion": "/completions", "embeddings": "/embeddings"}
+)
+
+
+@attrs.frozen
+class Rename:
+    """A request field that the vendor knows by another name.
+
+    Attributes:
+        models: globs over the bare model; only their requests are changed.
+        applies: whether a bare model is one of them.
+    """
+
+    field: str
+    to: str
+    models: tuple[str, ...] = ("*",)
+    applies: Callable[[str], bool] = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(lambda self: compile_globs(self.models), takes_self=True)
+    )
+
+
+@attrs.frozen
+class Provider:
+    """One vendor, or one kind of server.
+
+    Attributes:
+        base_url: as the vendor's own SDK calls it; empty where the operator has to give one.
+        dialects: wire languages it speaks, the preferred one first.
+        paths: by operation, relative to base_url.
+        health_path: a free GET relative to base_url (the model list), empty for a bare connect.
+        models: globs over the bare names that only this vendor serves under them. Hosts of open models claim none.
+        gen_ai_name: `gen_ai.provider.name` of the OpenTelemetry registry where it has one, else our name of the vendor.
+        key_optional: works without a key, as servers on one's own machine do.
+        strips_suffix: what follows a colon in a model's name is a way of serving it, not another model.
+        deployments: models are reached by deployment names of the operator's own (Azure).
+        stream_usage, drop, renames: where the vendor departs from OpenAI's own API. `drop` and `renames` concern chat and completions.
+    """
+
+    name: str
+    base_url: str = ""
+    dialects: tuple[str, ...] = ("openai_chat",)
+    auth: Auth = "bearer"
+    paths: Mapping[str, str] = OPENAI_PATHS
+    health_path: str = "/models"
+    models: tuple[str, ...] = ()
+    gen_ai_name: str = attrs.field(default=attrs.Factory(lambda self: self.name, takes_self=True))
+    key_optional: bool = False
+    strips_suffix: bool = False
+    deployments: bool = False
+    stream_usage: StreamUsage = "ask"
+    drop: tuple[str, ...] = ()
+    renames: tuple[Rename, ...] = ()

@@ -1,0 +1,71 @@
+"""The vendors. One row each, with the vendor's own page for what it says; a quirk is here only where an API is known to have it.
+
+Names of `gen_ai_name` are from the OpenTelemetry registry (opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai).
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from appliance.providers.row import Provider, Rename
+
+# OpenAI's reasoning models answer 400 unsupported_parameter to `max_tokens` ("Use 'max_completion_tokens' instead"); the other name is
+# understood by all its chat models (platform.openai.com/docs/api-reference/chat/create).
+REASONING_LIMIT = Rename("max_tokens", "max_completion_tokens", ("o1*", "o3*", "o4*", "gpt-5*", "gpt-6*"))
+
+_ROWS = (
+    # platform.openai.com/docs/api-reference. Not gpt-*: the open gpt-oss models are everybody's but OpenAI's.
+    Provider(
+        "openai", "https://api.openai.com/v1", renames=(REASONING_LIMIT,),
+        models=(
+            *(f"gpt-{generation}*" for generation in range(3, 10)), "gpt-audio*", "chatgpt-*", "o1*", "o3*", "o4*", "ft:*",
+            "text-embedding-*", "davinci-002", "babbage-002",
+        ),
+    ),
+    # openrouter.ai/docs/api-reference/overview; variants such as `:free` and `:nitro`: openrouter.ai/docs/guides/routing/model-variants
+    Provider("openrouter", "https://openrouter.ai/api/v1", strips_suffix=True),
+    # featherless.ai/docs/api-overview-and-common-options
+    Provider("featherless", "https://api.featherless.ai/v1"),
+    # console.groq.com/docs/openai; `x_groq.usage` stands on the last chunk of every stream (console.groq.com/docs/api-reference)
+    Provider("groq", "https://api.groq.com/openai/v1", stream_usage="given"),
+    # docs.mistral.ai/api. `stream_options` and `max_completion_tokens` are answered with 422 extra_forbidden; usage is on the last chunk.
+    Provider(
+        "mistral", "https://api.mistral.ai/v1", gen_ai_name="mistral_ai", stream_usage="refused",
+        renames=(Rename("max_completion_tokens", "max_tokens"),),
+        models=("mistral-*", "ministral-*", "magistral-*", "codestral-*", "devstral-*", "pixtral-*", "voxtral-*", "open-mi?tral-*"),
+    ),
+    # api-docs.deepseek.com
+    Provider("deepseek", "https://api.deepseek.com", models=("deepseek-chat", "deepseek-reasoner")),
+    # docs.together.ai/docs/openai-api-compatibility
+    Provider("together", "https://api.together.xyz/v1"),
+    # docs.fireworks.ai/tools-sdks/openai-compatibility
+    Provider("fireworks", "https://api.fireworks.ai/inference/v1"),
+    # inference-docs.cerebras.ai/resources/openai
+    Provider("cerebras", "https://api.cerebras.ai/v1"),
+    # docs.x.ai/docs/api-reference
+    Provider("xai", "https://api.x.ai/v1", gen_ai_name="x_ai", models=("grok-*",)),
+    # docs.perplexity.ai/api-reference/chat-completions-post: cumulative usage on every chunk; no list of models below this base
+    Provider("perplexity", "https://api.perplexity.ai", health_path="", models=("sonar", "sonar-*"), stream_usage="given"),
+    # docs.api.nvidia.com/nim/reference/llm-apis
+    Provider("nvidia", "https://integrate.api.nvidia.com/v1"),
+    # huggingface.co/docs/inference-providers; `model:provider` picks who serves it
+    Provider("huggingface", "https://router.huggingface.co/v1", strips_suffix=True),
+    # learn.microsoft.com/azure/ai-foundry/openai/reference; listing models needs an api-version, so the probe is a connect
+    Provider(
+        "azure-openai", auth="api-key", health_path="", gen_ai_name="azure.ai.openai", deployments=True, renames=(REASONING_LIMIT,),
+    ),
+    # docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+    Provider("vllm", "http://127.0.0.1:8000/v1", key_optional=True),
+    # docs.ollama.com/api/openai-compatibility
+    Provider("ollama", "http://127.0.0.1:11434/v1", key_optional=True),
+    # github.com/ggml-org/llama.cpp/tree/master/tools/server. Its default port 8080 is the gateway's own, so there is no default here.
+    Provider("llamacpp", key_optional=True),
+    # lmstudio.ai/docs/developer/openai-compat
+    Provider("lmstudio", "http://127.0.0.1:1234/v1", key_optional=True),
+    # docs.sglang.io/basic_usage/openai_api.html
+    Provider("sglang", "http://127.0.0.1:30000/v1", key_optional=True),
+    # kserve.github.io/website/docs/model-serving/generative-inference/sdk-integration: base_url ends in /openai/v1
+    Provider("kserve", key_optional=True),
+    Provider("custom", key_optional=True),
+)  # fmt: skip
+
+PROVIDERS: Mapping[str, Provider] = MappingProxyType({row.name: row for row in _ROWS})

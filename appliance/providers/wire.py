@@ -1,0 +1,110 @@
+"""How a vendor is reached: target, credentials, and what its quirks change in a request. Everything follows from the row."""
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlsplit
+
+import attrs
+
+from appliance.dialects.protocol import ParsedRequest, Rewrite
+from appliance.providers.row import Provider
+
+AZURE_API_VERSION = "2024-10-21"
+"""The last dated version that is generally available (learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle)."""
+
+AZURE_STREAM_OPTIONS_SINCE = "2024-09-01"
+"""Older api-versions answer 400 to `stream_options` (learn.microsoft.com/azure/ai-foundry/openai/reference-preview)."""
+
+NO_DEPLOYMENTS: Mapping[str, str] = {}
+
+
+def endpoint(
+    provider: Provider, base_url: str, operation: str, model: str, api_version: str = "", deployments: Mapping[str, str] = NO_DEPLOYMENTS
+) -> bytes:
+    """The request target in origin form, base_url's path included.
+
+    Args:
+        base_url: the operator's or the row's, a valid URL.
+        api_version: Azure's `api-version` query parameter, empty for the default of the form that base_url has.
+        deployments: Azure's deployment names by model; a model without one is its own deployment's name.
+    """
+    prefix = urlsplit(base_url.strip()).path.rstrip("/")
+    path = provider.paths[operation]
+    if provider.deployments:
+        return _azure_target(prefix, path, deployments.get(model, model), api_version)
+    return (prefix + path).encode("ascii")
+
+
+def _azure_target(prefix: str, path: str, deployment: str, api_version: str) -> bytes:
+    """Azure has three forms of base_url: the resource (deployment in the path, dated version needed), a deployment spelled out, and the
+    newer `/openai/v1` (deployment as the body's model, no version needed)."""
+    if prefix in ("", "/openai"):
+        prefix = f"/openai/deployments/{quote(deployment, safe='')}"
+        api_version = api_version or AZURE_API_VERSION
+    elif "/deployments/" in prefix:
+        api_version = api_version or AZURE_API_VERSION
+    query = f"?api-version={quote(api_version, safe='')}" if api_version else ""
+    return (prefix + path + query).encode("ascii")
+
+
+def auth_headers(provider: Provider, api_key: str) -> list[tuple[bytes, bytes]] | str:
+    """The credentials as header lines; none without a key. A text says, without repeating it, why the key cannot be sent."""
+    if not api_key or provider.auth == "none":
+        return []
+    if any(letter < " " or letter == "\x7f" for letter in api_key):
+        return "holds a line break or another control character: check how it was copied"
+    try:
+        key = api_key.encode("latin-1")
+    except UnicodeEncodeError:
+        return "holds a character that a header cannot carry: check how it was copied"
+    if key != key.strip(b" \xa0"):
+        return "begins or ends with a space: check how it was copied"
+    return [(b"api-key", key)] if provider.auth == "api-key" else [(b"authorization", b"Bearer " + key)]
+
+
+def bare_model(provider: Provider, model: str) -> str:
+    """The model's name for metrics and prices: `openai/gpt-4o` and `gpt-4o:free` are both `gpt-4o`.
+
+    A colon is cut only where the vendor uses it for ways of serving; in `llama3:8b` (Ollama) it tells another model.
+    """
+    name = model.rstrip("/").rpartition("/")[2]
+    if provider.strips_suffix:
+        name = name.partition(":")[0]
+    return name or model
+
+
+def request_rewrite(
+    provider: Provider, parsed: ParsedRequest, wanted: Rewrite, api_version: str = "", deployments: Mapping[str, str] = NO_DEPLOYMENTS
+) -> Rewrite:
+    """`wanted`, adjusted to what the vendor accepts; the very same object where nothing needs adjusting.
+
+    Args:
+        deployments: Azure's, by model: the newer form reads the deployment from the body's model, the dated one ignores it.
+    """
+    if parsed.operation == "embeddings":
+        drop: tuple[str, ...] = ()
+        rename: Mapping[str, str] = {}
+    else:
+        model = wanted.model or parsed.model
+        refused = _refuses_stream_options(provider, api_version)
+        drop = (*provider.drop, "stream_options") if refused else provider.drop
+        drop = tuple(name for name in drop if name in parsed.fields)
+        rename = _renames(provider, model) if provider.renames and parsed.operation == "chat" else {}
+        if wanted.include_usage and (refused or provider.stream_usage == "given"):
+            wanted = attrs.evolve(wanted, include_usage=False)
+    if deployments and provider.deployments:
+        model = wanted.model or parsed.model
+        wanted = attrs.evolve(wanted, model=deployments.get(model, model))
+    if drop or any(name in parsed.fields or wanted.max_tokens is not None for name in rename):
+        return attrs.evolve(wanted, drop=(*wanted.drop, *drop), rename={**rename, **wanted.rename})
+    return wanted
+
+
+def _refuses_stream_options(provider: Provider, api_version: str) -> bool:
+    if provider.stream_usage == "refused":
+        return True
+    return provider.deployments and api_version[:2] == "20" and api_version[:10] < AZURE_STREAM_OPTIONS_SINCE
+
+
+def _renames(provider: Provider, model: str) -> Mapping[str, str]:
+    bare = bare_model(provider, model)
+    return {one.field: one.to for one in provider.renames if one.applies(bare)}
