@@ -72,11 +72,10 @@ def observed(seen: Observed) -> dict[str, Any]:
             text = seen.body.decode()
         except UnicodeDecodeError:
             encoded = base64.b64encode(seen.body).decode()
-    fields: dict[str, Any] = attrs.asdict(seen, filter=lambda attribute, _: attribute.name != "body", retain_collection_types=True)
+    fields: dict[str, Any] = attrs.asdict(seen, recurse=False, filter=lambda attribute, _: attribute.name != "body")
     return {
         **fields,
         "headers": [list(pair) for pair in seen.headers],
-        "faults": list(seen.faults),
         "body": text,
         "body_base64": encoded,
         "body_truncated": seen.body is not None and len(seen.body) < seen.body_bytes,

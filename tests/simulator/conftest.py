@@ -82,7 +82,14 @@ class Sim:
         self.port = int(url.rpartition(":")[2])
 
     async def wire(
-        self, model: str = "sim", *, stream: bool = False, path: str = "/v1/chat/completions", fault: str = "", **fields: Any
+        self,
+        model: str = "sim",
+        *,
+        stream: bool = False,
+        path: str = "/v1/chat/completions",
+        fault: str = "",
+        quiet_s: float = QUIET_S,
+        **fields: Any,
     ) -> Wire:
         """One request over a connection of its own, to its end."""
         if path.endswith("chat/completions") and "messages" not in fields:
@@ -91,14 +98,14 @@ class Sim:
         head = f"POST {path} HTTP/1.1\r\nhost: sim\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
         if fault:
             head += f"x-sim-fault: {fault}\r\n"
-        return await self.raw(head.encode() + b"\r\n" + body)
+        return await self.raw(head.encode() + b"\r\n" + body, quiet_s)
 
-    async def raw(self, request: bytes) -> Wire:
+    async def raw(self, request: bytes, quiet_s: float = QUIET_S) -> Wire:
         connection = await trio.open_tcp_stream("127.0.0.1", self.port)
         received, end = b"", "silent"
         async with connection:
             await connection.send_all(request)
-            with trio.move_on_after(QUIET_S) as quiet:
+            with trio.move_on_after(quiet_s) as quiet:
                 while True:
                     try:
                         data = await connection.receive_some(1_048_576)
@@ -109,7 +116,7 @@ class Sim:
                         end = "fin"
                         break
                     received += data
-                    quiet.deadline = trio.current_time() + QUIET_S
+                    quiet.deadline = trio.current_time() + quiet_s
         return Wire(received, end)
 
     def http(self) -> httpx.AsyncClient:

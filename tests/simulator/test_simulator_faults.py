@@ -218,7 +218,7 @@ async def test_wrong_content_type_empty_body_no_usage_and_other_finish(sim):
 
 async def test_endless_streams_do_not_end(sim):
     for stream in (True, False):
-        with trio.move_on_after(1) as patience:
+        with trio.move_on_after(0.5) as patience:
             await sim.wire("sim+endless", stream=stream)
         assert patience.cancelled_caught
 
