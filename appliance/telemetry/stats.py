@@ -77,7 +77,8 @@ def stats_steps(cells: Cells, live: LiveState, wall_time: float) -> Generator[No
     total = Sums()
     tables: dict[str, dict[str, Sums]] = {name: {} for name in ("backend", "route", "tenant", "model")}
     tables["backend"] = {one.name: Sums() for one in live.backends}
-    for done, (key, cell) in enumerate(list(cells.requests.items())):
+    for done, key in enumerate(list(cells.requests)):
+        cell = cells.requests[key]
         if done % PAUSE_CELLS == PAUSE_CELLS - 1:
             yield
         total.add(key, cell)

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from telemetry_samples import EVERY_KIND, folded, scrape
 
-from appliance.core.fault import ERROR_TYPES, FAULTS
+from appliance.core.fault import ERROR_TYPES, FAULTS, FaultKind
 from appliance.telemetry.vocabularies import VOCABULARIES, aigateway, llm_gateway
 
 TEN = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -117,10 +117,29 @@ def test_no_two_vocabularies_use_one_name() -> None:
 def test_every_fault_has_a_word_in_every_vocabulary_that_uses_words() -> None:
     assert set(aigateway.STATUS) == ERROR_TYPES | {""}
     assert set(llm_gateway.STATUS) == ERROR_TYPES | {""}
-    assert set(aigateway.STATUS.values()) == {
-        "success", "unauthorized", "budget_exceeded", "rate_limited", "bad_request", "no_provider", "provider_error", "client_gone",
-    }  # fmt: skip
     assert set(llm_gateway.STATUS.values()) == {"success", "error", "cancelled"}
+
+
+STATUS_OF_KIND = {
+    "unauthorized": "unauthorized model_forbidden",
+    "budget_exceeded": "budget_exceeded",
+    "rate_limited": "rate_limit_exceeded",
+    "bad_request": (
+        "bad_request method_not_allowed request_timeout body_too_large unsupported_media invalid_request context_length content_filtered"
+    ),
+    "no_provider": "unknown_model not_found upstream_not_found no_backend backend_busy draining ledger_unavailable",
+    "provider_error": (
+        "upstream_authentication upstream_quota upstream_rate_limited server_error overloaded connect connection_lost connect_timeout "
+        "first_byte_timeout idle_timeout total_timeout protocol stream_cut stream_error internal"
+    ),
+    "client_gone": "client_gone",
+}
+
+
+def test_aigateway_statuses_are_those_of_the_contract() -> None:
+    expected = {FaultKind(kind): status for status, kinds in STATUS_OF_KIND.items() for kind in kinds.split()}
+    assert {kind: aigateway.STATUS[row.label] for kind, row in FAULTS.items()} == expected
+    assert aigateway.STATUS[""] == "success"
 
 
 def test_faults_that_share_a_label_share_their_blame() -> None:
