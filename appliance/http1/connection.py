@@ -290,6 +290,8 @@ class Connection:
     def sweep(self, elapsed_s: float) -> None:
         """The time limits; called by the sweeper every sweep_s."""
         peer, limits = self.peer, self.server.limits
+        if peer.closed:
+            return
         if self.phase == RUNNING:
             if peer.reading.waiting and peer.reading.too_slow(elapsed_s, peer.received_bytes, limits.body_read_s, limits):
                 peer.reading.late = True

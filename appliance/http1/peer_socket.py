@@ -9,7 +9,7 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 from trio import ClosedResourceError
@@ -21,6 +21,10 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends RST
 # A client that reads as fast as we write would never make the writer wait; after so much the other tasks get their turn.
 YIELD_AFTER_BYTES = 1_048_576
 JOIN_MAX_BYTES = 65_536  # above this two buffers go to the kernel as two, copying costs more than the call
+
+
+class TooSlow(Exception):
+    """The peer was given its time."""
 
 
 @attrs.define(eq=False)
@@ -45,33 +49,37 @@ class PeerSocket:
     _yielded_bytes: int = 0
 
     async def recv_body(self) -> bytes:
-        """More of a body, b"" at the peer's FIN. Raises OSError; ClosedResourceError when closed; TimeoutError once `reading.late`."""
-        try:
-            data = self.sock.recv(self.recv_bytes)
-        except BlockingIOError:
-            pass
-        else:
-            await checkpoint()
-            self.received_bytes += len(data)
+        """More of a body, b"" at the peer's FIN. Raises OSError; ClosedResourceError when closed; TooSlow once `reading.late`.
+
+        A cancelled call has taken nothing from the socket.
+        """
+        if not self.half_closed:
+            await checkpoint()  # before, not after: bytes that were taken must not be lost to a cancellation
+        data = self._recv_now()
+        if data is not None:
             return data
         self.reading.waiting, self.reading.late = True, False
         try:
-            while True:
+            while data is None:
                 try:
                     await self.wait_readable()
-                    data = self.sock.recv(self.recv_bytes)
-                except BlockingIOError:
-                    continue
                 except ClosedResourceError:
                     if self.closed:
                         raise
                     if self.reading.late:
-                        raise TimeoutError from None
-                    continue
-                self.received_bytes += len(data)
-                return data
+                        raise TooSlow from None
+                data = self._recv_now()
+            return data
         finally:
             self.reading.waiting = False
+
+    def _recv_now(self) -> bytes | None:
+        try:
+            data = self.sock.recv(self.recv_bytes)
+        except BlockingIOError:
+            return None
+        self.received_bytes += len(data)
+        return data
 
     async def wait_readable(self) -> None:
         """Raises ClosedResourceError when woken by `wake` or `close`."""
@@ -79,48 +87,63 @@ class PeerSocket:
             raise ClosedResourceError
         await wait_readable(self.sock)
 
-    async def send(self, head: bytes, body: bytes = b"", tail: bytes = b"") -> None:
-        """All of it, in one system call where the kernel takes it. Raises OSError when the peer is gone, ClosedResourceError when we
-        closed."""
+    async def send(self, data: bytes) -> None:
+        """All of it. Raises OSError when the peer is gone, ClosedResourceError when we closed."""
+        rest = self.send_now(data, b"", b"")
+        if rest is not None:
+            await self.send_rest(rest)
+
+    @property
+    def must_yield(self) -> bool:
+        """Whether the writer has kept the event loop for long enough; see `let_others_run`."""
+        return self.sent_bytes - self._yielded_bytes > YIELD_AFTER_BYTES
+
+    async def let_others_run(self) -> None:
+        self._yielded_bytes = self.sent_bytes
+        await checkpoint()
+
+    def send_now(self, head: bytes, body: bytes, tail: bytes) -> Sequence[bytes | memoryview] | None:
+        """What the kernel takes at once, in one system call. None when that was all; else `send_rest` must be awaited with what is
+        returned.
+        """
         try:
             if len(body) <= JOIN_MAX_BYTES:
-                data = head + body + tail if body else head + tail
-                size = len(data)
-                sent = self.sock.send(data)
+                parts: tuple[bytes, ...] = (head + body + tail if body else head + tail,)
+                sent = self.sock.send(parts[0])
             else:
-                data = b""
-                size = len(head) + len(body) + len(tail)
-                sent = self.sock.sendmsg((head, body, tail))
+                parts = (head, body, tail)
+                sent = self.sock.sendmsg(parts)
         except BlockingIOError:
             sent = 0
         self.sent_bytes += sent
-        if sent != size:
-            for part in (data,) if data else (head, body, tail):
-                if sent < len(part):
-                    await self._send_rest(memoryview(part)[sent:])
-                sent = max(0, sent - len(part))
-        elif self.sent_bytes - self._yielded_bytes > YIELD_AFTER_BYTES:
-            self._yielded_bytes = self.sent_bytes
-            await checkpoint()
+        for index, part in enumerate(parts):
+            if sent < len(part):
+                return (memoryview(part)[sent:], *parts[index + 1 :])
+            sent -= len(part)
+        return None
 
-    async def _send_rest(self, rest: memoryview) -> None:
+    async def send_rest(self, parts: Sequence[bytes | memoryview]) -> None:
+        """What `send_now` left. Raises like `send`. A cancelled call has sent an unknown part of it."""
         self.writing.waiting = True
         try:
-            while rest:
-                if self.closed:
-                    raise ClosedResourceError
-                try:
-                    await wait_writable(self.sock)
-                    sent = self.sock.send(rest)
-                except BlockingIOError:
-                    continue
-                except ClosedResourceError:
-                    continue  # woken on behalf of the reading side, or closed: the loop looks
-                self.sent_bytes += sent
-                rest = rest[sent:]
+            for part in parts:
+                rest = memoryview(part)
+                while rest:
+                    rest = rest[await self._send_some(rest) :]
         finally:
             self.writing.waiting = False
             self._yielded_bytes = self.sent_bytes
+
+    async def _send_some(self, data: memoryview) -> int:
+        if self.closed:
+            raise ClosedResourceError
+        try:
+            await wait_writable(self.sock)
+            sent = self.sock.send(data)
+        except (BlockingIOError, ClosedResourceError):
+            return 0  # woken on behalf of the reading side, or closed: the next call looks
+        self.sent_bytes += sent
+        return sent
 
     def wake(self) -> None:
         """Whatever waits for this socket looks at its attributes again."""
@@ -143,5 +166,7 @@ class PeerSocket:
         """How much of what was sent has left the kernel's send queue: real progress of the reader, where the socket becoming writable would
         only tell of the queue being a third empty. On unix sockets the queue is counted with its overhead, so only differences mean
         anything."""
-        (queued,) = struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, b"\0\0\0\0"))
-        return self.sent_bytes - int(queued)
+        queued = 0
+        with contextlib.suppress(OSError):
+            (queued,) = struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, b"\0\0\0\0"))
+        return self.sent_bytes - queued

@@ -9,7 +9,7 @@ from typing import ClassVar
 import attrs
 
 from appliance.http1.chunked import BadChunk, ChunkedDecoder
-from appliance.http1.peer_socket import PeerSocket
+from appliance.http1.peer_socket import PeerSocket, TooSlow
 from appliance.http1.server_limits import ServerLimits
 
 
@@ -95,7 +95,7 @@ class RequestBody:
     async def _more(self) -> bytes:
         try:
             data = await self._peer.recv_body()
-        except TimeoutError:
+        except TooSlow:
             raise self._failed(BodyTimeout("the request body arrives too slowly")) from None
         if not data:
             raise self._failed(BodyBroken("the connection ended inside the request body"))

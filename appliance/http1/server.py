@@ -35,7 +35,7 @@ class Server:
 
     `render_refusal(status, reason, target)` gives content type and body of what the engine answers by itself (400, 408, 413, 414, 417, 431,
     500, 501, 503, 505); `on_refusal(status, reason)` hears of each of those but 500; `on_error(exception, scope)` of what the application
-    raised.
+    raised, and with an empty scope of what went wrong outside a request. These hooks must not raise.
 
     A connection above `connections_max` is answered 503 and closed rather than left in the backlog: a balancer can go elsewhere at once,
     and a health check sees an overloaded server instead of a silent one.
@@ -56,6 +56,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._by_fd: dict[int, Connection] = {}  # those whose socket is open
         self._refusing = 0
+        self._starved = False
         self._watch = PeerWatch(self._peer_left)
         self._accepting = trio.CancelScope()
         self._idle = trio.Event()
@@ -132,11 +133,19 @@ class Server:
                 break
             except OSError as error:
                 if error.errno in OUT_OF_RESOURCES:
+                    if not self._starved:  # once, not ten times a second
+                        self._starved = True
+                        self._state.on_error(error, {})
                     return False
                 if door.fileno() < 0 or error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
                     raise
                 continue  # accept(2): errors of the new connection's network (ECONNABORTED, EPROTO, ...) are reported here; try the next
-            self._admit(sock, address, nursery)
+            self._starved = False
+            try:
+                self._admit(sock, address, nursery)
+            except OSError as error:  # the kernel's limit on epoll watches, or memory
+                sock.close()
+                self._state.on_error(error, {})
         return True
 
     def _admit(self, sock: socket.socket, address: Any, nursery: trio.Nursery) -> None:
@@ -145,7 +154,6 @@ class Server:
             if self._refusing >= self.limits.refusing_max:
                 sock.close()
                 return
-            self._refusing += 1
             refusal = OVERLOADED
         sock.setblocking(False)
         client: Address = None
@@ -155,10 +163,11 @@ class Server:
         else:
             client = address[:2]
             local = sock.getsockname()[:2]
+        self._watch.add(sock.fileno())
         connection = Connection(PeerSocket(sock, self.limits.recv_bytes, self._closing), self._state, client, local, refusal)
         self._connections.add(connection)
         self._by_fd[sock.fileno()] = connection
-        self._watch.add(sock.fileno())
+        self._refusing += refusal is not None
         nursery.start_soon(connection.run, self._forget)
 
     def _forget(self, connection: Connection) -> None:

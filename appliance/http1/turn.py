@@ -75,7 +75,9 @@ class Turn:
             if self.continue_pending:
                 self.continue_pending = False
                 if not self._peer.buffer and body.welcome and self.state == NEW:
+                    self.state = BROKEN
                     await self._peer.send(CONTINUE)
+                    self.state = NEW
             data = await body.piece()
         except (OSError, trio.ClosedResourceError):
             await self._lost()
@@ -97,33 +99,53 @@ class Turn:
 
     async def send(self, message: Message) -> None:
         """Raises ClientGone when nobody is left to answer (or is cancelled), ValueError and RuntimeError for what breaks ASGI or the
-        framing."""
-        kind = message["type"]
-        if kind == "http.response.body":
-            if self.end_reason is not None and not self.gone_early:
-                await self._lost()
-                raise ClientGone
-            state = self.state
-            body: bytes = message.get("body", b"")
-            more: bool = message.get("more_body", False)
-            if state == SENDING:
-                head = b""
-            elif state == STARTED:
-                head = self._begin(body, more)
-            elif self._peer.closed:
-                raise ClientGone
-            else:
-                raise RuntimeError("http.response.body where no answer is under way")
-            await self._write(head, body, more)
-        elif kind == "http.response.start":
-            if self.state != NEW:
-                if self._peer.closed:
-                    raise ClientGone
-                raise RuntimeError("a second http.response.start")
-            self._start = message
-            self.state = STARTED
+        framing.
+        """
+        if message["type"] != "http.response.body":
+            self._hold_start(message)
+            return
+        if self.end_reason is not None and not self.gone_early:
+            await self._lost()
+            raise ClientGone
+        peer = self._peer
+        if peer.must_yield:
+            await peer.let_others_run()  # before anything of this message is sent, so that a cancellation here breaks no frame
+        state = self.state
+        body: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        if state == SENDING:
+            head = b""
+        elif state == STARTED:
+            head = self._begin(body, more)
+        elif peer.closed:
+            raise ClientGone
         else:
-            raise RuntimeError(f"message type {kind!r} was not offered in the scope's extensions")
+            raise RuntimeError("http.response.body where no answer is under way")
+        head, body, tail = self._frame(head, body, more)
+        self.state = BROKEN
+        if head or body or tail:
+            try:
+                rest = peer.send_now(head, body, tail)
+                if rest is not None:
+                    await peer.send_rest(rest)
+            except (OSError, trio.ClosedResourceError):
+                await self._lost()
+                raise ClientGone from None
+        if more:
+            self.state = SENDING
+        else:
+            self.state = ANSWERED
+            self.ended(None)
+
+    def _hold_start(self, message: Message) -> None:
+        if message["type"] != "http.response.start":
+            raise RuntimeError(f"message type {message['type']!r} was not offered in the scope's extensions")
+        if self.state != NEW:
+            if self._peer.closed:
+                raise ClientGone
+            raise RuntimeError("a second http.response.start")
+        self._start = message
+        self.state = STARTED
 
     def _begin(self, body: bytes, more: bool) -> bytes:
         head, server = self._head, self._server
@@ -142,33 +164,21 @@ class Turn:
         self.keep_alive = framing.keep_alive
         return framing.head
 
-    async def _write(self, head: bytes, body: bytes, more: bool) -> None:
+    def _frame(self, head: bytes, body: bytes, more: bool) -> tuple[bytes, bytes, bytes]:
         framing = self._framing
         assert framing is not None
-        tail = b""
         if framing.silent:
-            body = b""
-        elif framing.chunked:
+            return head, b"", b""
+        if framing.chunked:
             if body:
-                head += b"%x\r\n" % len(body)
-                tail = b"\r\n" if more else b"\r\n0\r\n\r\n"
-            elif not more:
-                tail = b"0\r\n\r\n"
-        elif self._left is not None:
+                return head + b"%x\r\n" % len(body), body, b"\r\n" if more else b"\r\n0\r\n\r\n"
+            return head, b"", b"" if more else b"0\r\n\r\n"
+        if self._left is not None:
             self._left -= len(body)
             if self._left < 0 or (self._left and not more):
                 # Nothing of this piece is sent: a body that differs from its Content-Length must be seen to be cut.
                 raise RuntimeError("the body is not as long as the Content-Length given with it")
-        self.state = BROKEN
-        if head or body or tail:
-            try:
-                await self._peer.send(head, body, tail)
-            except (OSError, trio.ClosedResourceError):
-                await self._lost()
-                raise ClientGone from None
-        self.state = SENDING if more else ANSWERED
-        if not more:
-            self.ended(None)
+        return head, body, b""
 
     @property
     def untouched(self) -> bool:

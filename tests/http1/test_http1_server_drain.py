@@ -175,6 +175,7 @@ async def test_running_out_of_descriptors_is_survived():
             await trio.sleep(0.25)
             assert served.server.connections_open == 1
             assert (await waiting[0].ask(GET)).status == 200
+            assert [error.errno for error in served.errors] == [errno.EMFILE]  # told once, though tried many times
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         await eventually(lambda: served.server.connections_open == 4)

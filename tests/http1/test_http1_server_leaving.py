@@ -236,6 +236,89 @@ async def test_application_can_break_the_connection(reset: bool, after_head: boo
         assert served.errors == []
 
 
+async def test_connection_can_be_broken_while_a_send_waits():
+    seen: list[BaseException] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def write() -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            with pytest.raises(ClientGone) as caught:  # noqa: PT012
+                while True:
+                    await send({"type": "http.response.body", "body": b"x" * 1_000_000, "more_body": True})
+            seen.append(caught.value)
+
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(write)
+                await trio.sleep(0.1)
+                scope["extensions"]["http1"].abort(True)
+
+    async with serving(app) as served:
+        client = await served.connect(receive_buffer_bytes=4096)
+        await client.send(GET)
+        await eventually(lambda: seen)
+        await eventually(lambda: served.server.connections_open == 0)
+        assert served.errors == []
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_receive_that_is_given_up_loses_no_byte(chunked: bool):
+    total = 400_000
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        body, more, given_up = b"", True, 0
+        while more:
+            with trio.CancelScope() as scope_of_call:
+                if chance.random() < 0.5:
+                    scope_of_call.deadline = trio.current_time() + chance.choice([-1, 0.0005])
+                message = await receive()
+                body += message["body"]
+                more = message["more_body"]
+            given_up += scope_of_call.cancelled_caught
+        await reply(send, b"%d %d" % (len(body), given_up))
+
+    chance = random.Random(3)
+    async with serving(app) as served:
+        client = await served.connect()
+        if chunked:
+            await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        else:
+            await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % total)
+        for _ in range(total // 10_000):
+            await client.send(b"2710\r\n" * chunked + b"x" * 10_000 + b"\r\n" * chunked)
+            await trio.sleep(0.001)
+        await client.send(b"0\r\n\r\n" * chunked)
+        length, given_up = map(int, (await client.answer()).body.split())
+        assert length == total
+        assert given_up > 0
+
+
+async def test_endless_answer_to_an_eager_reader_keeps_its_deadline_and_lets_others_in():
+    answered = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/other":
+            await reply(send, b"other")
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        with trio.move_on_after(0.3) as scope_of_call:
+            while True:
+                await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
+        assert scope_of_call.cancelled_caught
+        answered.set()
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving(app) as served:
+        client, other = await served.connect(), await served.connect()
+        await client.send(GET)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.ask, get("/other"))
+            data = b""
+            while not data.endswith(b"0\r\n\r\n"):
+                data = (data + await client.stream.receive_some(1_000_000))[-10:]
+        assert answered.is_set()
+
+
 async def test_hundreds_of_random_departures_leave_nothing_behind():
     chance = random.Random(7)
     pauses = [0, 0, 0.001, 0.005]
