@@ -103,7 +103,9 @@ def _body(running: Running) -> bytes:
         max_tokens=target.max_tokens,
         overrides=target.overrides,
     )
-    return rewrite(running.call.body, parsed, request_rewrite(target.upstream.provider, parsed, wanted))
+    upstream = target.upstream
+    settings = upstream.settings
+    return rewrite(running.call.body, parsed, request_rewrite(upstream.provider, parsed, wanted, settings.api_version, settings.deployments))
 
 
 async def _refused(running: Running, answer: Exchange) -> Fault:

@@ -8,7 +8,8 @@ from typing import Any
 
 import trio
 
-from appliance.gateway.upstream import Upstream, ca_file
+from appliance.gateway.trust import BadTrust, upstream_tls
+from appliance.gateway.upstream import Upstream
 
 OPEN_STATUSES = frozenset({401, 403, 404, 405, 429})
 """Answers that prove a living server although they refuse: a key without the right to list models, a vendor without that path, a quota."""
@@ -35,9 +36,10 @@ async def _connect(upstream: Upstream) -> str:
         return f"cannot connect: {error.strerror or type(error).__name__}"
     async with stream:
         if origin.scheme == "https":
-            secure = trio.SSLStream(
-                stream, ssl.create_default_context(cafile=ca_file(upstream.settings.ca)), server_hostname=origin.host
-            )
+            context = upstream_tls(upstream.settings.ca)
+            if isinstance(context, BadTrust):
+                return f"ca {context.reason}"
+            secure = trio.SSLStream(stream, context, server_hostname=origin.host)
             try:
                 await secure.do_handshake()
             except (trio.BrokenResourceError, ssl.SSLError):
@@ -55,7 +57,10 @@ async def _get(upstream: Upstream, path: str) -> str:
         options["transport"] = httpx.AsyncHTTPTransport(uds=upstream.origin.unix_path)
     verify: ssl.SSLContext | bool = False
     if upstream.origin.scheme == "https":
-        verify = ssl.create_default_context(cafile=ca_file(upstream.settings.ca))
+        context = upstream_tls(upstream.settings.ca)
+        if isinstance(context, BadTrust):
+            return f"ca {context.reason}"
+        verify = context
     base = upstream.base_url if upstream.origin.unix_path is None else "http://localhost" + upstream.origin.path_prefix.decode()
     lines = [line.split(b": ", 1) for line in upstream.head.split(b"\r\n") if line]
     headers = [(name, value) for name, value in lines if name not in (b"host", b"content-type")]

@@ -5,17 +5,15 @@ The head of every request to a backend is the same but for what is forwarded of 
 
 import ssl
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
-import certifi
 
 from appliance.config.schema import Backend
 from appliance.gateway.live import BackendState, backend_state
 from appliance.gateway.slots import Slots
+from appliance.gateway.trust import BadTrust, upstream_tls
 from appliance.http1.client import Http1Transport
 from appliance.http1.origin import BadOrigin, Origin
-from appliance.http1.tls import tls_context
 from appliance.http1.transport import Transport, TransportLimits, UpstreamRequest
 from appliance.providers import PROVIDERS, Provider, auth_headers, endpoint
 
@@ -117,41 +115,22 @@ def _transport(name: str, settings: Backend, origin: Origin, contexts: dict[str,
         queue_max=limits.queue_max, queue_s=limits.queue_s, connect_s=settings.timeouts.connect_s,
         response_head_max_bytes=limits.response_head_max_bytes,
     )  # fmt: skip
-    context: ssl.SSLContext | None = None
-    if origin.scheme == "https" and not (settings.http2 or settings.proxy):
-        try:
-            context = contexts.get(settings.ca) or tls_context(ca_file(settings.ca))
-        except (OSError, ValueError) as error:
-            return f"backends.{name}.ca: cannot read {settings.ca}: {error.strerror if isinstance(error, OSError) else error}"
-        contexts[settings.ca] = context
-    if settings.http2 or settings.proxy is not None:
-        return _httpx_transport(settings, origin, bounds)
-    return Http1Transport(origin, bounds, context)
+    proxy = None if settings.proxy is None else settings.proxy.reveal()
+    if settings.http2 or proxy is not None:
+        # httpx costs 0.15 s to import, so only who uses HTTP/2 or a proxy pays for it; it rewrites its context, so it gets one of its own.
+        from appliance.gateway.httpx_transport import httpx_transport
 
-
-def _httpx_transport(settings: Backend, origin: Origin, bounds: TransportLimits) -> Transport:
-    # httpx costs 0.15 s to import: only those who use HTTP/2 or a proxy pay for it.
-    import httpx
-
-    from appliance.gateway.httpx_transport import HttpxTransport
-
-    options: dict[str, Any] = {}
-    if settings.proxy is not None:
-        options["proxy"] = settings.proxy.reveal()
-    inner = httpx.AsyncHTTPTransport(
-        http2=settings.http2, verify=ssl.create_default_context(cafile=ca_file(settings.ca)),
-        limits=httpx.Limits(
-            max_connections=bounds.connections_max, max_keepalive_connections=bounds.idle_max, keepalive_expiry=bounds.idle_s
-        ),
-        **options,
-    )  # fmt: skip
-    return HttpxTransport(inner, origin, bounds)
-
-
-def ca_file(setting: str) -> str | None:
-    if setting == "system":
-        return None
-    return certifi.where() if setting == "certifi" else setting
+        own = upstream_tls(settings.ca)
+        if isinstance(own, BadTrust):
+            return f"backends.{name}.ca {own.reason}"
+        return httpx_transport(origin, bounds, own, http2=settings.http2, proxy=proxy)
+    if origin.scheme == "http":
+        return Http1Transport(origin, bounds)
+    trusted = contexts.get(settings.ca) or upstream_tls(settings.ca)
+    if isinstance(trusted, BadTrust):
+        return f"backends.{name}.ca {trusted.reason}"
+    contexts[settings.ca] = trusted
+    return Http1Transport(origin, bounds, trusted)
 
 
 def build_upstreams(backends: Mapping[str, Backend], known: Mapping[str, Upstream]) -> dict[str, Upstream] | list[str]:

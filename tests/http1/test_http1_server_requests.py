@@ -322,6 +322,19 @@ async def test_unix_socket(tmp_path: Any):
         assert (await client.ask(post(b"hi"))).body == b"POST / hi"
 
 
+@pytest.mark.parametrize("size", [400_000, 20_000_000])
+async def test_early_answer_is_readable_by_a_client_that_sends_its_whole_body_first(size: int):
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await reply(send, b"who are you?", 401)
+
+    async with serving(app) as served:
+        client = await served.connect()
+        await client.send(post(b"x" * size))
+        data, reset = await client.rest()
+        assert data.endswith(b"who are you?")
+        assert not reset
+
+
 async def test_last_answer_is_readable_though_the_client_still_sends():
     async with serving(echo, attrs.evolve(QUICK, body_max_bytes=10)) as served:
         client = await served.connect()
