@@ -189,7 +189,7 @@ class Connection:
         if body.complete and turn.keep_alive:
             return True
         if not turn.keep_alive or not await body.discard():
-            await self._close_gently(sure=body.complete and not peer.buffer)
+            await self._close_gently(sure=body.complete and not peer.buffer and not head.keep_alive)
             return False
         return True
 

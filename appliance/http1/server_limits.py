@@ -29,7 +29,8 @@ class ServerLimits:
         discard_max_bytes: of a request body which the application did not read, at most this much is read and dropped to keep the
         connection.
         linger_max_bytes, linger_s: how much and how long is still read after the last answer of a connection, so that the client reads that
-            answer and not a reset (RFC 9112 §9.6).
+            answer and not a reset (RFC 9112 §9.6). Many clients send their whole body before they look for an answer, so the bound is
+            a whole body; nginx waits 5 s between reads and 30 s in all.
         drain_fresh_s: during a drain, how long a connection that was accepted but has not asked anything yet may still do so.
         backlog: connections the kernel completes ahead of us (cut to net.core.somaxconn by the kernel).
         sweep_s: how often connections are compared with their time limits; every time limit is late by at most twice this.
@@ -50,8 +51,8 @@ class ServerLimits:
     requests_per_connection_max: int = 100_000
     recv_bytes: int = 65_536
     discard_max_bytes: int = 65_536
-    linger_max_bytes: int = 1_048_576
-    linger_s: float = 2.0
+    linger_max_bytes: int = 33_554_432
+    linger_s: float = 5.0
     drain_fresh_s: float = 0.5
     backlog: int = 4096
     sweep_s: float = 0.25
