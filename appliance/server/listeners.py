@@ -25,17 +25,13 @@ HYPERCORN_CUT_S = 1.0
 
 @attrs.frozen
 class Door:
-    """One open listener: its sockets, whether only this machine reaches it, and which engine serves it."""
+    """One open listener: its sockets, where they listen in words, whether only this machine reaches it, and which engine serves it."""
 
     settings: Listener
     sockets: tuple[socket.socket, ...]
+    addresses: tuple[str, ...]
     loopback: bool
     hypercorn: bool
-
-    @property
-    def addresses(self) -> list[str]:
-        scheme = "https" if self.settings.tls_cert else "http"
-        return [describe(sock) if sock.family == socket.AF_UNIX else f"{scheme}://{describe(sock)}" for sock in self.sockets]
 
 
 def open_door(settings: Listener, environ: Mapping[str, str], pid: int, *, hypercorn_always: bool = False) -> Door | str:
@@ -44,7 +40,10 @@ def open_door(settings: Listener, environ: Mapping[str, str], pid: int, *, hyper
     if isinstance(opened, ListenFault):
         return opened.message
     by_hypercorn = hypercorn_always or settings.engine == "hypercorn" or bool(settings.tls_cert)
-    return Door(settings, tuple(opened), all(listens_on_loopback(sock) for sock in opened), by_hypercorn)
+    scheme = "https" if settings.tls_cert else "http"
+    # Asked now: an engine takes the sockets over.
+    addresses = tuple(describe(sock) if sock.family == socket.AF_UNIX else f"{scheme}://{describe(sock)}" for sock in opened)
+    return Door(settings, tuple(opened), addresses, all(listens_on_loopback(sock) for sock in opened), by_hypercorn)
 
 
 def engine_limits(limits: ServerLimits) -> server_limits.ServerLimits:
