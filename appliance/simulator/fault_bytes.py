@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 import attrs
 import orjson
@@ -17,7 +16,7 @@ BLANK = b"\n         \n"  # and what it sends before a whole document
 BROKEN_JSON = b'{"id":"chatcmpl-broken","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"oh'
 GARBAGE = b"<!DOCTYPE html>\n<p>\xff\xfe\x00 this is not an event stream\n\n"
 GZIP_WINDOW = 31  # zlib's number for a gzip wrapper around a 32 KiB window
-BURST_EVENTS_MAX = 200_000
+BURST_MAX_BYTES = 16_777_216  # of an answer that does not end
 
 
 def garbage(answer: Answer, clause: Clause, wall_s: float) -> Answer:
@@ -113,7 +112,13 @@ def burst(answer: Answer, clause: Clause, wall_s: float) -> Answer:
     del clause, wall_s
 
     def pieces() -> Iterator[Piece]:
-        gathered = list(islice(answer.pieces, BURST_EVENTS_MAX))
+        gathered: list[Piece] = []
+        size = 0
+        for piece in answer.pieces:
+            gathered.append(piece)
+            size += len(piece.data)
+            if size > BURST_MAX_BYTES:
+                break
         if gathered:
             yield Piece(gathered[0].due_s, b"".join(p.data for p in gathered), sum(p.tokens for p in gathered))
 
@@ -178,8 +183,8 @@ def early_head(answer: Answer, clause: Clause, wall_s: float) -> Answer:
 
 
 def replaced(answer: Answer, data: bytes) -> Answer:
-    due_s = max((p.due_s for p in answer.pieces), default=0.0)
-    return with_length(attrs.evolve(answer, pieces=(Piece(due_s, data),)))
+    first = next(iter(answer.pieces), None)  # only the first: there may be no last
+    return with_length(attrs.evolve(answer, pieces=(Piece(first.due_s if first is not None else 0.0, data),)))
 
 
 def inserted(pieces: Iterable[Piece], events: int, data: bytes) -> Iterator[Piece]:

@@ -29,10 +29,8 @@ def ends(answer: Answer, clause: Clause, wall_s: float) -> Answer:
 def truncate(answer: Answer, clause: Clause, wall_s: float) -> Answer:
     """After N events the message ends properly, without [DONE]. A whole answer has half of its body, and a Content-Length that agrees."""
     del wall_s
-    pieces = tuple(beginning(answer, int(clause.value or 0))) if not answer.stream else beginning(answer, int(clause.value or 0))
-    if answer.stream:
-        return attrs.evolve(answer, pieces=pieces)
-    return with_length(attrs.evolve(answer, pieces=pieces))
+    made = attrs.evolve(answer, pieces=beginning(answer, int(clause.value or 0)))
+    return made if answer.stream else with_length(made)
 
 
 def beginning(answer: Answer, events: int) -> Iterator[Piece]:
@@ -44,7 +42,9 @@ def beginning(answer: Answer, events: int) -> Iterator[Piece]:
 
 
 def with_length(answer: Answer) -> Answer:
-    """A whole answer whose Content-Length agrees with its pieces."""
+    """A whole answer whose Content-Length agrees with its pieces again. One that announces none may be endless, and stays as it is."""
+    if all(name != b"content-length" for name, _ in answer.headers):
+        return answer
     pieces = tuple(answer.pieces)
     size = sum(len(p.data) for p in pieces)
     headers = (*without_header(answer.headers, b"content-length"), (b"content-length", b"%d" % size))
@@ -88,6 +88,10 @@ def endless(answer: Answer, clause: Clause, wall_s: float) -> Answer:
 
 
 def drop(answer: Answer, clause: Clause, wall_s: float) -> Answer:
-    """A good answer over a connection that is then closed although nothing announced it: the pooled connection goes stale."""
+    """A good answer over a connection that is then closed although nothing announced it: the pooled connection goes stale.
+
+    An answer that ends otherwise already keeps its own end."""
     del wall_s
+    if answer.ending is not Ending.COMPLETE:
+        return answer
     return attrs.evolve(answer, ending=Ending.DROP, drop_s=float(clause.value or 0.0))

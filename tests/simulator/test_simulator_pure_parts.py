@@ -106,8 +106,7 @@ def test_chance_is_compared_with_the_draw():
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_of_fault_changes_whole_and_streamed_answers_without_failing(kind):
     """Alone and after a refusal, whose body is another."""
-    text = {"status": "503", "finish": "finish=length", "content_type": "content_type=a/b", "latency": "latency=1s"}.get(kind, kind)
-    clauses = parse_faults(text, SHAPES)
+    clauses = parse_faults(WRITTEN.get(kind, kind), SHAPES)
     assert isinstance(clauses, tuple)
     for stream in (True, False):
         answer = an_answer(stream)
@@ -118,6 +117,29 @@ def test_every_kind_of_fault_changes_whole_and_streamed_answers_without_failing(
         assert not same or (kind, stream) in {("no_done", False), ("crlf", False), ("burst", False), ("stall", False)}
     for refusal in (whole({"error": {}}, 500), whole(b"<html>", 502)):
         assert list(zip(apply_faults(refusal, clauses, 0.0).pieces, range(9), strict=False)) is not None
+
+
+WRITTEN = {
+    "status": "503",
+    "finish": "finish=length",
+    "content_type": "content_type=a/b",
+    "latency": "latency=1s",
+    "huge_line": "huge_line=1k",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_any_two_faults_leave_a_length_that_the_engine_can_keep(kind):
+    """A complete whole answer has as many bytes as it announces; any other never more, since the engine would refuse to send them."""
+    for other in KINDS:
+        clauses = parse_faults(f"{WRITTEN.get(kind, kind)}+{WRITTEN.get(other, other)}", SHAPES)
+        assert isinstance(clauses, tuple)
+        changed = apply_faults(an_answer(False), clauses, 0.0)
+        announced = dict(changed.headers).get(b"content-length")
+        if announced is not None:
+            sent = sum(len(p.data) for p in changed.pieces)
+            assert sent <= int(announced)
+            assert sent == int(announced) or changed.ending not in (Ending.COMPLETE, Ending.DROP), (kind, other)
 
 
 def an_answer(stream: bool) -> Answer:
