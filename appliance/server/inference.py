@@ -41,12 +41,9 @@ async def serve_operation(gateway: Gateway, scope: Scope, receive: Receive, send
             record.fault = fault
             if fault.kind is not FaultKind.CLIENT_GONE and not outlet.gone:
                 await refuse(outlet, OPENAI, fault, record)
-    except trio.Cancelled:
+    except BaseException as error:
         if record.fault is None:
-            record.fault = DRAINING if end_reason() == "shutdown" else CLIENT_GONE
-        raise
-    except BaseException:
-        record.fault = record.fault or Fault(FaultKind.INTERNAL, "the gateway failed while answering; its log has the details")
+            record.fault = _ended_by(error, end_reason)
         raise
     finally:
         if outlet.gone and record.fault is None:
@@ -133,6 +130,14 @@ def _end_reason(scope: Scope) -> Any:
     """Why the engine ended the request, as a function; an engine that cannot say ends it only because the client left."""
     extension = scope.get("extensions", {}).get("http1")
     return (lambda: extension.end_reason) if extension is not None else (lambda: "client_gone")
+
+
+def _ended_by(error: BaseException, end_reason: Callable[[], str | None]) -> Fault:
+    """Why a request ended with an exception: it was cancelled by its engine, or by a bug of ours. Nurseries wrap either in groups."""
+    bug = error.split(trio.Cancelled)[1] if isinstance(error, BaseExceptionGroup) else None if isinstance(error, trio.Cancelled) else error
+    if bug is not None:
+        return Fault(FaultKind.INTERNAL, "the gateway failed while answering; its log has the details")
+    return DRAINING if end_reason() == "shutdown" else CLIENT_GONE
 
 
 async def refuse(outlet: Outlet, dialect: CallerDialect, fault: Fault, record: RequestRecord) -> None:
