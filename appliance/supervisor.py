@@ -6,6 +6,7 @@
     again    a second SIGTERM or SIGINT cuts at once
 """
 
+import gc
 import os
 import platform
 import random
@@ -52,6 +53,10 @@ DOOR_GRACE_S = 1.0
 """After that: how long the engines get to close their connections."""
 
 
+GC_YOUNG = 20_000
+"""Objects between two collections of the youngest generation (Python's default: 700). At some 500 bytes each it delays freeing by 10 MB."""
+
+
 class StartFailure(Exception):
     """The gateway cannot start; each line says why. For the command line to print, never for a traceback."""
 
@@ -91,6 +96,7 @@ class Supervisor:
                 async with trio.open_nursery() as vital:
                     for door in self.doors:
                         await vital.start(self._serve_door, door)
+                    _settle_memory()
                     self._log_start()
                     self._start_services(self._services)
                     task_status.started()
@@ -235,6 +241,14 @@ async def _hold_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
     async with trio.open_nursery() as nursery:
         task_status.started(nursery)
         await trio.sleep_forever()
+
+
+def _settle_memory() -> None:
+    """What lives as long as the process is not looked at again by the garbage collector, and it runs less often: a request makes hundreds
+    of short-lived objects and almost no cycles. Measured: a tenth of the CPU per request."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG, 20, 50)
 
 
 def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Problems] | None, *, log_fd: int = 2) -> Supervisor:

@@ -15,7 +15,7 @@ from appliance.gateway import pump
 from appliance.gateway.call import Call
 from appliance.gateway.faults import wire_fault
 from appliance.gateway.plan import TargetPlan
-from appliance.gateway.running import Running
+from appliance.gateway.running import Running, first_bound_s
 from appliance.http1.transport import Exchange, Failure
 from appliance.providers import request_rewrite
 
@@ -39,9 +39,8 @@ async def attempt(call: Call, target: TargetPlan, model: str) -> Fault | None:
     record = AttemptRecord(upstream.name, upstream.provider.gen_ai_name, asked, served, now, half_open=permit.half_open)
     call.record.attempts.append(record)
     call.record.model = served
-    scope = trio.CancelScope()
+    scope = trio.CancelScope(deadline=now + first_bound_s(call, target))
     running = Running(call, target, record, permit, scope)
-    running.begin_time(now)
     call.begin(scope, now)
     fault: Fault | None = None
     record.outcome = "cancelled"  # until known better: only a cancellation from outside leaves it so
@@ -70,7 +69,7 @@ async def _within_slot(running: Running) -> Fault | None:
         if refusal:
             busy = f"the backend {record.backend} is at its limit of concurrent requests"
             return Fault(FaultKind.BACKEND_BUSY, busy, detail=refusal, retry_after_s=1)
-        running.begin_time(trio.current_time())
+        running.slot_taken(trio.current_time())
     try:
         return await _exchange(running)
     finally:
@@ -105,7 +104,8 @@ def _body(running: Running) -> bytes:
     )
     upstream = target.upstream
     settings = upstream.settings
-    return rewrite(running.call.body, parsed, request_rewrite(upstream.provider, parsed, wanted, settings.api_version, settings.deployments))
+    adjusted = request_rewrite(upstream.provider, parsed, wanted, settings.api_version, settings.deployments)
+    return rewrite(running.call.body, parsed, adjusted)
 
 
 async def _refused(running: Running, answer: Exchange) -> Fault:

@@ -105,6 +105,15 @@ class Resolved:
 
 @attrs.frozen
 class Plan:
+    """A configuration compiled.
+
+    Attributes:
+        named: model names that stand in the file; only these may become metric labels as requested.
+        needs_headers: whether any route looks at request headers; most plans do not, and then nobody decodes them.
+        claims: by backend, whether its vendor serves a bare name.
+        keys: by SHA-256 of the secret.
+    """
+
     config: Config
     upstreams: Mapping[str, Upstream]
     routes: tuple[RoutePlan, ...]
@@ -112,6 +121,8 @@ class Plan:
     claims: tuple[tuple[str, Callable[[str], bool]], ...]
     keys: Mapping[bytes, KeyPlan]
     anonymous: KeyPlan | None
+    named: frozenset[str]
+    needs_headers: bool
 
     def resolve(self, requested: str, headers: Mapping[bytes, str], prompt_tokens: int) -> Resolved | Fault:
         """Look a model up: aliases, routes (first match), `backend/model`, then the one backend whose vendor claims the bare name."""
@@ -144,19 +155,10 @@ class Plan:
             model = aliases[model]
         return model
 
-    @property
-    def needs_headers(self) -> bool:
-        """Whether any route looks at request headers; most plans do not, and then nobody decodes them."""
-        return any(route.headers for route in self.routes)
-
     def served_models(self) -> list[str]:
         """Bare names of every model that a target names, so that their metric series exist before the first request."""
         targets = [target for route in self.routes for target in (*route.targets, *route.fallback) if target.label or target.model]
         return list(dict.fromkeys(target.served_name("") for target in targets))
-
-    def configured(self, model: str) -> bool:
-        """Whether a caller's model name may become a metric label: only names that stand in the file."""
-        return model in self.config.aliases or any(model in route.models for route in self.config.routes)
 
     def pinned(self, resolved: Resolved | Fault, backend: str) -> Resolved | Fault:
         """Only the choices on one backend; the backend directly when the route has none on it."""
@@ -198,6 +200,8 @@ def build_plan(config: Config, upstreams: Mapping[str, Upstream], *, anonymous: 
         ),
         keys={bytes.fromhex(key.sha256): _key(name, tenant, key) for name, tenant in config.tenants.items() for key in tenant.keys},
         anonymous=_key("anonymous", Tenant(), Key(id="anonymous", sha256="")) if anonymous else None,
+        named=frozenset(config.aliases).union(*(route.models for route in config.routes)),
+        needs_headers=any(route.match.headers for route in config.routes),
     )
 
 

@@ -54,8 +54,9 @@ async def _stream(running: Running, answer: Exchange, undo: Decoder | None, cont
             data = await answer.read()
             if isinstance(data, Failure):
                 return tap.fault or wire_fault(data, record.backend, streaming=True)
-            at = now()
-            running.arrived(at)
+            at = call.read_at = now()
+            if not running.first_byte:
+                running.stream_arrived()
             out = (tap.feed(data) if undo is None else _inflated(tap, undo, data)) if data else _ended(tap, undo)
             if tap.token_seen:
                 if not record.first_token_at:
@@ -143,7 +144,6 @@ async def _piece(running: Running, answer: Exchange, undo: Decoder | None) -> by
         data = await answer.read()
         if isinstance(data, Failure):
             return wire_fault(data, backend, streaming=running.call.outlet.modelled)
-        running.arrived(trio.current_time())
         if undo is None:
             return data
         plain = undo.feed(data) if data else undo.end()

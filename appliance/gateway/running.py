@@ -15,6 +15,12 @@ from appliance.gateway.faults import timeout_fault
 from appliance.gateway.plan import TargetPlan
 
 
+def first_bound_s(call: Call, target: TargetPlan) -> float:
+    """How long the first phase may take: to the first byte of a stream, to the end of a whole answer."""
+    timeouts = target.upstream.settings.timeouts
+    return min(timeouts.first_byte_s, timeouts.total_s) if call.parsed.stream else timeouts.total_s
+
+
 @attrs.define(eq=False)
 class Running:
     """One attempt under way."""
@@ -26,21 +32,16 @@ class Running:
     scope: trio.CancelScope
     first_byte: bool = False
 
-    def begin_time(self, now: float) -> None:
-        """Start the clock of the phase before the first byte."""
-        timeouts = self.target.upstream.settings.timeouts
-        bound_s = min(timeouts.first_byte_s, timeouts.total_s) if self.call.parsed.stream else timeouts.total_s
-        self.scope.deadline = now + bound_s
+    def slot_taken(self, now: float) -> None:
+        """The wait for a slot is over: the clock of the phase before the first byte starts anew."""
+        self.scope.deadline = now + first_bound_s(self.call, self.target)
 
-    def arrived(self, now: float) -> None:
-        """A byte of the answer's body is here; from the first one on the whole attempt's time counts."""
-        self.call.read_at = now
-        if not self.first_byte:
-            self.first_byte = True
-            if self.call.parsed.stream:
-                timeouts = self.target.upstream.settings.timeouts
-                self.scope.deadline = self.record.started_at + timeouts.total_s
-                self.call.idle_s = timeouts.idle_s
+    def stream_arrived(self) -> None:
+        """The first byte of a stream's body is here: from now on its silences count, and the whole attempt's time."""
+        self.first_byte = True
+        timeouts = self.target.upstream.settings.timeouts
+        self.scope.deadline = self.record.started_at + timeouts.total_s
+        self.call.idle_s = timeouts.idle_s
 
     def expired(self) -> Fault:
         """Why the scope ended: somebody cut the call, or a phase ran out of time."""

@@ -3,7 +3,7 @@
 Every request leaves exactly one record, written in `finally`, also when the client leaves in the middle.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import trio
 
@@ -36,7 +36,7 @@ async def serve_operation(gateway: Gateway, scope: Scope, receive: Receive, send
     gateway.live.requests += 1
     end_reason = _end_reason(scope)
     try:
-        fault = await _serve(gateway, scope, receive, headers, record, outlet, anonymous=anonymous)
+        fault = await _serve(gateway, scope, receive, headers, record, outlet, end_reason, anonymous=anonymous)
         if fault is not None:
             record.fault = fault
             if fault.kind is not FaultKind.CLIENT_GONE and not outlet.gone:
@@ -55,8 +55,9 @@ async def serve_operation(gateway: Gateway, scope: Scope, receive: Receive, send
 
 
 async def _serve(
-    gateway: Gateway, scope: Scope, receive: Receive, headers: dict[bytes, bytes], record: RequestRecord, outlet: Outlet, *, anonymous: bool
-) -> Fault | None:
+    gateway: Gateway, scope: Scope, receive: Receive, headers: dict[bytes, bytes], record: RequestRecord, outlet: Outlet,
+    end_reason: Callable[[], str | None], *, anonymous: bool,
+) -> Fault | None:  # fmt: skip
     plan = gateway.plan
     key = authenticate(plan, headers, scope["query_string"], record.wall_time, anonymous=anonymous)
     if isinstance(key, Fault):
@@ -80,7 +81,7 @@ async def _serve(
         return resolved
     call = Call(
         record=record, parsed=parsed, body=body, dialect=OPENAI, key=key, forwarded=gateway.forwarded(scope["headers"]),
-        headers=texts, outlet=outlet, end_reason=_end_reason(scope),
+        headers=texts, outlet=outlet, end_reason=end_reason,
     )  # fmt: skip
     return await gateway.proxy.serve(call, resolved)
 
@@ -89,7 +90,7 @@ def _route(
     plan: Plan, key: KeyPlan, parsed: ParsedRequest, headers: dict[bytes, bytes], texts: dict[bytes, str], record: RequestRecord
 ) -> Resolved | Fault:
     """Where the request may go."""
-    if plan.configured(parsed.model):
+    if parsed.model in plan.named:
         record.model = parsed.model
     if not key.may_use(parsed.model):
         return _forbidden(f"this key may not use the model {parsed.model[:80]!r}")
@@ -126,7 +127,7 @@ def _user(headers: dict[bytes, bytes], parsed: ParsedRequest) -> str:
     return (given.decode("latin-1") if given else parsed.user)[:USER_MAX_CHARS]
 
 
-def _end_reason(scope: Scope) -> Any:
+def _end_reason(scope: Scope) -> Callable[[], str | None]:
     """Why the engine ended the request, as a function; an engine that cannot say ends it only because the client left."""
     extension = scope.get("extensions", {}).get("http1")
     return (lambda: extension.end_reason) if extension is not None else (lambda: "client_gone")
