@@ -8,6 +8,7 @@ import attrs
 import orjson
 
 from appliance.simulator.api_error import ApiError, bad_value, missing, wrong_type
+from appliance.simulator.schema_instance import schema_problem
 from appliance.simulator.tokens import count_tokens
 
 N_MAX = 128  # the service's own bound on `n`
@@ -102,7 +103,7 @@ def check_fields(fields: Mapping[str, Any]) -> ApiError | None:
     """The first thing the service would object to."""
     if not isinstance(fields.get("model"), str) or not fields["model"]:
         return ApiError(400, "you must provide a model parameter")
-    return check_messages(fields.get("messages")) or check_scalars(fields) or check_tools(fields)
+    return check_messages(fields.get("messages")) or check_scalars(fields) or check_tools(fields) or check_format(fields)
 
 
 def check_messages(messages: Any) -> ApiError | None:
@@ -188,11 +189,26 @@ def check_tools(fields: Mapping[str, Any]) -> ApiError | None:
                 return missing(f"tools[{i}].function.name")
             if not isinstance(function.get("parameters"), dict | None):
                 return wrong_type(f"tools[{i}].function.parameters", "an object")
+            problem = schema_problem(function.get("parameters") or {})
+            if problem is not None:
+                message = f"Invalid schema for function '{function['name']}': {problem}"
+                return ApiError(400, message, param=f"tools[{i}].function.parameters", code="invalid_function_parameters")
     choice = fields.get("tool_choice")
     name = chosen_tool(choice)
     if name is not None and name not in [t["function"]["name"] for t in tools if t["type"] == "function"]:
         return bad_value("tool_choice", f"Tool choice '{name}' not found in 'tools' parameter.")
     return None
+
+
+def check_format(fields: Mapping[str, Any]) -> ApiError | None:
+    wanted = fields.get("response_format") or {}
+    if wanted.get("type") != "json_schema":
+        return None
+    named = wanted.get("json_schema")
+    if not isinstance(named, dict):
+        return missing("response_format.json_schema")
+    problem = schema_problem(named.get("schema") or {})
+    return bad_value("response_format", f"Invalid schema for response_format: {problem}") if problem is not None else None
 
 
 def is_list_of_objects(value: Any) -> bool:

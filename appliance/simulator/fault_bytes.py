@@ -97,10 +97,9 @@ def comments(answer: Answer, clause: Clause, wall_s: float) -> Answer:
     """N keep-alive comments before the first event, `every` so often; blank lines before a whole document."""
     del wall_s
     number, every_s = int(clause.value or 0), float(clause.options.get("every") or 0.0)
-    early = [Piece(i * every_s, COMMENT if answer.stream else BLANK) for i in range(number)]
 
     def pieces() -> Iterator[Piece]:
-        yield from early
+        yield from (Piece(i * every_s, COMMENT if answer.stream else BLANK) for i in range(number))
         yield from (p._replace(due_s=p.due_s + number * every_s) for p in answer.pieces)
 
     made = attrs.evolve(answer, pieces=pieces())

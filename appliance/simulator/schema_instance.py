@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
+import attrs
+
 from appliance.simulator.prose import pick, word
 
 DEPTH_MAX = 24  # a schema that requires itself never ends otherwise
+NODES_MAX = 10_000  # and one that requires itself twice doubles at each depth
+RESOLVE_MAX = 100  # references and parts of `allOf` taken into one schema
 STRING_MAX = 10_000
 ITEMS_MAX = 1000
 
@@ -29,45 +33,106 @@ FORMATS = {
 }
 
 
-def instance(schema: Any, chance: Random, root: Any = None, depth: int = 0) -> Any:
-    """`schema` may be true (anything) as in JSON Schema; `root` is where `$ref` starts from, the schema itself by default."""
-    root = schema if root is None else root
-    if not isinstance(schema, Mapping) or depth > DEPTH_MAX:
-        return word(chance) if depth <= DEPTH_MAX else None
-    schema = resolved(schema, root)
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    for key in ("anyOf", "oneOf"):
-        if schema.get(key):
-            return instance({**without(schema, key), **resolved(schema[key][0], root)}, chance, root, depth + 1)
-    kind = kind_of(schema)
-    if kind == "object":
-        return an_object(schema, chance, root, depth)
-    if kind == "array":
-        return an_array(schema, chance, root, depth)
-    if kind == "string":
-        return a_string(schema, chance)
-    if kind in ("integer", "number"):
-        return a_number(schema, chance, whole=kind == "integer")
-    if kind == "boolean":
-        return True
+# What the values of the keywords that are used here must be.
+KEYWORDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("properties", "$defs", "definitions"), (dict,)),
+    **dict.fromkeys(("required", "enum", "anyOf", "oneOf", "allOf", "prefixItems"), (list,)),
+    **dict.fromkeys(("minItems", "minLength", "maxLength"), (int,)),
+    **dict.fromkeys(("minimum", "maximum", "multipleOf"), (int, float)),
+}
+
+
+def instance(schema: Any, chance: Random) -> Any:
+    """`schema` may be true (anything), as in JSON Schema."""
+    return Maker(schema, chance).value(schema, 0)
+
+
+@attrs.define
+class Maker:
+    """Makes one instance. `root` is where `$ref` starts from, `nodes` how many values were made."""
+
+    root: Any
+    chance: Random
+    nodes: int = 0
+
+    def value(self, schema: Any, depth: int) -> Any:
+        """None where the schema is too deep or too large, which need not fit it."""
+        self.nodes += 1
+        if depth > DEPTH_MAX or self.nodes > NODES_MAX:
+            return None
+        if not isinstance(schema, Mapping):
+            return word(self.chance)
+        schema = resolved(schema, self.root)
+        if "const" in schema:
+            return schema["const"]
+        if schema.get("enum"):
+            return schema["enum"][0]
+        for key in ("anyOf", "oneOf"):
+            if schema.get(key):
+                return self.value({**without(schema, key), **resolved(schema[key][0], self.root)}, depth + 1)
+        match kind_of(schema):
+            case "object":
+                properties = schema.get("properties") or {}
+                return {name: self.value(properties.get(name, True), depth + 1) for name in schema.get("required") or ()}
+            case "array":
+                return self.items(schema, depth)
+            case "string":
+                return a_string(schema, self.chance)
+            case "integer":
+                return a_number(schema, self.chance, whole=True)
+            case "number":
+                return a_number(schema, self.chance, whole=False)
+            case "boolean":
+                return True
+        return None
+
+    def items(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
+        least = min(int(schema.get("minItems") or 0), ITEMS_MAX)
+        first = schema.get("prefixItems") or []
+        made: list[Any] = []
+        for i in range(max(least, len(first))):
+            value = self.value(first[i] if i < len(first) else schema.get("items", True), depth + 1)
+            if schema.get("uniqueItems") and value in made:
+                value = f"{value}{i}" if isinstance(value, str) else value + i if isinstance(value, int | float) else value
+            made.append(value)
+        return made
+
+
+def schema_problem(schema: Any) -> str | None:
+    """What keeps this from being a JSON schema, None when nothing does. The schema may be anything that JSON can say."""
+    pending = [schema]
+    while pending:
+        here = pending.pop()
+        if not isinstance(here, Mapping):
+            if not isinstance(here, bool):
+                return f"{here!r:.60} is not of type 'object', 'boolean'."
+            continue
+        for key, kind in KEYWORDS.items():
+            if key in here and (not isinstance(here[key], kind) or isinstance(here[key], bool)):
+                return f"{here[key]!r:.60} cannot be the value of '{key}'."
+        if not all(isinstance(name, str) for name in here.get("required", ())):
+            return "'required' holds strings."
+        for key in ("properties", "$defs", "definitions"):
+            pending += here.get(key, {}).values()
+        for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+            pending += here.get(key, ())
+        if "items" in here:
+            pending.append(here["items"])
     return None
 
 
 def resolved(schema: Any, root: Any) -> dict[str, Any]:
     """`$ref` (inside the document only) and `allOf` taken in; the outer keywords win, property tables and `required` are joined."""
-    merged = dict(schema) if isinstance(schema, Mapping) else {}
-    for _ in range(DEPTH_MAX):
-        if "$ref" in merged:
-            target = pointed(root, str(merged.pop("$ref")))
-            merged = joined(target if isinstance(target, Mapping) else {}, merged)
-        elif "allOf" in merged:
-            for part in reversed(merged.pop("allOf")):
-                merged = joined(resolved(part, root), merged)
-        else:
+    merged: dict[str, Any] = {}
+    pending = [schema]
+    for _ in range(RESOLVE_MAX):
+        if not pending:
             break
+        part = pending.pop(0)
+        if isinstance(part, Mapping):
+            merged = joined(without(without(part, "$ref"), "allOf"), merged)
+            pending += [pointed(root, str(part["$ref"]))] if "$ref" in part else []
+            pending += part.get("allOf") or []
     return merged
 
 
@@ -108,24 +173,6 @@ def kind_of(schema: Mapping[str, Any]) -> str:
     if "minimum" in schema or "maximum" in schema or "multipleOf" in schema:
         return "number"
     return "string"
-
-
-def an_object(schema: Mapping[str, Any], chance: Random, root: Any, depth: int) -> dict[str, Any]:
-    properties = schema.get("properties") or {}
-    return {name: instance(properties.get(name, True), chance, root, depth + 1) for name in schema.get("required") or ()}
-
-
-def an_array(schema: Mapping[str, Any], chance: Random, root: Any, depth: int) -> list[Any]:
-    least = min(int(schema.get("minItems") or 0), ITEMS_MAX)
-    first = schema.get("prefixItems") or []
-    items = schema.get("items", True)
-    made: list[Any] = []
-    for i in range(max(least, len(first))):
-        value = instance(first[i] if i < len(first) else items, chance, root, depth + 1)
-        if schema.get("uniqueItems") and value in made:
-            value = f"{value}{i}" if isinstance(value, str) else value + i if isinstance(value, int | float) else value
-        made.append(value)
-    return made
 
 
 def a_string(schema: Mapping[str, Any], chance: Random) -> str:

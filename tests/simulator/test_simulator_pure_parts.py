@@ -13,7 +13,7 @@ from appliance.simulator.event_shape import event_json
 from appliance.simulator.fault_grammar import Clause, parse_faults
 from appliance.simulator.fault_table import KINDS, SHAPES, apply_faults
 from appliance.simulator.prose import draws, prose, seed_of
-from appliance.simulator.schema_instance import instance
+from appliance.simulator.schema_instance import instance, schema_problem
 from appliance.simulator.settings import Settings
 from appliance.simulator.tokens import count_tokens, split_tokens
 
@@ -168,6 +168,13 @@ def test_the_manual_lists_every_fault_option_and_setting():
         assert f"`{name}`" in MANUAL, name
 
 
+KEYS = st.sampled_from(
+    (
+        "type", "properties", "required", "items", "anyOf", "allOf", "enum", "const",
+        "$ref", "minItems", "minimum", "maximum", "exclusiveMinimum", "multipleOf", "minLength",
+        "maxLength", "format", "uniqueItems", "prefixItems", "$defs", "a",
+    )
+)
 SCHEMAS = [
     ({"type": "integer", "minimum": 5, "maximum": 7}, lambda v: isinstance(v, int) and 5 <= v <= 7),
     ({"type": "integer", "exclusiveMinimum": 5, "exclusiveMaximum": 7}, lambda v: v == 6),
@@ -199,6 +206,35 @@ def test_an_instance_fits_its_schema_and_repeats(schema, fits):
     made = instance(schema, draws(b"seed"))
     assert fits(made)
     assert made == instance(schema, draws(b"seed"))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"l": {"$ref": "#"}, "r": {"$ref": "#"}}, "required": ["l", "r"]},
+        {"type": "array", "items": {"$ref": "#"}, "minItems": 900},
+        {"allOf": [{"$ref": "#"}, {"$ref": "#"}]},
+        {"anyOf": [{"$ref": "#"}]},
+        {"$ref": "#"},
+    ],
+)
+def test_a_schema_that_contains_itself_ends(schema):
+    made = repr(instance(schema, draws(b"seed")))
+    assert len(made) < 1_000_000
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+@settings(max_examples=300, deadline=None)
+def test_any_json_is_either_refused_as_a_schema_or_has_an_instance(schema):
+    if schema_problem(schema) is None:
+        instance(schema, draws(b"seed"))
 
 
 def test_event_json_reads_what_is_there():
