@@ -122,12 +122,19 @@ class Simulator(Process):
 class Gateway(Process):
     """A gateway on its own ports. `{listen}`, `{hypercorn}` and `{admin}` in the configuration's head are filled in here."""
 
-    def __init__(self, folder: Path, config: str, name: str = "gateway", head: str = "", env: dict[str, str] | None = None) -> None:
-        self.port, self.hypercorn_port, self.admin_port = free_port(), free_port(), free_port()
+    def __init__(
+        self, folder: Path, config: str, name: str = "gateway", head: str = "", env: dict[str, str] | None = None,
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:  # fmt: skip
+        """`tls`: certificate and key of one more listener, `tls_url`, which speaks HTTP/2 too."""
+        self.port, self.hypercorn_port, self.admin_port, self.tls_port = free_port(), free_port(), free_port(), free_port()
         self.config_path = folder / f"{name}.toml"
+        listeners = f'"127.0.0.1:{self.port}", {{ address = "127.0.0.1:{self.hypercorn_port}", engine = "hypercorn" }}'
+        if tls is not None:
+            listeners += f', {{ address = "127.0.0.1:{self.tls_port}", tls_cert = "{tls[0]}", tls_key = "{tls[1]}" }}'
         self.head = f"""
 [server]
-listen = ["127.0.0.1:{self.port}", {{ address = "127.0.0.1:{self.hypercorn_port}", engine = "hypercorn" }}]
+listen = [{listeners}]
 {head}
 [admin]
 listen = "127.0.0.1:{self.admin_port}"
@@ -136,11 +143,12 @@ keys = [ {{ id = "test", sha256 = "{KEY_SHA256}" }} ]
 """
         self.write_config(config)
         super().__init__(["serve", "-c", str(self.config_path)], folder / f"{name}.log", env)
-        for port in (self.port, self.hypercorn_port, self.admin_port):
+        for port in (self.port, self.hypercorn_port, self.admin_port, *([self.tls_port] if tls is not None else [])):
             self.wait_port(port)
         self.url = f"http://127.0.0.1:{self.port}"
         self.hypercorn_url = f"http://127.0.0.1:{self.hypercorn_port}"
         self.admin_url = f"http://127.0.0.1:{self.admin_port}"
+        self.tls_url = f"https://127.0.0.1:{self.tls_port}"
 
     def write_config(self, config: str) -> None:
         """Replace the file; SIGHUP brings it into force."""
@@ -156,12 +164,15 @@ keys = [ {{ id = "test", sha256 = "{KEY_SHA256}" }} ]
         """The record of a request, once it is written."""
         return eventually(lambda: get_json(f"{self.admin_url}/admin/requests/{request_id}"))
 
+    def metrics_text(self) -> str:
+        with urllib.request.urlopen(f"{self.admin_url}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
     def metric(self, text: str) -> float:
         """The value of one series, by its exact name and labels as exposed; 0.0 when absent."""
-        with urllib.request.urlopen(f"{self.admin_url}/metrics", timeout=10) as answer:
-            for line in answer.read().decode().splitlines():
-                if line.startswith(text + " "):
-                    return float(line.rsplit(" ", 1)[1])
+        for line in self.metrics_text().splitlines():
+            if line.startswith(text + " "):
+                return float(line.rsplit(" ", 1)[1])
         return 0.0
 
 

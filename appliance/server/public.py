@@ -4,16 +4,16 @@ Health and metrics come before authentication; everything else is a model call o
 """
 
 import attrs
-import trio
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.gateway.gateway import Gateway
-from appliance.http1.asgi import Message, Receive, Scope, Send
+from appliance.http1.asgi import Receive, Scope, Send
 from appliance.server.health import serve_live, serve_ready
 from appliance.server.inference import refuse_plainly, serve_operation
 from appliance.server.lifespan import serve_lifespan
 from appliance.server.metrics import may_read, serve_metrics
 from appliance.server.models import serve_models
+from appliance.server.watched import serve_watched
 from appliance.telemetry.live import LiveView
 
 OPERATIONS = {"/v1/chat/completions": "chat", "/v1/completions": "text_completion", "/v1/embeddings": "embeddings"}
@@ -42,29 +42,8 @@ class PublicApp:
             if extension is not None:
                 await self._answer(scope, receive, send)
             else:
-                await self._watching(scope, receive, send)
-
-    async def _watching(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """For an engine that does not cancel a request whose client left: a task beside it waits for that news."""
-        body_read = trio.Event()
-
-        async def watched_receive() -> Message:
-            message = await receive()
-            if message["type"] != "http.request" or not message.get("more_body"):
-                body_read.set()
-            return message
-
-        async with trio.open_nursery() as nursery:
-
-            async def watch() -> None:
-                await body_read.wait()
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(watch)
-            await self._answer(scope, watched_receive, send)
-            nursery.cancel_scope.cancel()
+                body_read_s = self.gateway.plan.config.server.limits.body_read_s
+                await serve_watched(self._answer, scope, receive, send, body_read_s)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
