@@ -117,9 +117,12 @@ class _Edit:
 
     def _cap(self, limit: int, values: dict[str, bytes]) -> None:
         """The cap goes on whichever fields the caller used. What is not a count within it is replaced: some servers read -1 as no bound."""
-        used = [name for name in TOKEN_FIELDS if name in self.parsed.fields and not self._is_dropped(name)]
+        fields, overrides = self.parsed.fields, self.wanted.overrides
+        used = [name for name in TOKEN_FIELDS if name in overrides or (name in fields and not self._is_dropped(name))]
         for name in used or TOKEN_FIELDS[:1]:
-            value = self.parsed.fields.get(name)
+            if name in overrides:
+                continue
+            value = fields.get(name)
             within = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= limit
             if not within:
                 values[self._name(name)] = b"%d" % limit
@@ -168,8 +171,8 @@ class _Edit:
             return
         fields, rename = self.parsed.fields, self.wanted.rename
         taken = name in fields and not self._is_dropped(name)
-        came_renamed = any(new == name and old in fields and not self._is_dropped(old) for old, new in rename.items())
-        if taken or came_renamed:
+        renamed_to_it = (old for old, new in rename.items() if new == name and old in fields and old not in self.wanted.overrides)
+        if taken or any(not self._is_dropped(old) for old in renamed_to_it):
             return
         brace = self.body.rindex(b"}")
         comma = b"," if self.kept else b""

@@ -12,7 +12,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.usage import Usage
 from appliance.dialects.openai_usage import parse_json, text_of, usage_of
 from appliance.dialects.protocol import Answer
-from appliance.dialects.sse import BOM, EventCutter, RawEvent, read_event
+from appliance.dialects.sse import BOM, EventCutter, read_event
 from appliance.dialects.upstream_error import error_in_answer
 
 CHOICES_MAX = 128
@@ -112,39 +112,42 @@ class OpenAIStreamTap:
         events = self._cutter.cut(block) if block else []
         pieces: list[bytes] = [prefix] if prefix else []
         kept = 0
-        for event in events:
-            self._lf_passes = passes = self._judge(block, event)
+        for start, content_end, end in events:
+            passes = self._judge(block[start:content_end])
             if not passes:
-                pieces.append(block[kept : event.start])
-                kept = event.end
+                pieces.append(block[kept:start])
+                kept = end
             if self.fault is not None or self._done:
                 self._steady = False
-                pieces.append(block[kept : event.end])
+                self._lf_passes = passes
+                pieces.append(block[kept:end])
                 return b"".join(pieces)
+            self._lf_passes = passes
         if self._cutter.held_bytes > self._event_max_bytes + 2:  # two bytes may be the first half of its blank line
             self._too_long()
         self._steady = self.committed and self.fault is None and not self._cutter.held_bytes and not self._cutter.trailing_lf
-        end = events[-1].end if events else 0
+        end = events[-1][2] if events else 0
         if not pieces and end == len(block):
             return block
         pieces.append(block[kept:end])
         return b"".join(pieces)
 
-    def _judge(self, block: bytes, event: RawEvent) -> bool:
+    def _judge(self, lines: bytes) -> bool:
         """Take one event in; False when it must not be forwarded (then perhaps `fault` is set)."""
-        start, content_end, _ = event
-        if content_end - start > self._event_max_bytes:
+        if len(lines) > self._event_max_bytes:
             self._too_long()
             return False
-        lines = block[start:content_end]
+        if lines.startswith(b"data: {") and b"\n" not in lines and b"\r" not in lines:
+            self._virgin = False
+            if self.committed and lines.endswith(b"}") and self._pass_dull(lines):
+                return True
+            return self._judge_data(lines[6:], b"")
         if self._virgin:
             self._virgin = False
             lines = lines.removeprefix(BOM)
         return self._judge_lines(lines)
 
     def _judge_lines(self, lines: bytes) -> bool:
-        if lines.startswith(b"data: {") and b"\n" not in lines and b"\r" not in lines:
-            return self._judge_data(lines[6:], b"")
         said = read_event(lines.strip(b"\r\n"))
         if said.data is not None:
             return self._judge_data(said.data.strip(), said.name)
@@ -196,6 +199,7 @@ class OpenAIStreamTap:
         usage, finish, index = self._nulls
         if (
             b'"error"' in text
+            or b'"choices"' not in text
             or text.count(b'"usage"') != text.count(usage)
             or text.count(b'"finish_reason"') != text.count(finish)
             or text.count(b'"index"') != text.count(index)

@@ -19,12 +19,8 @@ _LONGEST_END_BYTES = 4
 BOM = b"\xef\xbb\xbf"
 
 
-class RawEvent(NamedTuple):
-    """Where one event stands in a block: `start` to `content_end` its lines, up to `end` with the blank line."""
-
-    start: int
-    content_end: int
-    end: int
+RawEvent = tuple[int, int, int]
+"""Where one event stands in a block: its start, the end of its lines, and the end of its blank line."""
 
 
 class Event(NamedTuple):
@@ -84,11 +80,11 @@ class EventCutter:
         self._only_lf = b"\r" not in block
         if self._only_lf:
             while (content_end := block.find(b"\n\n", start)) >= 0:
-                events.append(RawEvent(start, content_end, content_end + 2))
+                events.append((start, content_end, content_end + 2))
                 start = content_end + 2
         else:
             for found in _BLANK_LINE.finditer(block):
-                events.append(RawEvent(start, found.start(), found.end()))
+                events.append((start, found.start(), found.end()))
                 start = found.end()
         self._held += block[start:]
         self._searched = len(self._held)
