@@ -1,0 +1,115 @@
+"""A client that stops reading: its upstream is paused (nothing piles up here), and after write_stall_s it is cut. A slow one is served.
+
+Only the built-in engine can cut it; Hypercorn shields what it sends. That the upstream is paused holds for both.
+"""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from raw_client import RawClient
+from rig import Gateway, Simulator, chat, eventually, running
+
+STALL_S = 2.0
+BUFFER_BYTES = 4096
+LONG = "[[tokens=50000]]"
+"""14 MB of events. The kernel's socket buffers hold some 3 MB towards a client that does not read, and up to 10 MB on the upstream leg."""
+
+RSS_GROWTH_MAX_KB = 8 * 1024
+
+CONFIG = """
+[backends.sim]
+provider = "custom"
+base_url = "{url}/v1"
+[backends.impatient]
+provider = "custom"
+base_url = "{url}/v1"
+timeouts = {{ idle_s = 0.2 }}
+[[routes]]
+name = "impatient"
+models = ["impatient*"]
+targets = [ {{ backend = "impatient", model = "sim@tps=0+burst" }} ]
+[[routes]]
+name = "all"
+targets = [ {{ backend = "sim" }} ]
+"""
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    one = Simulator(tmp_path_factory.mktemp("stalled"))
+    with running(one):
+        yield one
+
+
+@pytest.fixture(scope="module")
+def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    one = Gateway(
+        tmp_path_factory.mktemp("stalled"), CONFIG.format(url=simulator.url), head=f"[server.limits]\nwrite_stall_s = {STALL_S}"
+    )
+    with running(one):
+        yield one
+
+
+def last_of(simulator: Simulator) -> dict[str, object]:
+    return simulator.stats(1)["last"][0]
+
+
+def test_a_reader_that_stalls_is_cut_and_its_upstream_with_it(gateway: Gateway, simulator: Simulator) -> None:
+    simulator.reset()
+    rss_kb = gateway.rss_kb()
+    with RawClient(gateway.url, BUFFER_BYTES) as client:
+        client.ask(chat("sim@tps=0+burst", LONG, stream=True), x_request_id="stalled")
+        client.read_until(b'"content":"')
+        begun = time.monotonic()
+        seen = eventually(lambda: (one := last_of(simulator)) and one["outcome"] == "client_gone" and one)
+        took_s = seen["disconnected_monotonic_s"] - begun
+        print(f"cut after {took_s:.2f} s")
+        assert STALL_S * 0.8 < took_s < STALL_S * 5
+        assert client.read_to_end().count(b"[DONE]") == 0, "a cut stream must not look finished"
+    record = gateway.record("stalled")
+    assert (record["status"], record["error_type"]) == (499, "client_gone")
+    assert record["attempts"][0]["outcome"] == "cancelled"
+    assert gateway.provider("sim")["errors"] == 0
+    assert gateway.rss_kb() - rss_kb < RSS_GROWTH_MAX_KB
+
+
+@pytest.mark.parametrize("engine", ["builtin", "hypercorn"])
+def test_an_upstream_is_paused_while_its_client_does_not_read(gateway: Gateway, simulator: Simulator, engine: str) -> None:
+    simulator.reset()
+    rss_kb = gateway.rss_kb()
+    with RawClient(gateway.url if engine == "builtin" else gateway.hypercorn_url, BUFFER_BYTES) as client:
+        client.ask(chat("sim@tps=0", LONG, stream=True), x_request_id=f"paused-{engine}")
+        client.read_until(b'"content":"')
+
+        def still() -> bool:
+            before = last_of(simulator)["bytes_sent"]
+            time.sleep(0.15)
+            return before == last_of(simulator)["bytes_sent"]
+
+        eventually(still)
+        assert last_of(simulator)["outcome"] == "running"
+        print(f"paused after {last_of(simulator)['bytes_sent'] / 1e6:.1f} MB")
+        assert gateway.rss_kb() - rss_kb < RSS_GROWTH_MAX_KB
+        client.leave("rst")
+        eventually(lambda: last_of(simulator)["outcome"] == "client_gone")
+    eventually(lambda: gateway.record(f"paused-{engine}")["status"] == 499)
+
+
+@pytest.mark.parametrize("engine", ["builtin", "hypercorn"])
+def test_a_slow_reader_gets_its_stream_whole_and_no_backend_is_blamed(gateway: Gateway, engine: str) -> None:
+    """It pauses for longer than the upstream may fall silent: that silence is the reader's own."""
+    with RawClient(gateway.url if engine == "builtin" else gateway.hypercorn_url, BUFFER_BYTES) as client:
+        client.ask(chat("impatient", LONG, stream=True), x_request_id=f"slow-{engine}")
+        assert client.read_head()[0] == 200
+        for _ in range(2):
+            time.sleep(0.6)
+            for _ in range(20):
+                client.read_chunk()
+        last = b""
+        while chunk := client.read_chunk():
+            last = chunk
+        assert last.endswith(b"data: [DONE]\n\n")
+    record = gateway.record(f"slow-{engine}")
+    assert (record["status"], record["error_type"]) == (200, ""), record
+    assert gateway.provider("impatient")["errors"] == 0
