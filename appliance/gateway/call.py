@@ -25,8 +25,9 @@ class Outlet:
     Attributes:
         started: a status line has left (perhaps only for a keep-alive).
         modelled: part of the model's answer has left; from here on a fault can only be told in-band.
-        heard_at: when the caller last got a byte (or the request began).
+        heard_at: when the caller last got part of the answer (or the request began); kept_at: when they last got a keep-alive.
         gone: the caller has left; nothing is sent any more.
+        sending: a piece is on its way. It stays so when that was interrupted: half a frame may be out, and nothing can follow it.
     """
 
     _send: Send
@@ -36,8 +37,9 @@ class Outlet:
     modelled: bool = False
     ended: bool = False
     gone: bool = False
+    sending: bool = False
+    kept_at: float = 0.0
     _keeping: trio.Event | None = None
-    _sending: bool = False
 
     async def start(self, status: int, headers: HeaderList) -> None:
         """Say the status line and headers. They leave with the first bytes of the body (the server joins them)."""
@@ -50,30 +52,29 @@ class Outlet:
         """Send part of the body, in order. Waits while the caller does not read: that is the back-pressure. Sets `gone` when they left."""
         if self._keeping is not None:
             await self._keeping.wait()
-        if self.gone:
+        if self.gone or self.sending:
             return
-        self._sending = True
+        self.sending = True
         try:
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
         except OSError:  # ASGI 2.4: what a server raises after a disconnect
             self.gone = True
             return
-        finally:
-            self._sending = False
+        self.sending = False
         self.record.bytes_out += len(data)
         self.ended = not more
         self.heard_at = trio.current_time()
 
     async def keep_alive(self, data: bytes, headers: Callable[[], HeaderList]) -> None:
         """Send a keep-alive, unless an event is on its way out right now. Starts the answer when nothing has left yet."""
-        if self._sending or self._keeping is not None or self.ended or self.gone:
+        if self.sending or self._keeping is not None or self.ended or self.gone:
             return
         self._keeping = trio.Event()
         try:
             if not self.started:
                 await self.start(200, headers())
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
-            self.heard_at = trio.current_time()
+            self.kept_at = trio.current_time()
         except OSError:
             self.gone = True
         finally:

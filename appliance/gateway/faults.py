@@ -38,4 +38,5 @@ def protocol_fault(backend: str, words: str) -> Fault:
 
 
 DRAINING = Fault(FaultKind.DRAINING, "the gateway is shutting down; please try again", retry_after_s=1)
+STALLED = Fault(FaultKind.CLIENT_GONE, "the client did not read its answer in time")
 CLIENT_GONE = Fault(FaultKind.CLIENT_GONE, "the client left before the answer was complete")

@@ -95,7 +95,7 @@ class Proxy:
         call.record.fault = fault
         if not call.outlet.started:
             return fault
-        if call.outlet.gone or call.outlet.ended:
+        if call.outlet.gone or call.outlet.ended or call.outlet.sending:
             return None
         if call.parsed.stream:
             await call.outlet.write(call.dialect.stream_error(fault, call.record.request_id), more=False)
@@ -159,8 +159,8 @@ async def _tick(call: Call, route: RoutePlan) -> None:
     while True:
         now = trio.current_time()
         wake = now + step_s
-        if call.idle_s:
-            silent_until = call.read_at + call.idle_s
+        if call.idle_s and not call.outlet.sending:  # while the caller does not read, nothing is asked of the upstream
+            silent_until = max(call.read_at, call.outlet.heard_at) + call.idle_s
             if now >= silent_until and call.scope is not None:
                 backend = call.record.backend
                 call.cut(timeout_fault(FaultKind.IDLE_TIMEOUT, backend, call.idle_s))
@@ -168,7 +168,7 @@ async def _tick(call: Call, route: RoutePlan) -> None:
             else:
                 wake = min(wake, silent_until)
         if route.keepalive_s:
-            quiet_until = call.outlet.heard_at + route.keepalive_s
+            quiet_until = max(call.outlet.heard_at, call.outlet.kept_at) + route.keepalive_s
             if now >= quiet_until:
                 await call.outlet.keep_alive(call.dialect.keepalive(), lambda: _waiting_headers(call))
             else:

@@ -11,7 +11,7 @@ from appliance.core.breaker import Permit
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord
 from appliance.gateway.call import Call
-from appliance.gateway.faults import timeout_fault
+from appliance.gateway.faults import STALLED, timeout_fault
 from appliance.gateway.plan import TargetPlan
 
 
@@ -50,6 +50,8 @@ class Running:
             if cut.kind is FaultKind.IDLE_TIMEOUT:
                 self.call.cut_fault = None  # this attempt's own silence; the next one starts afresh
             return cut
+        if self.call.outlet.sending:
+            return STALLED
         timeouts = self.target.upstream.settings.timeouts
         if self.call.parsed.stream and not self.first_byte and timeouts.first_byte_s < timeouts.total_s:
             return timeout_fault(FaultKind.FIRST_BYTE_TIMEOUT, self.record.backend, timeouts.first_byte_s)

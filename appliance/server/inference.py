@@ -41,6 +41,8 @@ async def serve_operation(gateway: Gateway, scope: Scope, receive: Receive, send
             record.fault = fault
             if fault.kind is not FaultKind.CLIENT_GONE and not outlet.gone:
                 await refuse(outlet, OPENAI, fault, record)
+        elif not outlet.ended:
+            _break_off(scope)
     except BaseException as error:
         if record.fault is None:
             record.fault = _ended_by(error, end_reason)
@@ -131,6 +133,13 @@ def _end_reason(scope: Scope) -> Callable[[], str | None]:
     """Why the engine ended the request, as a function; an engine that cannot say ends it only because the client left."""
     extension = scope.get("extensions", {}).get("http1")
     return (lambda: extension.end_reason) if extension is not None else (lambda: "client_gone")
+
+
+def _break_off(scope: Scope) -> None:
+    """An answer that cannot be finished: its connection ends, so that no client takes it for whole. Hypercorn does so by itself."""
+    engine = scope.get("extensions", {}).get("http1")
+    if engine is not None:
+        engine.abort(engine.ends_with_connection)
 
 
 def _ended_by(error: BaseException, end_reason: Callable[[], str | None]) -> Fault:
