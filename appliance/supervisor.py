@@ -25,6 +25,7 @@ from appliance.config.masked import diff
 from appliance.config.report import problem_text
 from appliance.config.schema import Config, Listener
 from appliance.config.unenforced import not_enforced, not_enforced_lines
+from appliance.drain import Drain
 from appliance.gateway.admission import request_ids
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.keeper import check_health, keep_breakers
@@ -32,7 +33,6 @@ from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan, build_plan
 from appliance.gateway.proxy import Proxy
 from appliance.gateway.upstream import Upstream, build_upstreams
-from appliance.http1.server import Server
 from appliance.server.admin import AdminApp, ReloadResult
 from appliance.server.listeners import Door, builtin_server, open_door, serve_hypercorn
 from appliance.server.public import PublicApp
@@ -44,14 +44,6 @@ from appliance.telemetry.log import configure_logging
 from appliance.telemetry.loop_lag import watch_lag
 from appliance.telemetry.recent import Recent
 from appliance.telemetry.sink import LineSink
-
-CUT_GRACE_S = 2.0
-"""After the requests that outlived the drain were told so: how long their errors may take to leave."""
-
-DRAIN_LOOK_S = 0.02
-DOOR_GRACE_S = 1.0
-"""After that: how long the engines get to close their connections."""
-
 
 GC_YOUNG = 20_000
 """Objects between two collections of the youngest generation (Python's default: 700). At some 500 bytes each it delays freeing by 10 MB."""
@@ -81,10 +73,12 @@ class Supervisor:
     admin_door: Door
     reload_config: Callable[[], Loaded | Problems] | None
     log: structlog.typing.FilteringBoundLogger
-    _servers: list[Server] = attrs.field(factory=list)
-    _stop_hypercorn: trio.Event = attrs.field(factory=trio.Event)
-    _stopping: trio.Event = attrs.field(factory=trio.Event)
+    drain: Drain = attrs.field(init=False)
+    _doors_open: int = 0
     _services: Services | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.drain = Drain(self.gateway, self.log, [door for door in (*self.doors, self.admin_door) if door.hypercorn])
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until a signal or `stop`. Raises what a vital part raises."""
@@ -100,7 +94,8 @@ class Supervisor:
                     self._log_start()
                     self._start_services(self._services)
                     task_status.started()
-                    vital.start_soon(self._drain_when_asked)
+                    await self.drain.run()
+                    vital.cancel_scope.cancel()
                 root.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
@@ -108,23 +103,28 @@ class Supervisor:
 
     def stop(self) -> None:
         """Begin the drain, as SIGTERM does."""
-        self._stopping.set()
+        self.drain.ask("stop")
 
     async def _serve_door(self, door: Door, task_status: trio.TaskStatus[None]) -> None:
         app = PublicApp(self.gateway, self.view, door.loopback)
         limits = self.gateway.plan.config.server.limits
+        self._doors_open += 1
         if door.hypercorn:
-            await serve_hypercorn(app, door, limits, self._stop_hypercorn, task_status=task_status)
-            return
-        server = builtin_server(app, limits, self._on_error)
-        self._servers.append(server)
-        self.view.servers.append(server)
-        await server.serve(door.sockets, task_status=task_status)
+            await serve_hypercorn(app, door, limits, self.drain.close_hypercorn, task_status=task_status)
+        else:
+            server = builtin_server(app, limits, self._on_error)
+            self.drain.servers.append(server)
+            self.view.servers.append(server)
+            await server.serve(door.sockets, task_status=task_status)
+        self._doors_open -= 1
+        if not self._doors_open:
+            self.drain.doors_closed.set()
 
     def _start_services(self, services: Services) -> None:
         gateway = self.gateway
         services.start("admin", self._serve_admin)
         services.start("breakers", partial(keep_breakers, gateway))
+        services.start("watch", gateway.proxy.watch)
         services.start("loop_lag", partial(watch_lag, gateway.cells.loop_lag, trio.sleep, trio.current_time))
         services.start("retirement", gateway.retire)
         self._sync_services(services)
@@ -146,7 +146,7 @@ class Supervisor:
     async def _serve_admin(self) -> None:
         app = AdminApp(self.gateway, self.view, self.admin_door.loopback, self.reload)
         door = attrs.evolve(self.admin_door, sockets=tuple(sock.dup() for sock in self.admin_door.sockets))
-        await serve_hypercorn(app, door, self.gateway.plan.config.server.limits, self._stop_hypercorn)
+        await serve_hypercorn(app, door, self.gateway.plan.config.server.limits, trio.Event())  # until the very end
 
     def _on_error(self, error: BaseException, scope: dict[str, object]) -> None:
         self.log.error("request_failed", path=str(scope.get("path", ""))[:200], method=scope.get("method"), exc_info=error)
@@ -157,44 +157,8 @@ class Supervisor:
             async for number in signals:
                 if number == signal.SIGHUP:
                     await self.reload()
-                elif not self._stopping.is_set():
-                    self.log.info("stopping", signal=signal.Signals(number).name, drain_s=self.gateway.plan.config.server.drain_s)
-                    self.stop()
                 else:
-                    self.log.warning("cut", signal=signal.Signals(number).name, requests=self.gateway.live.requests)
-                    self._cut()
-
-    async def _drain_when_asked(self) -> None:
-        await self._stopping.wait()
-        server = self.gateway.plan.config.server
-        self.gateway.live.draining = True
-        await trio.sleep(server.notice_s)
-        for one in self._servers:
-            one.drain()
-        with trio.move_on_after(server.drain_s):
-            await self._requests_end()
-        if self.gateway.live.requests:
-            self.log.warning("drain_time_over", requests=self.gateway.live.requests)
-            self.gateway.proxy.cut_all()
-            with trio.move_on_after(CUT_GRACE_S):
-                await self._requests_end()
-        self._stop_hypercorn.set()
-        with trio.move_on_after(DOOR_GRACE_S):
-            for one in self._servers:
-                await one.wait_idle()
-        self._cut()
-        self.log.info("stopped")
-
-    async def _requests_end(self) -> None:
-        """Until no request is in flight. Looking now and then costs nothing; an event on the hot path would."""
-        while self.gateway.live.requests:  # noqa: ASYNC110 - see above
-            await trio.sleep(DRAIN_LOOK_S)
-
-    def _cut(self) -> None:
-        self.gateway.proxy.cut_all()
-        self._stop_hypercorn.set()
-        for one in self._servers:
-            one.cut("shutdown")
+                    self.drain.ask(signal.Signals(number).name)
 
     async def reload(self) -> ReloadResult:
         """Load the configuration anew and put it in force, whole or not at all."""
