@@ -1,4 +1,4 @@
-"""500 clients that leave at random moments leave nothing behind: no upstream socket in use, no request in flight, no descriptor, no memory."""
+"""500 clients that leave at random moments leave nothing behind: no upstream socket in use, no request, no descriptor, no memory."""
 
 import contextlib
 import random
@@ -16,7 +16,9 @@ AT_ONCE = 16
 RSS_GROWTH_MAX_KB = 8 * 1024
 """A leaked request keeps some 20 kB at least (task, buffers, record): 500 of them would show."""
 
-MODELS = ("sim@tps=200+endless", "sim@ttft=200ms", "sim+hang", "sim+hang=3", "sim+early_head=1s", "sim@tps=0", "sim+503", "sim+stall=3;for=1s")
+MODELS = (
+    "sim@tps=200+endless", "sim@ttft=200ms", "sim+hang", "sim+hang=3", "sim+early_head=1s", "sim@tps=0", "sim+503", "sim+stall=3;for=1s",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A client that stops reading: its upstream is paused (nothing piles up here), and after write_stall_s it is cut. A slow one is served.
 
-Only the built-in engine can cut it; Hypercorn shields what it sends. That the upstream is paused holds for both.
+The built-in engine cuts it itself; under Hypercorn, which shields what it sends, the kernel does (TCP_USER_TIMEOUT).
 """
 
 import time
@@ -55,11 +55,12 @@ def last_of(simulator: Simulator) -> dict[str, object]:
     return simulator.stats(1)["last"][0]
 
 
-def test_a_reader_that_stalls_is_cut_and_its_upstream_with_it(gateway: Gateway, simulator: Simulator) -> None:
+@pytest.mark.parametrize("engine", ["builtin", "hypercorn"])
+def test_a_reader_that_stalls_is_cut_and_its_upstream_with_it(gateway: Gateway, simulator: Simulator, engine: str) -> None:
     simulator.reset()
     rss_kb = gateway.rss_kb()
-    with RawClient(gateway.url, BUFFER_BYTES) as client:
-        client.ask(chat("sim@tps=0+burst", LONG, stream=True), x_request_id="stalled")
+    with RawClient(gateway.url if engine == "builtin" else gateway.hypercorn_url, BUFFER_BYTES) as client:
+        client.ask(chat("sim@tps=0+burst", LONG, stream=True), x_request_id=f"stalled-{engine}")
         client.read_until(b'"content":"')
         begun = time.monotonic()
         seen = eventually(lambda: (one := last_of(simulator)) and one["outcome"] == "client_gone" and one)
@@ -67,7 +68,7 @@ def test_a_reader_that_stalls_is_cut_and_its_upstream_with_it(gateway: Gateway, 
         print(f"cut after {took_s:.2f} s")
         assert STALL_S * 0.8 < took_s < STALL_S * 5
         assert client.read_to_end().count(b"[DONE]") == 0, "a cut stream must not look finished"
-    record = gateway.record("stalled")
+    record = gateway.record(f"stalled-{engine}")
     assert (record["status"], record["error_type"]) == (499, "client_gone")
     assert record["attempts"][0]["outcome"] == "cancelled"
     assert gateway.provider("sim")["errors"] == 0

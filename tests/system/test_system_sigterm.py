@@ -1,0 +1,185 @@
+"""SIGTERM: readiness turns 503 at once, what runs finishes whole, new connections are refused, what outlasts drain_s is told so, exit 0."""
+
+import contextlib
+import signal
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from raw_client import RawClient, events
+from rig import Gateway, Simulator, chat, eventually, one_backend, running
+
+ENGINES = ("builtin", "hypercorn")
+Start = Callable[[str], Gateway]
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    one = Simulator(tmp_path_factory.mktemp("sigterm"))
+    with running(one):
+        yield one
+
+
+@pytest.fixture
+def start(simulator: Simulator, tmp_path: Path) -> Iterator[Start]:
+    """Starts a gateway with these settings under [server]."""
+    with contextlib.ExitStack() as stack:
+
+        def start_one(head: str = "") -> Gateway:
+            gateway = Gateway(tmp_path, one_backend(simulator), head=head)
+            stack.enter_context(running(gateway))
+            return gateway
+
+        yield start_one
+
+
+@contextlib.contextmanager
+def streams(gateway: Gateway, model: str) -> Iterator[dict[str, RawClient]]:
+    """One stream on each engine, begun."""
+    with RawClient(gateway.url) as builtin, RawClient(gateway.hypercorn_url) as hypercorn:
+        clients = {"builtin": builtin, "hypercorn": hypercorn}
+        for engine, client in clients.items():
+            client.ask(chat(model, stream=True), x_request_id=f"stream-{engine}")
+            client.headers = client.read_head()[1]
+            client.first = client.read_chunk()
+        yield clients
+
+
+def rest_of(client: RawClient) -> list[object]:
+    return events(client.first + client.read_body(client.headers))
+
+
+def exit_status(gateway: Gateway, seconds: float) -> int:
+    return gateway.popen.wait(seconds)
+
+
+def readiness(url: str) -> int:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return int(error.code)
+
+
+def refuses(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_running_streams_finish_whole(start: Start) -> None:
+    gateway = start("")
+    with streams(gateway, "sim@tps=20") as clients, RawClient(gateway.url) as whole:
+        whole.ask(chat("sim@ttft=700ms"))
+        eventually(lambda: gateway.metric("appliance_in_flight_requests") == 3)
+        gateway.signal(signal.SIGTERM)
+        for port in (gateway.port, gateway.hypercorn_port):
+            eventually(lambda port=port: refuses(port))
+        assert gateway.popen.poll() is None
+        for client in clients.values():
+            said = rest_of(client)
+            assert said[-1] == "[DONE]"
+            assert said[-2]["choices"][0]["finish_reason"] == "stop"
+        status, headers = whole.read_head()
+        assert (status, headers["connection"]) == (200, "close")
+        assert b'"finish_reason"' in whole.read_body(headers)
+    assert exit_status(gateway, 10) == 0
+    assert {one["request_id"]: one["status"] for one in gateway.requests() if one["request_id"].startswith("stream-")} == {
+        "stream-builtin": 200, "stream-hypercorn": 200
+    }  # fmt: skip
+
+
+def test_readiness_says_draining_during_the_notice_and_requests_are_still_served(start: Start) -> None:
+    gateway = start("notice_s = 1.5")
+    urls = (gateway.url, gateway.hypercorn_url, gateway.admin_url)
+    assert [readiness(url) for url in urls] == [200, 200, 200]
+    at = time.monotonic()
+    gateway.signal(signal.SIGTERM)
+    for url in urls:
+        eventually(lambda url=url: readiness(url) == 503)
+    assert time.monotonic() - at < 1.0
+    for url in urls[:2]:
+        with RawClient(url) as client:
+            client.ask(chat("sim"))
+            assert client.read_head()[0] == 200
+    assert gateway.metric("appliance_draining") == 1
+    for port in (gateway.port, gateway.hypercorn_port):
+        eventually(lambda port=port: refuses(port))
+    assert time.monotonic() - at > 1.4
+    assert exit_status(gateway, 10) == 0
+
+
+def test_streams_beyond_the_drain_end_with_an_error_event(start: Start, simulator: Simulator) -> None:
+    gateway = start("drain_s = 0.5")
+    with streams(gateway, "sim@tps=20+endless") as clients, RawClient(gateway.url) as waiting:
+        waiting.ask(chat("sim+hang"), x_request_id="waiting")
+        eventually(lambda: gateway.metric("appliance_in_flight_requests") == 3)
+        at = time.monotonic()
+        gateway.signal(signal.SIGTERM)
+        for client in clients.values():
+            said = rest_of(client)  # EOFError if the stream were cut instead of ended
+            assert said[-1]["error"]["code"] == "draining"
+            assert "[DONE]" not in said
+        status, headers = waiting.read_head()
+        assert status == 503
+        assert b"shutting down" in waiting.read_body(headers)
+        assert 0.4 < time.monotonic() - at < 5
+    assert exit_status(gateway, 5) == 0
+    eventually(lambda: simulator.stats()["in_flight"] == 0)
+    records = {one["request_id"]: one["error_type"] for one in gateway.requests()}
+    assert records == {"stream-builtin": "draining", "stream-hypercorn": "draining", "waiting": "draining"}
+    assert "Traceback" not in gateway.log
+
+
+@pytest.mark.parametrize("settings", ["notice_s = 60", "drain_s = 60"])
+def test_a_second_signal_cuts_at_once(start: Start, simulator: Simulator, settings: str) -> None:
+    gateway = start(settings)
+    with streams(gateway, "sim@tps=20+endless") as clients:
+        gateway.signal(signal.SIGTERM)
+        eventually(lambda: gateway.metric("appliance_draining") == 1)
+        time.sleep(0.2)
+        assert gateway.popen.poll() is None
+        at = time.monotonic()
+        gateway.signal(signal.SIGINT)
+        for client in clients.values():
+            assert b"[DONE]" not in client.read_to_end()
+        assert exit_status(gateway, 5) == 0
+        took_s = time.monotonic() - at
+    print(f"cut and gone after {took_s:.2f} s")
+    assert took_s < 3
+    eventually(lambda: simulator.stats()["in_flight"] == 0)
+    assert "Traceback" not in gateway.log
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_stalled_reader_does_not_hold_up_the_end(start: Start, engine: str) -> None:
+    gateway = start("drain_s = 0.3")
+    with RawClient(gateway.url if engine == "builtin" else gateway.hypercorn_url, receive_buffer_bytes=4096) as client:
+        client.ask(chat("sim@tps=0+burst", "[[tokens=50000]]", stream=True))
+        client.read_head()
+        time.sleep(0.5)
+        gateway.signal(signal.SIGTERM)
+        assert exit_status(gateway, 10) == 0
+    assert "Traceback" not in gateway.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_gateway_ends_quickly(start: Start, number: signal.Signals) -> None:
+    gateway = start("")
+    with RawClient(gateway.url) as kept, RawClient(gateway.hypercorn_url) as kept_too:
+        for client in (kept, kept_too):
+            client.ask(chat("sim"))
+            client.read_body(client.read_head()[1])
+        at = time.monotonic()
+        gateway.signal(number)
+        assert exit_status(gateway, 10) == 0
+        took_s = time.monotonic() - at
+        print(f"gone after {took_s:.2f} s")
+        assert took_s < 2
+        assert kept.read_to_end() == kept_too.read_to_end() == b""
+    assert '"stopped"' in gateway.log
+    assert "Traceback" not in gateway.log
