@@ -3,6 +3,9 @@
 It returns None when the caller has been answered, or the fault for the retry policy to judge.
 """
 
+import math
+from functools import partial
+
 import attrs
 import trio
 
@@ -15,8 +18,8 @@ from appliance.gateway import pump
 from appliance.gateway.call import Call
 from appliance.gateway.faults import wire_fault
 from appliance.gateway.plan import TargetPlan
-from appliance.gateway.running import Running, first_bound_s
-from appliance.http1.transport import Exchange, Failure
+from appliance.gateway.running import Running
+from appliance.http1.transport import Exchange, Failure, Hold
 from appliance.providers import request_rewrite
 
 ERROR_BODY_MAX_BYTES = 262_144
@@ -35,51 +38,83 @@ async def attempt(call: Call, target: TargetPlan, model: str) -> Fault | None:
     if permit is None:
         return Fault(FaultKind.NO_BACKEND, "no healthy backend for this model right now; try again shortly")
     asked = target.model or model
-    served = target.served_name(model)
+    served = target.served or target.served_name(model)
     record = AttemptRecord(upstream.name, upstream.provider.gen_ai_name, asked, served, now, half_open=permit.half_open)
     call.record.attempts.append(record)
     call.record.model = served
-    scope = trio.CancelScope(deadline=now + first_bound_s(call, target))
-    running = Running(call, target, record, permit, scope)
-    call.begin(scope, now)
+    running = Running(call, target, record, permit)
+    call.running = running
     fault: Fault | None = None
     record.outcome = "cancelled"  # until known better: only a cancellation from outside leaves it so
     try:
-        with scope:
-            fault = await _within_slot(running)
-            record.outcome = "success" if fault is None else "error"
-        if scope.cancelled_caught:
-            fault = running.expired()
-            record.outcome = "error"
+        fault = await _bounded(running, now)
+        record.outcome = "success" if fault is None else "error"
     finally:
-        call.scope = None
+        call.running = call.hold = None
+        call.deadline = math.inf
         _settle(running, fault)
+    return fault
+
+
+async def _bounded(running: Running, now: float) -> Fault | None:
+    """Take a slot and do the exchange; whoever cuts the call decides what the fault is."""
+    call, transport = running.call, running.target.upstream.transport
+    call.read_at, call.idle_s, call.deltas = now, 0.0, 0
+    running.start_clock(now)
+    if transport.holds:
+        call.hold = Hold()
+        if call.cut_fault is not None:
+            call.hold.end()
+        fault = await _within_slot(running)
+    else:
+        fault = await call.within_scope(partial(_within_slot, running))
+        if call.cut_fault is None:
+            return fault
+        fault = fault or call.cut_fault
+    if call.cut_fault is not None:
+        if fault is not None:
+            fault = call.cut_fault
+        if call.cut_fault.kind is not FaultKind.DRAINING:
+            call.cut_fault = None  # this attempt's own time was up; the next one starts afresh
     return fault
 
 
 async def _within_slot(running: Running) -> Fault | None:
     """Take one of the backend's slots, waiting for it where none is free, and give it back."""
-    slots, record = running.target.upstream.slots, running.record
+    slots = running.target.upstream.slots
     if not slots.take():
-        begun = trio.current_time()
-        try:
-            refusal = await slots.wait()
-        finally:
-            record.waited_s = trio.current_time() - begun
-        if refusal:
-            busy = f"the backend {record.backend} is at its limit of concurrent requests"
-            return Fault(FaultKind.BACKEND_BUSY, busy, detail=refusal, retry_after_s=1)
-        running.slot_taken(trio.current_time())
+        refused = await _queue(running)
+        if refused is not None:
+            return refused
     try:
         return await _exchange(running)
     finally:
         slots.give()
 
 
+async def _queue(running: Running) -> Fault | None:
+    """Wait for a slot: bounded by the queue's own time, and by whoever cuts the call."""
+    call, record, slots = running.call, running.record, running.target.upstream.slots
+    call.deadline = math.inf
+    begun = trio.current_time()
+    try:
+        refusal = await (call.within_scope(slots.wait) if call.scope is None else slots.wait())
+    finally:
+        record.waited_s = trio.current_time() - begun
+    if refusal is None:
+        return call.cut_fault
+    if refusal:
+        busy = f"the backend {record.backend} is at its limit of concurrent requests"
+        return Fault(FaultKind.BACKEND_BUSY, busy, detail=refusal, retry_after_s=1)
+    running.start_clock(trio.current_time())
+    return None
+
+
 async def _exchange(running: Running) -> Fault | None:
     call, record, upstream = running.call, running.record, running.target.upstream
     body = _body(running)
-    answer = await upstream.transport.send(upstream.request(call.parsed.operation, record.model, call.forwarded, body))
+    request = upstream.request(call.parsed.operation, record.model, call.forwarded, body)
+    answer = await upstream.transport.send(request, call.hold)
     if isinstance(answer, Failure):
         return wire_fault(answer, record.backend)
     try:
@@ -96,6 +131,8 @@ async def _exchange(running: Running) -> Fault | None:
 def _body(running: Running) -> bytes:
     """The caller's bytes, changed only where the operator's configuration or the vendor asks for it."""
     parsed, target = running.call.parsed, running.target
+    if target.verbatim and running.record.model == parsed.model and (not parsed.stream or parsed.wants_usage):
+        return running.call.body
     wanted = Rewrite(
         model=running.record.model if running.record.model != parsed.model else None,
         include_usage=parsed.stream and parsed.operation != "embeddings" and not parsed.wants_usage,

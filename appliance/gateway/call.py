@@ -4,7 +4,9 @@ The outlet is the only place that sends: it knows whether a head has left, keeps
 makes sure that a keep-alive and an event never overlap.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 import attrs
 import trio
@@ -14,7 +16,9 @@ from appliance.core.record import RequestRecord
 from appliance.dialects.protocol import CallerDialect, ParsedRequest
 from appliance.gateway.plan import KeyPlan
 from appliance.http1.asgi import Send
+from appliance.http1.transport import Hold
 
+T = TypeVar("T")
 HeaderList = list[tuple[bytes, bytes]]
 
 
@@ -82,13 +86,22 @@ class Outlet:
             self._keeping = None
 
 
+class Timed(Protocol):
+    """The running attempt, as far as its time is concerned."""
+
+    def out_of_time(self) -> Fault: ...
+
+
 @attrs.define(eq=False)
 class Call:
     """One request in flight.
 
     Attributes:
         body: as the caller sent it. forwarded: header lines that may go upstream.
-        scope: whatever the request is waiting in now; cancelling it ends that wait with `cut_fault` as the reason.
+        hold: ends the running attempt at its upstream; scope: ends the wait the request is in where that is no attempt (a pause, a queue)
+        or
+            a transport that knows no holds. `cut_fault` is the reason then.
+        deadline: when the running phase of the attempt is over time; the proxy's watch compares it with the clock.
         read_at: when upstream last gave a byte of the running attempt; idle_s: how long it may be silent now, 0 for no bound.
         deltas: content events of the running attempt, the basis of an estimate when no usage came.
         outlives: the answer is read to its end although the caller has left.
@@ -104,23 +117,31 @@ class Call:
     outlet: Outlet
     end_reason: Callable[[], str | None]
     outlives: bool = False
+    running: "Timed | None" = None
+    hold: Hold | None = None
     scope: trio.CancelScope | None = None
+    deadline: float = math.inf
     cut_fault: Fault | None = None
     read_at: float = 0.0
     idle_s: float = 0.0
     deltas: int = 0
 
-    def begin(self, scope: trio.CancelScope, now: float) -> None:
-        """An attempt starts: it waits within `scope`. Cancels it at once when the call was cut before."""
-        self.scope = scope
-        self.read_at = now
-        self.idle_s = 0.0
-        self.deltas = 0
-        if self.cut_fault is not None:
-            scope.cancel()
-
     def cut(self, fault: Fault) -> None:
         """End what the request is waiting for; the caller hears `fault`."""
         self.cut_fault = fault
+        self.deadline = math.inf
+        if self.hold is not None:
+            self.hold.end()
         if self.scope is not None:
             self.scope.cancel()
+
+    async def within_scope(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Do `work` so that `cut` can cancel it; None when it did."""
+        with trio.CancelScope() as scope:
+            self.scope = scope
+            try:
+                if self.cut_fault is None:
+                    return await work()
+            finally:
+                self.scope = None
+        return None

@@ -10,6 +10,7 @@ import trio
 
 from appliance.core.record import RequestRecord
 from appliance.gateway.admission import forwarder
+from appliance.gateway.call import Call
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan
 from appliance.gateway.proxy import Proxy
@@ -22,12 +23,22 @@ RETIRE_CHECK_S = 1.0
 
 
 @attrs.define(eq=False)
+class Retired:
+    """A backend that a reload took out, and the requests that may still come to it: those which ran at that moment, however long they pause
+    between two attempts.
+    """
+
+    upstream: Upstream
+    calls: set[Call]
+
+
+@attrs.define(eq=False)
 class Gateway:
     """One process's gateway.
 
     Attributes:
         access: writes one access-log line for a finished record; replaced by a no-op when the operator turned it off.
-        retired: backends that a reload took out, until their last request has ended.
+        retired: backends that a reload took out, until the last request that may use them has ended.
         wall_clock: seconds since the epoch.
     """
 
@@ -40,7 +51,7 @@ class Gateway:
     new_id: Callable[[], str]
     wall_clock: Callable[[], float]
     started_at: float = 0.0
-    retired: list[Upstream] = attrs.field(factory=list)
+    retired: list[Retired] = attrs.field(factory=list)
     forwarded: Callable[[Iterable[tuple[bytes, bytes]]], bytes] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -59,22 +70,24 @@ class Gateway:
         for upstream in self.plan.upstreams.values():
             if id(upstream) not in kept:
                 upstream.retired = True
-                self.retired.append(upstream)
+                self.retired.append(Retired(upstream, set(self.proxy.calls)))
         self.plan = plan
         self.forwarded = self._forwarder()
         self.proxy.drains_max = plan.config.server.drains_max
         self.live.forget_routes({route.name: route for route in plan.routes})
 
     async def retire(self) -> None:
-        """Service: close backends that a reload took out, each when its last request has ended."""
+        """Service: close backends that a reload took out, each when no request is left that knew it."""
         while True:
-            for upstream in [one for one in self.retired if one.state.in_flight == 0]:
-                self.retired.remove(upstream)
-                await upstream.transport.aclose()
+            for one in list(self.retired):
+                one.calls &= self.proxy.calls
+                if not one.calls:
+                    self.retired.remove(one)
+                    await one.upstream.transport.aclose()
             await trio.sleep(RETIRE_CHECK_S)
 
     async def close(self) -> None:
-        for upstream in (*self.plan.upstreams.values(), *self.retired):
+        for upstream in (*self.plan.upstreams.values(), *(one.upstream for one in self.retired)):
             await upstream.transport.aclose()
 
     def _forwarder(self) -> Callable[[Iterable[tuple[bytes, bytes]]], bytes]:

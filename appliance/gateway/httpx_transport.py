@@ -21,7 +21,7 @@ from appliance.gateway.httpx_failure import failure_of
 from appliance.http1.dial import SOCKET_OPTIONS
 from appliance.http1.origin import Origin
 from appliance.http1.pool import Pool
-from appliance.http1.transport import Failure, PoolStats, TransportLimits, UpstreamRequest
+from appliance.http1.transport import Failure, Hold, PoolStats, TransportLimits, UpstreamRequest
 
 # httpcore opens at most 100 streams on an HTTP/2 connection and never a second connection beside it.
 H2_STREAMS_MAX = 100
@@ -65,6 +65,7 @@ class HttpxTransport:
             replaces what the proxy is asked for, so httpx's own form goes out, with some characters percent-encoded.
     """
 
+    holds = False
     __slots__ = ("_abandoned", "_limits", "_origin", "_pool", "_released", "_transport", "_verbatim_target", "_wake")
 
     def __init__(
@@ -82,8 +83,9 @@ class HttpxTransport:
     def __repr__(self) -> str:
         return f"<HttpxTransport {self._origin} {self.stats()}>"
 
-    async def send(self, request: UpstreamRequest) -> "HttpxExchange | Failure":
-        """See transport.Transport.send."""
+    async def send(self, request: UpstreamRequest, hold: Hold | None = None) -> "HttpxExchange | Failure":
+        """See transport.Transport.send. `hold` is not heeded: httpx keeps its connections to itself."""
+        del hold
         await self._settle()
         claim = self._pool.claim(trio.current_time())
         if claim == "wait":

@@ -25,7 +25,14 @@ DIRECT = "direct"
 
 @attrs.frozen
 class TargetPlan:
-    """One choice. `model` is empty where the requested name is passed on; `rewrites` tells whether bytes of the request must change."""
+    """One choice.
+
+    Attributes:
+        model: empty where the requested name is passed on; served: its bare name then known ahead, else empty.
+        verbatim: neither the operator nor the vendor wants any byte of a request for this model changed, but for the model's own name and
+        the
+            question for usage in a stream.
+    """
 
     upstream: Upstream
     model: str
@@ -33,6 +40,8 @@ class TargetPlan:
     label: str
     max_tokens: int | None
     overrides: Mapping[str, object]
+    served: str
+    verbatim: bool
 
     def served_name(self, requested: str) -> str:
         """The model's bare name for metrics: the label, else the vendor's id without its prefix."""
@@ -225,16 +234,23 @@ def _route(route: Route, upstreams: Mapping[str, Upstream]) -> RoutePlan:
 
 
 def _direct(upstream: Upstream) -> RoutePlan:
-    target = TargetPlan(upstream=upstream, model="", weight=1, label="", max_tokens=None, overrides={})
+    target = _target(Target(backend=upstream.name), {upstream.name: upstream})
     defaults = Route(name=DIRECT, targets=())
     plain = _route(defaults, {})
     return attrs.evolve(plain, targets=(target,), weights=(1,))
 
 
 def _target(target: Target, upstreams: Mapping[str, Upstream]) -> TargetPlan:
+    upstream = upstreams[target.backend]
+    provider = upstream.provider
+    plain = not (provider.drop or provider.renames or upstream.settings.deployments or target.max_tokens or target.overrides)
+    if target.model and not plain:
+        plain = not (provider.drop or upstream.settings.deployments or target.max_tokens or target.overrides) and not any(
+            rename.applies(bare_model(provider, target.model)) for rename in provider.renames
+        )
     return TargetPlan(
-        upstream=upstreams[target.backend], model=target.model, weight=target.weight, label=target.label,
-        max_tokens=target.max_tokens, overrides=target.overrides,
+        upstream=upstream, model=target.model, weight=target.weight, label=target.label, max_tokens=target.max_tokens,
+        overrides=target.overrides, served=target.label or (bare_model(provider, target.model) if target.model else ""), verbatim=plain,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ Nothing goes out before the first good event of a stream or the whole of a small
 retried elsewhere. After it, events go out as they come, one `send` per read; the await of that send is the back-pressure.
 """
 
+import attrs
 import trio
 
 from appliance.core.fault import Fault, FaultKind
@@ -27,23 +28,46 @@ PASSED_PREFIXES = (b"openai-", b"anthropic-", b"x-ratelimit-")
 """Upstream response headers that clients use, under their own names."""
 
 
+@attrs.define(eq=False)
+class Head:
+    """What the pump needs of an upstream's response head, read in one pass."""
+
+    status: int
+    content_type: bytes = b""
+    encoding: bytes = b""
+    length: bytes = b""
+    passed: list[tuple[bytes, bytes]] = attrs.field(factory=list)
+
+
+def read_head(answer: Exchange) -> Head:
+    head = Head(answer.status)
+    for pair in answer.headers:
+        name = pair[0]
+        if name == b"content-type":
+            head.content_type = pair[1]
+        elif name == b"content-length":
+            head.length = pair[1]
+        elif name == b"content-encoding":
+            head.encoding = pair[1].strip().lower()
+        elif name in PASSED_HEADERS or name.startswith(PASSED_PREFIXES):
+            head.passed.append(pair)
+    return head
+
+
 async def forward(running: Running, answer: Exchange) -> Fault | None:
     """Pass a successful answer on. None when the caller has it all; a fault otherwise (in-band or not is the proxy's affair)."""
-    content_type = b""
+    head = read_head(answer)
     undo: Decoder | None = None
-    for name, value in answer.headers:
-        if name == b"content-type":
-            content_type = value
-        elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-            undo = decoder(value)
-            if undo is None:
-                return protocol_fault(running.record.backend, "used a content encoding that was not asked for")
-    if content_type[:17].lower() == b"text/event-stream":
-        return await _stream(running, answer, undo, content_type)
-    return await _whole(running, answer, undo, content_type)
+    if head.encoding and head.encoding != b"identity":
+        undo = decoder(head.encoding)
+        if undo is None:
+            return protocol_fault(running.record.backend, "used a content encoding that was not asked for")
+    if head.content_type[:17].lower() == b"text/event-stream":
+        return await _stream(running, answer, undo, head)
+    return await _whole(running, answer, undo, head)
 
 
-async def _stream(running: Running, answer: Exchange, undo: Decoder | None, content_type: bytes) -> Fault | None:
+async def _stream(running: Running, answer: Exchange, undo: Decoder | None, head: Head) -> Fault | None:
     call, record = running.call, running.record
     parsed, outlet = call.parsed, call.outlet
     limits = running.target.upstream.settings.limits
@@ -65,7 +89,7 @@ async def _stream(running: Running, answer: Exchange, undo: Decoder | None, cont
                     record.last_token_at = at
             if tap.committed and (out or not data) and not outlet.modelled:
                 if not outlet.started:
-                    await outlet.start(200, response_headers(running, answer, content_type))
+                    await outlet.start(head.status, response_headers(running, head))
                 outlet.modelled = True
             if outlet.modelled and (out or (not data and tap.fault is None)):
                 await outlet.write(out, more=bool(data) or tap.fault is not None)
@@ -104,21 +128,18 @@ def _note(running: Running, tap: StreamTap) -> None:
         running.call.record.first_token_at = record.first_token_at
 
 
-async def _whole(running: Running, answer: Exchange, undo: Decoder | None, content_type: bytes) -> Fault | None:
+async def _whole(running: Running, answer: Exchange, undo: Decoder | None, head: Head) -> Fault | None:
     call, record = running.call, running.record
-    pieces: list[bytes] = []
-    size = 0
+    body = b""
     while True:
         piece = await _piece(running, answer, undo)
         if isinstance(piece, Fault):
             return piece
         if not piece:
             break
-        pieces.append(piece)
-        size += len(piece)
-        if size > HOLD_MAX_BYTES:
-            return await _large(running, answer, undo, content_type, b"".join(pieces))
-    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        body = body + piece if body else piece
+        if len(body) > HOLD_MAX_BYTES:
+            return await _large(running, answer, undo, head, body)
     hidden = hidden_error(body)
     if hidden is not None:
         return hidden
@@ -126,12 +147,12 @@ async def _whole(running: Running, answer: Exchange, undo: Decoder | None, conte
     if isinstance(said, Fault):
         return said
     _note_whole(running, said)
-    headers = response_headers(running, answer, content_type)
+    headers = response_headers(running, head)
     headers.append((b"content-length", b"%d" % len(body)))
     if call.outlet.started:
         # A stream was asked for and kept alive, but this backend answered whole: what can be told in-band is that it failed.
         return protocol_fault(record.backend, "answered whole where a stream was asked for")
-    await call.outlet.start(answer.status, headers)
+    await call.outlet.start(head.status, headers)
     call.outlet.modelled = True
     await call.outlet.write(body, more=False)
     return None
@@ -153,15 +174,16 @@ async def _piece(running: Running, answer: Exchange, undo: Decoder | None) -> by
             return plain
 
 
-async def _large(running: Running, answer: Exchange, undo: Decoder | None, content_type: bytes, begun: bytes) -> Fault | None:
+async def _large(running: Running, answer: Exchange, undo: Decoder | None, head: Head, begun: bytes) -> Fault | None:
     """A long whole answer: committed now, passed on as it comes."""
     call, record = running.call, running.record
     limit = running.target.upstream.settings.limits.response_max_bytes
     if call.outlet.started:
         return protocol_fault(record.backend, "answered whole where a stream was asked for")
-    headers = response_headers(running, answer, content_type)
-    headers += [pair for pair in answer.headers if pair[0] == b"content-length" and undo is None]
-    await call.outlet.start(answer.status, headers)
+    headers = response_headers(running, head)
+    if head.length and undo is None:
+        headers.append((b"content-length", head.length))
+    await call.outlet.start(head.status, headers)
     call.outlet.modelled = True
     tail, total = begun[-TAIL_BYTES:], len(begun)
     piece = begun
@@ -189,30 +211,24 @@ def _note_whole(running: Running, said: Answer) -> None:
     record.usage, record.response_model, record.finish_reason = said.usage, said.model, said.finish_reason
 
 
-def response_headers(running: Running, answer: Exchange, content_type: bytes) -> list[tuple[bytes, bytes]]:
-    """The head that the caller gets with a backend's answer."""
-    headers = own_headers(running)
-    if content_type:
-        headers.append((b"content-type", content_type))
-    for pair in answer.headers:
-        name = pair[0]
-        if name in PASSED_HEADERS or name.startswith(PASSED_PREFIXES):
-            headers.append(pair)
-    return headers
-
-
-def own_headers(running: Running) -> list[tuple[bytes, bytes]]:
-    """Who served it, how often it was tried, and what the gateway itself has cost so far."""
+def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:
+    """The head that the caller gets with a backend's answer: who served it, how often it was tried, what the gateway itself took."""
     record, request = running.record, running.call.record
-    earlier_s = sum(one.ended_at - one.started_at for one in request.attempts[:-1])
-    overhead_s = record.started_at - request.started_at - earlier_s
-    return [
+    attempts = request.attempts
+    overhead_s = record.started_at - request.started_at
+    if len(attempts) > 1:
+        overhead_s -= sum(one.ended_at - one.started_at for one in attempts[:-1])
+    headers = [
         (b"x-request-id", request.request_id.encode()),
-        (b"x-served-by", record.backend.encode()),
+        running.target.upstream.served_by,
         (b"x-gateway-model", record.model.encode("ascii", "replace")),
-        (b"x-gateway-attempts", b"%d" % len(request.attempts)),
+        (b"x-gateway-attempts", b"%d" % len(attempts)),
         (b"x-gateway-overhead-ms", b"%.3f" % (overhead_s * 1000)),
     ]
+    if head.content_type:
+        headers.append((b"content-type", head.content_type))
+    headers += head.passed
+    return headers
 
 
 def decoded(body: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -26,6 +26,7 @@ class Upstream:
     """One backend.
 
     Attributes:
+        served_by: the response header that names it.
         head: the header block every request starts with, `name: value` lines; credentials included, so it is never printed.
         retired: a reload took it out of the file; it closes when its last request ends.
     """
@@ -39,6 +40,7 @@ class Upstream:
     state: BackendState
     slots: Slots
     head: bytes = attrs.field(repr=False)
+    served_by: tuple[bytes, bytes]
     retired: bool = False
     _targets: dict[tuple[str, str], bytes] = attrs.field(factory=dict, repr=False)
 
@@ -86,6 +88,7 @@ def build_upstream(name: str, settings: Backend, contexts: dict[str, ssl.SSLCont
         name=name, settings=settings, provider=provider, base_url=base_url, origin=origin, transport=transport,
         state=backend_state(name, settings, probe_first=free_probe),
         slots=Slots(settings.max_concurrency, limits.queue_max, limits.queue_s), head=head,
+        served_by=(b"x-served-by", name.encode()),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from appliance.http1.exchange import Http1Exchange, exchange
 from appliance.http1.origin import Origin
 from appliance.http1.pool import Connection, Pool
 from appliance.http1.response import ResponseReader
-from appliance.http1.transport import Failure, PoolStats, TransportLimits, UpstreamRequest
+from appliance.http1.transport import Failure, Hold, PoolStats, TransportLimits, UpstreamRequest
 
 # Prune often enough that an idle socket outlives idle_s by a quarter at most.
 _KEEP_ROUNDS_PER_IDLE = 4
@@ -39,6 +39,7 @@ class Http1Transport:
     """
 
     __slots__ = ("_limits", "_origin", "_pool", "_tls")
+    holds = True
 
     def __init__(self, origin: Origin, limits: TransportLimits, tls: ssl.SSLContext | None = None) -> None:
         if (origin.scheme == "https") != (tls is not None):
@@ -51,7 +52,7 @@ class Http1Transport:
     def __repr__(self) -> str:
         return f"<Http1Transport {self._origin} {self.stats()}>"
 
-    async def send(self, request: UpstreamRequest) -> Http1Exchange | Failure:
+    async def send(self, request: UpstreamRequest, hold: Hold | None = None) -> Http1Exchange | Failure:
         """See transport.Transport.send. ValueError for a method or target that would break the request line."""
         head = request_head(request)
         now = trio.current_time()
@@ -65,11 +66,11 @@ class Http1Transport:
         try:
             answer: Http1Exchange | Failure | None = None
             if isinstance(claim, Connection):
-                answer = await exchange(claim, self._pool, head, request, reused=True)
-                if isinstance(answer, Failure) and self._stale(answer, now):
+                answer = await exchange(claim, self._pool, head, request, hold, reused=True)
+                if isinstance(answer, Failure) and self._stale(answer, now) and not (hold is not None and hold.ended):
                     answer = None
             if answer is None:
-                answer = await self._over_new_connection(head, request)
+                answer = await self._over_new_connection(head, request, hold)
         except BaseException:
             self._pool.vacate()
             raise
@@ -94,13 +95,13 @@ class Http1Transport:
         soon = trio.current_time() - started <= self._limits.stale_s
         return soon and not failure.received and failure.kind in ("closed", "write")
 
-    async def _over_new_connection(self, head: bytes, request: UpstreamRequest) -> Http1Exchange | Failure:
+    async def _over_new_connection(self, head: bytes, request: UpstreamRequest, hold: Hold | None) -> Http1Exchange | Failure:
         started = trio.current_time()
         link = await dial(self._origin, self._tls, self._limits)
         if isinstance(link, Failure):
             return link
         connection = Connection(link, ResponseReader(self._limits), trio.current_time() - started)
-        return await exchange(connection, self._pool, head, request, reused=False)
+        return await exchange(connection, self._pool, head, request, hold, reused=False)
 
 
 def request_head(request: UpstreamRequest) -> bytes:

@@ -8,15 +8,16 @@ import trio
 
 from appliance.http1.link import Link
 from appliance.http1.pool import Connection, Pool
-from appliance.http1.transport import Failure, UpstreamRequest
+from appliance.http1.transport import Failure, Hold, UpstreamRequest
 
 
 class Http1Exchange:
     """A response whose head has come; see transport.Exchange. `next_head` makes one."""
 
-    __slots__ = ("_body_size", "_connection", "_failure", "_pool", "_ready", "connect_s", "headers", "reused", "status")
+    __slots__ = ("_body_size", "_connection", "_failure", "_hold", "_pool", "_ready", "connect_s", "headers", "reused", "status")
 
-    def __init__(self, connection: Connection, pool: Pool, *, reused: bool) -> None:
+    def __init__(self, connection: Connection, pool: Pool, hold: Hold | None, *, reused: bool) -> None:
+        self._hold = hold
         reader = connection.reader
         self.status = reader.status
         self.headers = reader.headers
@@ -80,6 +81,8 @@ class Http1Exchange:
             self._ready = data
         if reader.complete:
             self._connection = None
+            if self._hold is not None:
+                self._hold.let_go()
             if reader.keep_alive and not connection.link.unsent():
                 self._pool.restore(connection, trio.current_time())
             else:
@@ -90,15 +93,21 @@ class Http1Exchange:
         connection, self._connection = self._connection, None
         self._failure = failure
         self._ready = b""
+        if self._hold is not None:
+            self._hold.let_go()
         if connection is not None:
             connection.link.close()
             self._pool.vacate()
         return failure
 
 
-async def exchange(connection: Connection, pool: Pool, head: bytes, request: UpstreamRequest, *, reused: bool) -> Http1Exchange | Failure:
+async def exchange(
+    connection: Connection, pool: Pool, head: bytes, request: UpstreamRequest, hold: Hold | None = None, *, reused: bool
+) -> Http1Exchange | Failure:
     """Sends the request and waits for the final head. On Failure, and when cancelled, the socket is closed; the slot stays the caller's."""
     link, reader = connection.link, connection.reader
+    if hold is not None:
+        hold.take(link.close)
     try:
         reader.start(head_only=request.method == b"HEAD")
         link.begin(head, request.body)
@@ -116,7 +125,7 @@ async def exchange(connection: Connection, pool: Pool, head: bytes, request: Ups
     except BaseException:
         link.close()
         raise
-    return Http1Exchange(connection, pool, reused=reused)
+    return Http1Exchange(connection, pool, hold, reused=reused)
 
 
 def end_of_stream(connection: Connection) -> bool:

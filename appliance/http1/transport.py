@@ -5,6 +5,7 @@ raised is a bug of ours (or trio's `Cancelled`). Whoever calls works against `Tr
 gateway/httpx_transport.py) can stand behind the same names.
 """
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import attrs
@@ -92,6 +93,34 @@ class TransportLimits:
     recv_bytes: int = 65536
 
 
+@attrs.define(eq=False)
+class Hold:
+    """A hand on one request under way, for whoever watches its time from another task.
+
+    A cancel scope around every request would do the same at ten times the price (measured: 11 against 1 microseconds). `end` closes the
+    connection that carries the request; who waits for the answer gets a Failure. While no connection has been given yet, it takes effect as
+    soon as one is: waiting for one and connecting have bounds of their own.
+    """
+
+    ended: bool = False
+    _close: Callable[[], None] | None = None
+
+    def end(self) -> None:
+        self.ended = True
+        if self._close is not None:
+            self._close()
+
+    def take(self, close: Callable[[], None]) -> None:
+        """The transport's part: this ends the request now."""
+        self._close = close
+        if self.ended:
+            close()
+
+    def let_go(self) -> None:
+        """The request is over: its connection may be another's by now."""
+        self._close = None
+
+
 @attrs.frozen
 class PoolStats:
     """A moment's counts. open: sockets open or being opened, idle included. idle: of these, waiting for reuse. queued: callers waiting."""
@@ -134,10 +163,20 @@ class Exchange(Protocol):
 
 
 class Transport(Protocol):
-    """Requests to one origin."""
+    """Requests to one origin.
 
-    async def send(self, request: UpstreamRequest) -> "Exchange | Failure":
-        """Returns when the head of the final response is there. When cancelled the socket is closed before `Cancelled` leaves."""
+    Attributes:
+        holds: whether `send` heeds its `hold`; if not, whoever wants to end a request has to cancel it.
+    """
+
+    @property
+    def holds(self) -> bool: ...
+
+    async def send(self, request: UpstreamRequest, hold: Hold | None = None) -> "Exchange | Failure":
+        """Returns when the head of the final response is there. When cancelled the socket is closed before `Cancelled` leaves.
+
+        `hold` ends the request from outside, up to the last byte of the answer; a transport may not know how to (see `holds`).
+        """
         ...
 
     def stats(self) -> PoolStats: ...
