@@ -44,6 +44,11 @@ def test_locate_finds_every_spelling_at_the_top_and_none_below(body: bytes, name
     assert [json.loads(body[one.value_start : one.value_end]) for one in found] == [value for key, value in _pairs(body) if key == name]
 
 
+def test_a_name_with_a_slash_is_found_behind_its_escape_too() -> None:
+    body = b'{"x":{"a/b":1},"a\\/b":2}'
+    assert [body[one.value_start : one.value_end] for one in locate(body, "a/b", orjson.loads(body))] == [b"2"]
+
+
 @settings(max_examples=600, deadline=None)
 @given(OBJECTS)
 def test_repeated_tells_what_the_json_module_would_drop(body: bytes) -> None:

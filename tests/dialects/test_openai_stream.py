@@ -143,6 +143,17 @@ def test_without_done_a_stream_is_finished_when_every_choice_is() -> None:
     _run(tap, both + STOP)
     assert tap.finished
     assert tap.fault is None
+    tap = _tap()
+    _run(tap, HI, _sse(_chunk({"content": "b"}, index=1)), STOP)
+    assert not tap.finished
+
+
+def test_two_events_apart_by_carriage_returns_alone_are_two() -> None:
+    tap = _tap()
+    tap.feed(HI)
+    both = HI[:-2] + b"\r\r" + HI
+    assert tap.feed(both) == both
+    assert tap.deltas == 3
 
 
 @pytest.mark.parametrize(
@@ -180,6 +191,7 @@ def test_what_follows_done_is_dropped() -> None:
         (_sse({"error": {"message": "slow down", "type": "rate_limit_error", "code": None}}), FaultKind.UPSTREAM_RATE_LIMITED),
         (_sse({"error": {"message": "boom", "type": "server_error"}}), FaultKind.SERVER_ERROR),
         (_sse({"error": {"message": "boom"}}, compact=False), FaultKind.STREAM_ERROR),
+        (_sse({"error": {"message": "it says: context length", "code": 500}}), FaultKind.SERVER_ERROR),
         (_sse({"error": "CUDA out of memory"}), FaultKind.STREAM_ERROR),
         (_sse({"error": {"message": "too long", "code": "context_length_exceeded"}}), FaultKind.CONTEXT_LENGTH),
         (_sse({"error": {"message": "x", "code": 502, "metadata": {"error_type": "provider_unavailable"}}}), FaultKind.SERVER_ERROR),
@@ -297,7 +309,7 @@ def test_an_event_above_the_bound_is_a_protocol_fault_and_memory_stays_bounded(w
     tap = _tap()
     tap.feed(HI)
     if whole:
-        assert tap.feed(HI + _sse(_chunk({"content": "x" * EVENT_MAX}))) == HI
+        assert tap.feed(_sse(_chunk({"content": "x" * EVENT_MAX}))) == b""
     else:
         for _ in range(10_000):
             assert tap.feed(b"data: x") == b""
@@ -328,17 +340,19 @@ PIECES = st.sampled_from([
     b"\xef\xbb\xbf", b"data: {", b"}\n\n", b"data: [DONE]", b"\r",
 ])  # fmt: skip
 STREAMS = st.lists(st.tuples(PIECES, st.sampled_from([b"\n", b"\n", b"\r\n", b"\r"])), max_size=9).map(
-    lambda parts: b"".join(_ended(*part) for part in parts)
+    lambda parts: [_ended(*part) for part in parts]
 )
 
 
 @settings(max_examples=500, deadline=None)
 @given(STREAMS, st.booleans(), st.integers(0, 2**32))
-def test_whole_or_byte_by_byte_or_cut_anywhere_it_is_the_same_stream(stream: bytes, hide: bool, seed: int) -> None:
+def test_whole_or_byte_by_byte_or_cut_anywhere_it_is_the_same_stream(parts: list[bytes], hide: bool, seed: int) -> None:
     chance = random.Random(seed)
+    stream = b"".join(parts)
     cuts = sorted(chance.sample(range(len(stream) + 1), min(len(stream), chance.randint(0, 8))))
     ways = [
         [stream],
+        parts,
         [stream[i : i + 1] for i in range(len(stream))],
         [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)],
     ]
@@ -347,7 +361,7 @@ def test_whole_or_byte_by_byte_or_cut_anywhere_it_is_the_same_stream(stream: byt
         tap = _tap(hide)
         out = _run(tap, *pieces)
         seen.append((out, _facts(tap)))
-    assert seen[0] == seen[1] == seen[2]
+    assert seen[0] == seen[1] == seen[2] == seen[3]
     fault = seen[0][1][4]
     assert (fault is None) == seen[0][1][3], "finished, or a fault that says why not"
 

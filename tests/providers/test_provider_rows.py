@@ -1,0 +1,86 @@
+"""Every vendor of the list is there, rows are sound, and a new one needs nothing but its row."""
+
+import fnmatch
+import re
+from urllib.parse import urlsplit
+
+import attrs
+import pytest
+
+from appliance.core.glob import compile_globs
+from appliance.dialects.openai_chat import read_request, rewrite
+from appliance.dialects.protocol import ParsedRequest, Rewrite
+from appliance.providers import PROVIDERS, Provider, Rename, auth_headers, bare_model, endpoint, request_rewrite
+
+NAMES = [
+    "openai", "openrouter", "featherless", "groq", "mistral", "deepseek", "together", "fireworks", "cerebras", "xai", "perplexity",
+    "nvidia", "huggingface", "azure-openai", "vllm", "ollama", "llamacpp", "lmstudio", "sglang", "kserve", "custom",
+]  # fmt: skip
+LOCAL = {"vllm", "ollama", "llamacpp", "lmstudio", "sglang", "kserve", "custom"}
+
+
+def test_every_vendor_is_there() -> None:
+    assert list(PROVIDERS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_is_sound(name: str) -> None:
+    row = PROVIDERS[name]
+    assert row.name == name
+    assert row.dialects == ("openai_chat",)
+    assert set(row.paths) == {"chat", "text_completion", "embeddings"}
+    assert all(path.startswith("/") for path in row.paths.values())
+    assert row.health_path == "" or row.health_path.startswith("/")
+    assert re.fullmatch(r"[a-z0-9_.]+", row.gen_ai_name.replace("-", "_"))
+    assert row.key_optional == (name in LOCAL)
+    if row.base_url:
+        url = urlsplit(row.base_url)
+        assert not row.base_url.endswith("/")
+        assert url.scheme == ("http" if name in LOCAL else "https")
+        assert (url.hostname == "127.0.0.1") == (name in LOCAL)
+    else:
+        assert name in {"azure-openai", "llamacpp", "kserve", "custom"}
+
+
+def test_a_bare_name_is_claimed_by_one_vendor_at_most() -> None:
+    samples = [
+        ("gpt-4o-mini", "openai"), ("gpt-5.2", "openai"), ("o3-mini", "openai"), ("chatgpt-4o-latest", "openai"),
+        ("ft:gpt-4o:x::y", "openai"), ("text-embedding-3-small", "openai"), ("mistral-large-latest", "mistral"),
+        ("codestral-2501", "mistral"), ("open-mixtral-8x7b", "mistral"),
+        ("deepseek-chat", "deepseek"), ("grok-4", "xai"), ("sonar-pro", "perplexity"), ("sonar", "perplexity"),
+        ("gpt-oss-120b", None), ("llama-3.3-70b-versatile", None), ("claude-sonnet-4", None), ("qwen3", None),
+    ]  # fmt: skip
+    for model, owner in samples:
+        claiming = [name for name, row in PROVIDERS.items() if compile_globs(row.models)(model)]
+        assert claiming == ([owner] if owner else []), model
+
+
+def test_globs_mean_the_same_to_the_standard_library() -> None:
+    for row in PROVIDERS.values():
+        for pattern in row.models:
+            sample = pattern.replace("*", "x").replace("?", "s")
+            assert fnmatch.fnmatchcase(sample, pattern)
+            assert compile_globs([pattern])(sample)
+
+
+def test_a_new_vendor_is_one_row() -> None:
+    row = Provider(
+        "acme", "https://llm.acme.example/api", auth="api-key", paths={"chat": "/talk", "text_completion": "/c", "embeddings": "/e"},
+        strips_suffix=True, stream_usage="refused", drop=("logit_bias",), renames=(Rename("max_tokens", "limit", ("big-*",)),),
+    )  # fmt: skip
+    body = b'{"model":"acme/big-1:fast","messages":[],"stream":true,"max_tokens":9,"logit_bias":{},"stream_options":{"include_usage":true}}'
+    parsed = read_request(body, "chat")
+    assert isinstance(parsed, ParsedRequest)
+    assert row.gen_ai_name == "acme"
+    assert endpoint(row, row.base_url, "chat", parsed.model) == b"/api/talk"
+    assert auth_headers(row, "k") == [(b"api-key", b"k")]
+    assert bare_model(row, parsed.model) == "big-1"
+    wanted = request_rewrite(row, parsed, Rewrite(include_usage=True, max_tokens=5))
+    assert rewrite(body, parsed, wanted) == b'{"model":"acme/big-1:fast","messages":[],"stream":true,"limit":5}'
+
+
+def test_a_row_cannot_be_changed() -> None:
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        PROVIDERS["openai"].base_url = "x"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        PROVIDERS["x"] = PROVIDERS["openai"]  # type: ignore[index]
