@@ -52,6 +52,7 @@ async def _probe_rested(upstream: Upstream, limit: trio.CapacityLimiter, asked: 
             breaker.open(trio.current_time())
         else:
             breaker.half_open()
+            upstream.state.failures_in_a_row = 0  # it answers: what failed before says no more about it
     finally:
         asked.discard(id(upstream))
 

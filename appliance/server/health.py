@@ -1,5 +1,7 @@
 """Liveness and readiness. Alive means that this process answers; ready means that a request sent here now has somewhere to go."""
 
+import trio
+
 from appliance.gateway.gateway import Gateway
 from appliance.http1.asgi import Send
 from appliance.server.reply import reply_json
@@ -12,10 +14,11 @@ def reasons_against(gateway: Gateway) -> list[str]:
     reasons = []
     if gateway.live.draining:
         reasons.append("draining")
-    upstreams = gateway.plan.upstreams
+    upstreams, now = gateway.plan.upstreams, trio.current_time()
     if not upstreams:
         reasons.append("no backend configured")
-    elif not any(upstream.state.healthy for upstream in upstreams.values()):
+    elif not any(upstream.state.available(now) for upstream in upstreams.values()):
+        # Whoever would be asked counts, not the health gauge: a backend that failed and is to be tried again needs traffic to recover.
         reasons.append("no healthy backend")
     return reasons
 
