@@ -23,7 +23,7 @@ through.
 TAIL_BYTES = 65_536
 """Of an answer that passes through, kept to find the usage at its end."""
 
-PASSED_HEADERS = frozenset({b"retry-after", b"request-id", b"content-language"})
+PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"content-encoding", b"retry-after", b"request-id", b"content-language"})
 PASSED_PREFIXES = (b"openai-", b"anthropic-", b"x-ratelimit-")
 """Upstream response headers that clients use, under their own names."""
 
@@ -43,13 +43,16 @@ def read_head(answer: Exchange) -> Head:
     head = Head(answer.status)
     for pair in answer.headers:
         name = pair[0]
-        if name == b"content-type":
-            head.content_type = pair[1]
-        elif name == b"content-length":
-            head.length = pair[1]
-        elif name == b"content-encoding":
-            head.encoding = pair[1].strip().lower()
-        elif name in PASSED_HEADERS or name.startswith(PASSED_PREFIXES):
+        if name in PASSED_HEADERS:
+            if name == b"content-type":
+                head.content_type = pair[1]
+            elif name == b"content-length":
+                head.length = pair[1]
+            elif name == b"content-encoding":
+                head.encoding = pair[1].strip().lower()
+            else:
+                head.passed.append(pair)
+        elif name.startswith(PASSED_PREFIXES):
             head.passed.append(pair)
     return head
 

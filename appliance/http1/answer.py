@@ -5,7 +5,7 @@ could end its line early is refused, so no value can forge a second header.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import attrs
 
@@ -14,8 +14,9 @@ from appliance.http1.request_head import TOKEN
 
 FIELDS = re.compile(rb"(?:" + TOKEN + rb"++: [^\r\n\0]*+\r\n)*+")
 LENGTH = re.compile(rb"[0-9]{1,19}")
-# Headers that are looked at; all others pass as they are.
-OWN = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date"))
+# Headers that are looked at; all others pass as they are. A length and nothing else of these is what almost every answer has.
+OWN = re.compile(rb"^(?:content-length|transfer-encoding|connection|keep-alive|date):", re.I | re.M)
+ONLY_LENGTH = re.compile(rb"content-length: ([0-9]{1,19})\r\n")
 
 
 @attrs.define(eq=False)  # never changed after it is made, but not frozen: that would cost every request a microsecond
@@ -34,7 +35,7 @@ class Framing:
 
 def frame_answer(
     status: int,
-    headers: Iterable[tuple[bytes, bytes]],
+    headers: Sequence[tuple[bytes, bytes]],
     *,
     method: bytes,
     http11: bool,
@@ -45,26 +46,20 @@ def frame_answer(
     """`whole_bytes` is the size of the body when all of it is known already. Raises ValueError for what no answer may contain."""
     if not 200 <= status <= 999:
         raise ValueError(f"status {status} cannot be an answer")
-    lines: list[bytes] = []
-    length: int | None = None
-    dated = False
-    for name, value in headers:
-        name = name.lower()
-        if name in OWN:
-            if name == b"content-length":
-                if length is not None or LENGTH.fullmatch(value) is None:
-                    raise ValueError("Content-Length must be given once, as one number")
-                length = int(value)
-                continue
-            if name == b"date":
-                dated = True
-            else:
-                keep_alive = keep_alive and not (name == b"connection" and b"close" in value.lower())
-                continue
-        lines.append(b"%b: %b\r\n" % (name, value))
+    lines = [b"%b: %b\r\n" % pair for pair in headers]
     block = b"".join(lines)
     if FIELDS.fullmatch(block) is None or block.count(b"\n") != len(lines):
         raise ValueError("a response header has a malformed name or a line break or NUL in its value")
+    length: int | None = None
+    dated = False
+    own = OWN.search(block)
+    if own is not None:
+        only = ONLY_LENGTH.match(block, own.start())
+        if only is not None and OWN.search(block, only.end()) is None:
+            length = int(only[1])
+            block = block[: own.start()] + block[only.end() :]
+        else:
+            block, length, dated, keep_alive = _own_headers(headers, keep_alive)
 
     silent = method == b"HEAD" or status in (204, 304)
     chunked = False
@@ -87,3 +82,22 @@ def frame_answer(
         framing += b"connection: keep-alive\r\n"
     head = b"%b%b%b%b\r\n" % (status_line(status), b"" if dated else date_line, block, framing)
     return Framing(head, None if silent else length, chunked, silent, keep_alive)
+
+
+def _own_headers(headers: Sequence[tuple[bytes, bytes]], keep_alive: bool) -> tuple[bytes, int | None, bool, bool]:
+    """The header block without what the engine says itself, the announced length, whether a date was given, and whether to keep alive."""
+    lines: list[bytes] = []
+    length: int | None = None
+    dated = False
+    for name, value in headers:
+        name = name.lower()
+        if name == b"content-length":
+            if length is not None or LENGTH.fullmatch(value) is None:
+                raise ValueError("Content-Length must be given once, as one number")
+            length = int(value)
+        elif name == b"connection":
+            keep_alive = keep_alive and b"close" not in value.lower()
+        elif name not in (b"transfer-encoding", b"keep-alive"):
+            dated = dated or name == b"date"
+            lines.append(b"%b: %b\r\n" % (name, value))
+    return b"".join(lines), length, dated, keep_alive
