@@ -12,7 +12,7 @@ AZURE_API_VERSION = "2024-10-21"
 """The last dated version that is generally available (learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle)."""
 
 AZURE_STREAM_OPTIONS_SINCE = "2024-09-01"
-"""Older api-versions answer 400 to `stream_options` (learn.microsoft.com/azure/ai-foundry/openai/reference-preview)."""
+"""Older api-versions answer 400 to `stream_options` (github.com/Azure/azure-rest-api-specs issues 29157 and 30810)."""
 
 NO_DEPLOYMENTS: Mapping[str, str] = {}
 
@@ -85,11 +85,10 @@ def request_rewrite(
         rename: Mapping[str, str] = {}
     else:
         model = wanted.model or parsed.model
-        refused = _refuses_stream_options(provider, api_version)
-        drop = (*provider.drop, "stream_options") if refused else provider.drop
+        drop = (*provider.drop, "stream_options") if provider.stream_usage == "refused" else provider.drop
         drop = tuple(name for name in drop if name in parsed.fields)
         rename = _renames(provider, model) if provider.renames and parsed.operation == "chat" else {}
-        if wanted.include_usage and (refused or provider.stream_usage == "given"):
+        if wanted.include_usage and (provider.stream_usage != "ask" or _azure_refuses_usage(provider, parsed, api_version)):
             wanted = attrs.evolve(wanted, include_usage=False)
     if deployments and provider.deployments:
         model = wanted.model or parsed.model
@@ -99,10 +98,11 @@ def request_rewrite(
     return wanted
 
 
-def _refuses_stream_options(provider: Provider, api_version: str) -> bool:
-    if provider.stream_usage == "refused":
-        return True
-    return provider.deployments and api_version[:2] == "20" and api_version[:10] < AZURE_STREAM_OPTIONS_SINCE
+def _azure_refuses_usage(provider: Provider, parsed: ParsedRequest, api_version: str) -> bool:
+    """Whether asking Azure for usage would spoil the request: an old api-version, or `data_sources` in it (openai-python issue 2296)."""
+    if not provider.deployments:
+        return False
+    return "data_sources" in parsed.fields or (api_version[:2] == "20" and api_version[:10] < AZURE_STREAM_OPTIONS_SINCE)
 
 
 def _renames(provider: Provider, model: str) -> Mapping[str, str]:

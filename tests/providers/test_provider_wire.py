@@ -155,6 +155,10 @@ def test_an_old_azure_api_version_is_not_asked_for_usage() -> None:
     for version, asked in [("2024-06-01", False), ("2024-10-21", True), ("2025-01-01-preview", True), ("", True), ("preview", True)]:
         out = rewrite(body, _parsed(body), request_rewrite(azure, _parsed(body), Rewrite(include_usage=True), version))
         assert (b"include_usage" in out) == asked, version
+    searching = b'{"model":"gpt-4o","messages":[],"stream":true,"data_sources":[]}'
+    assert rewrite(searching, _parsed(searching), request_rewrite(azure, _parsed(searching), Rewrite(include_usage=True))) is searching
+    own = b'{"model":"gpt-4o","messages":[],"stream":true,"stream_options":{"include_usage":true}}'
+    assert rewrite(own, _parsed(own), request_rewrite(azure, _parsed(own), Rewrite(), "2024-06-01")) is own  # the caller's own affair
 
 
 def test_embeddings_are_left_alone() -> None:
