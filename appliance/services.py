@@ -36,20 +36,25 @@ class Services:
     def running(self) -> frozenset[str]:
         return frozenset(self._scopes)
 
-    def start(self, name: str, service: Start) -> None:
-        """Run a service under supervision; nothing happens when one of that name runs already."""
+    def start(self, name: str, service: Start, *, counted_as: str = "") -> None:
+        """Run a service under supervision; nothing happens when one of that name runs already.
+
+        Args:
+            counted_as: the name in `restarts`, where that differs: services that come and go must not leave a count each.
+        """
         if name in self._scopes:
             return
-        self.restarts.setdefault(name, 0)
+        counted_as = counted_as or name
+        self.restarts.setdefault(counted_as, 0)
         scope = self._scopes[name] = trio.CancelScope()
-        self.nursery.start_soon(self._supervise, name, service, scope)
+        self.nursery.start_soon(self._supervise, name, service, scope, counted_as)
 
     def stop(self, name: str) -> None:
         scope = self._scopes.get(name)
         if scope is not None:
             scope.cancel()
 
-    async def _supervise(self, name: str, service: Start, scope: trio.CancelScope) -> None:
+    async def _supervise(self, name: str, service: Start, scope: trio.CancelScope, counted_as: str) -> None:
         pause_s = BACKOFF_MIN_S
         try:
             with scope:
@@ -61,10 +66,11 @@ class Services:
                         return
                     except Exception as error:
                         # The one place that catches everything: a bug in a service must not take the gateway down.
-                        self.restarts[name] += 1
+                        self.restarts[counted_as] += 1
                         if trio.current_time() - begun >= STEADY_S:
                             pause_s = BACKOFF_MIN_S
-                        self.log.error("service_failed", service=name, restarts=self.restarts[name], restart_in_s=pause_s, exc_info=error)
+                        restarts = self.restarts[counted_as]
+                        self.log.error("service_failed", service=counted_as, restarts=restarts, restart_in_s=pause_s, exc_info=error)
                     await trio.sleep(pause_s * (0.5 + self.draw() / 2))
                     pause_s = min(pause_s * 2, BACKOFF_MAX_S)
         finally:

@@ -76,6 +76,7 @@ class Supervisor:
     drain: Drain = attrs.field(init=False)
     _doors_open: int = 0
     _services: Services | None = None
+    _reloading: trio.Lock = attrs.field(factory=trio.Lock)
 
     def __attrs_post_init__(self) -> None:
         self.drain = Drain(self.gateway, self.log, [door for door in (*self.doors, self.admin_door) if door.hypercorn])
@@ -132,10 +133,9 @@ class Supervisor:
     def _sync_services(self, services: Services) -> None:
         """Start what the plan in force needs and stop what it does not."""
         upstreams = self.gateway.plan.upstreams
-        wanted: dict[str, Callable[[], object]] = {}
+        wanted = {f"pool:{name}:{id(upstream):x}" for name, upstream in upstreams.items()}
         for name, upstream in upstreams.items():
-            services.start(f"pool:{name}:{id(upstream):x}", upstream.transport.keep)
-            wanted[f"pool:{name}:{id(upstream):x}"] = upstream.transport.keep
+            services.start(f"pool:{name}:{id(upstream):x}", upstream.transport.keep, counted_as=f"pool:{name}")
             if upstream.settings.health.mode == "active":
                 services.start(f"health:{name}", partial(check_health, self.gateway, name, self.gateway.proxy.draw))
         for running in services.running():
@@ -153,6 +153,7 @@ class Supervisor:
 
     async def _signals(self, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
             task_status.started()
             async for number in signals:
                 if number == signal.SIGHUP:
@@ -161,7 +162,11 @@ class Supervisor:
                     self.drain.ask(signal.Signals(number).name)
 
     async def reload(self) -> ReloadResult:
-        """Load the configuration anew and put it in force, whole or not at all."""
+        """Load the configuration anew and put it in force, whole or not at all. One at a time: the file that was read last wins."""
+        async with self._reloading:
+            return await self._reload()
+
+    async def _reload(self) -> ReloadResult:
         live, gateway = self.gateway.live, self.gateway
         if self.reload_config is None:
             return ReloadResult(problems=("this gateway was started without a configuration file",))

@@ -1,5 +1,7 @@
 """`appliance serve`."""
 
+import signal
+
 import click
 import trio
 
@@ -17,6 +19,8 @@ def command(path: str | None) -> None:
     SIGTERM, SIGINT   finish what runs, for at most server.drain_s, then stop; a second one stops at once
     SIGHUP            load the configuration anew; a bad one changes nothing and says why
     """
+    # Its default is to end the process. Until the supervisor listens, one that comes early waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     load_it = loader(path)
     loaded = load_or_stop(load_it)
     try:
