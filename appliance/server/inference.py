@@ -71,6 +71,7 @@ async def _serve(
     body = await read_body(receive, headers, plan.config.server.limits.body_max_bytes)
     if isinstance(body, Fault):
         return body
+    plan = gateway.plan  # a reload may have come while the body did, and from here to the proxy nothing waits
     record.bytes_in = len(body)
     parsed = read_request(body, record.operation)
     if isinstance(parsed, Fault):
