@@ -20,6 +20,8 @@ MESSAGE_MAX_CHARS = 2_000
 KEY_HINT = re.compile(r"\b(?:sk|gsk|xai|hf|nvapi|fw|pplx|csk|tgp|rk|pk|sess|eyJ)[-_][\w*.-]{6,}|\bBearer\s+\S+", re.ASCII)
 """What vendors' keys look like, masked ones (`sk-ab***yz`) included."""
 
+REDACTED = "[redacted]"
+
 
 @attrs.frozen
 class Said:
@@ -94,7 +96,7 @@ def read_error(error: object, around: Mapping[str, Any]) -> Said:
         message=_clean(message if isinstance(message, str) else orjson.dumps(message, default=str).decode()),
         type=_clean(kind) if isinstance(kind, str) else "",
         code=_clean(str(code)) if isinstance(code, (str, int)) and not isinstance(code, bool) else "",
-        param=param if isinstance(param, str) else None,
+        param=_clean(param) if isinstance(param, str) else None,
         words=frozenset(word.lower() for word in words if isinstance(word, str)),
         status=_claimed_status(code, error.get("status_code"), error.get("status")),
         is_json=True,
@@ -112,4 +114,4 @@ def _claimed_status(*candidates: object) -> int:
 
 def _clean(text: str) -> str:
     """A bounded text without anything that looks like a key."""
-    return KEY_HINT.sub("[redacted]", text[:MESSAGE_MAX_CHARS])
+    return KEY_HINT.sub(REDACTED, text[: 2 * MESSAGE_MAX_CHARS])[:MESSAGE_MAX_CHARS]

@@ -11,7 +11,7 @@ import attrs
 import orjson
 
 from appliance.core.fault import FAULTS, Blame, Fault, FaultKind
-from appliance.dialects.error_body import ERROR_PARSE_MAX_BYTES, KEY_HINT, Said, error_of, read_error, read_error_body
+from appliance.dialects.error_body import ERROR_PARSE_MAX_BYTES, KEY_HINT, REDACTED, Said, error_of, read_error, read_error_body
 from appliance.dialects.error_kind import kind_by_words, kind_of
 from appliance.dialects.openai_usage import parse_json
 from appliance.dialects.retry_after import retry_after_s
@@ -30,7 +30,7 @@ def classify(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *
     said = read_error_body(body)
     headers = list(headers)
     fault = _fault(kind_of(status, said), said, backend, status)
-    if FAULTS[fault.kind].blame is Blame.CALLER and said.is_json and not KEY_HINT.search(body.decode("utf-8", "replace")):
+    if said.is_json and _may_pass(fault, body):
         fault = attrs.evolve(fault, body=body, content_type=_content_type(headers))
     return attrs.evolve(fault, retry_after_s=retry_after_s(headers, now))
 
@@ -47,10 +47,9 @@ def error_in_answer(answer: Mapping[str, Any], backend: str, *, named_error: boo
     said = read_error(answer if error is None else error, answer)
     kind = kind_by_words(said) or (kind_of(said.status, said) if said.status else FaultKind.STREAM_ERROR)
     fault = _fault(kind, said, backend, said.status or None)
-    if FAULTS[kind].blame is not Blame.CALLER or KEY_HINT.search(said.message):
-        return fault
     own = error if isinstance(error, dict) else {"message": said.message, "type": said.type, "param": said.param, "code": said.code}
-    return attrs.evolve(fault, body=orjson.dumps({"error": own}, default=str), content_type=b"application/json")
+    body = orjson.dumps({"error": own}, default=str)
+    return attrs.evolve(fault, body=body, content_type=b"application/json") if _may_pass(fault, body) else fault
 
 
 def hidden_error(body: bytes, backend: str = "") -> Fault | None:
@@ -64,6 +63,13 @@ def hidden_error(body: bytes, backend: str = "") -> Fault | None:
     except ValueError:
         return None
     return error_in_answer(answer, backend) if isinstance(answer, dict) else None
+
+
+def _may_pass(fault: Fault, body: bytes) -> bool:
+    """Whether the upstream's own body may reach the caller: it is about their request, and nothing in it looks like a key."""
+    if FAULTS[fault.kind].blame is not Blame.CALLER or REDACTED in fault.message:
+        return False
+    return KEY_HINT.search(body.decode("utf-8", "replace")) is None
 
 
 def _fault(kind: FaultKind, said: Said, backend: str, status: int | None) -> Fault:
