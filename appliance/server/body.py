@@ -48,6 +48,10 @@ async def _rest(receive: Receive, first: bytes, limit_bytes: int) -> bytes | Fau
 
 def wrong_type(headers: dict[bytes, bytes]) -> Fault | None:
     """A body that says it is not JSON is refused; one that says nothing is taken for JSON."""
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):  # RFC 9110 §15.5.16: 415 is for codings, too
+        shown = encoding[:60].decode("latin-1")
+        return Fault(FaultKind.UNSUPPORTED_MEDIA, f"the body's content encoding is {shown!r}; send it uncompressed")
     given = headers.get(b"content-type")
     if given is None:
         return None
