@@ -52,8 +52,12 @@ class Outlet:
         self.record.committed = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def write(self, data: bytes, *, more: bool = True) -> None:
-        """Send part of the body, in order. Waits while the caller does not read: that is the back-pressure. Sets `gone` when they left."""
+    async def write(self, data: bytes, *, more: bool = True, now: float = 0.0) -> None:
+        """Send part of the body, in order. Waits while the caller does not read: that is the back-pressure. Sets `gone` when they left.
+
+        Args:
+            now: the clock where the caller of this has read it already (a stream does so for each piece).
+        """
         if self._keeping is not None:
             await self._keeping.wait()
         if self.gone or self.sending:
@@ -67,7 +71,7 @@ class Outlet:
         self.sending = False
         self.record.bytes_out += len(data)
         self.ended = not more
-        self.heard_at = trio.current_time()
+        self.heard_at = now or trio.current_time()
 
     async def keep_alive(self, data: bytes, headers: Callable[[], HeaderList]) -> None:
         """Send a keep-alive, unless an event is on its way out right now. Starts the answer when nothing has left yet."""
@@ -99,8 +103,7 @@ class Call:
     Attributes:
         body: as the caller sent it. forwarded: header lines that may go upstream.
         hold: ends the running attempt at its upstream; scope: ends the wait the request is in where that is no attempt (a pause, a queue)
-        or
-            a transport that knows no holds. `cut_fault` is the reason then.
+            or the transport knows no holds. `cut_fault` is the reason then.
         deadline: when the running phase of the attempt is over time; the proxy's watch compares it with the clock.
         read_at: when upstream last gave a byte of the running attempt; idle_s: how long it may be silent now, 0 for no bound.
         deltas: content events of the running attempt, the basis of an estimate when no usage came.

@@ -74,13 +74,17 @@ async def _stream(running: Running, answer: Exchange, undo: Decoder | None, head
     call, record = running.call, running.record
     parsed, outlet = call.parsed, call.outlet
     limits = running.target.upstream.settings.limits
-    tap: StreamTap = OpenAIStreamTap(hide_usage=not parsed.wants_usage, event_max_bytes=limits.event_max_bytes)
+    tap: StreamTap = OpenAIStreamTap(
+        hide_usage=not parsed.wants_usage, event_max_bytes=limits.event_max_bytes, backend=record.backend
+    )  # fmt: skip
     now = trio.current_time
     try:
         while True:
             data = await answer.read()
             if isinstance(data, Failure):
-                return tap.fault or wire_fault(data, record.backend, streaming=True)
+                if not tap.finished or tap.fault is not None:
+                    return tap.fault or wire_fault(data, record.backend, streaming=True)
+                data = b""  # the answer was whole; how its connection ends is nobody's loss
             at = call.read_at = now()
             if not running.first_byte:
                 running.stream_arrived()
@@ -95,7 +99,7 @@ async def _stream(running: Running, answer: Exchange, undo: Decoder | None, head
                     await outlet.start(head.status, response_headers(running, head))
                 outlet.modelled = True
             if outlet.modelled and (out or (not data and tap.fault is None)):
-                await outlet.write(out, more=bool(data) or tap.fault is not None)
+                await outlet.write(out, more=bool(data) or tap.fault is not None, now=at)
                 if outlet.gone and not call.outlives and data:
                     return CLIENT_GONE
             if tap.fault is not None:
@@ -143,7 +147,7 @@ async def _whole(running: Running, answer: Exchange, undo: Decoder | None, head:
         body = body + piece if body else piece
         if len(body) > HOLD_MAX_BYTES:
             return await _large(running, answer, undo, head, body)
-    hidden = hidden_error(body)
+    hidden = hidden_error(body, record.backend)
     if hidden is not None:
         return hidden
     said = read_answer(body)

@@ -106,13 +106,17 @@ class PeerSocket:
         """What the kernel takes at once, in one system call. None when that was all; else `send_rest` must be awaited with what is
         returned.
         """
+        if len(body) <= JOIN_MAX_BYTES:
+            data = head + body + tail
+            try:
+                sent = self.sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            self.sent_bytes += sent
+            return None if sent == len(data) else (memoryview(data)[sent:],)
+        parts = (head, body, tail)
         try:
-            if len(body) <= JOIN_MAX_BYTES:
-                parts: tuple[bytes, ...] = (head + body + tail if body else head + tail,)
-                sent = self.sock.send(parts[0])
-            else:
-                parts = (head, body, tail)
-                sent = self.sock.sendmsg(parts)
+            sent = self.sock.sendmsg(parts)
         except BlockingIOError:
             sent = 0
         self.sent_bytes += sent

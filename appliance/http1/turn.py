@@ -55,6 +55,7 @@ class Turn:
     _start: Message = attrs.field(factory=dict)
     _framing: Framing | None = None
     _left: int | None = None
+    _chunked: bool = False
     _gone: trio.Event | None = None
 
     def abort(self, reset: bool) -> None:
@@ -121,7 +122,10 @@ class Turn:
             raise ClientGone
         else:
             raise RuntimeError("http.response.body where no answer is under way")
-        head, body, tail = self._frame(head, body, more)
+        if more and state == SENDING and self._chunked and body:
+            head, tail = b"%x\r\n" % len(body), b"\r\n"  # the steady state of a stream
+        else:
+            head, body, tail = self._frame(head, body, more)
         self.state = BROKEN
         if head or body or tail:
             try:
@@ -161,6 +165,7 @@ class Turn:
         )
         self._framing = framing
         self._left = framing.left
+        self._chunked = framing.chunked and not framing.silent
         self.keep_alive = framing.keep_alive
         return framing.head
 
