@@ -60,19 +60,31 @@ class Services:
             with scope:
                 while True:
                     begun = trio.current_time()
-                    try:
-                        async with trio.open_nursery():
-                            await service()
+                    failure = await self._run(counted_as, service)
+                    if failure is None:
                         return
-                    except Exception as error:
-                        # The one place that catches everything: a bug in a service must not take the gateway down.
-                        self.restarts[counted_as] += 1
-                        if trio.current_time() - begun >= STEADY_S:
-                            pause_s = BACKOFF_MIN_S
-                        restarts = self.restarts[counted_as]
-                        self.log.error("service_failed", service=counted_as, restarts=restarts, restart_in_s=pause_s, exc_info=error)
+                    self.restarts[counted_as] += 1
+                    if trio.current_time() - begun >= STEADY_S:
+                        pause_s = BACKOFF_MIN_S
+                    restarts = self.restarts[counted_as]
+                    self.log.error("service_failed", service=counted_as, restarts=restarts, restart_in_s=pause_s, exc_info=failure)
                     await trio.sleep(pause_s * (0.5 + self.draw() / 2))
                     pause_s = min(pause_s * 2, BACKOFF_MAX_S)
         finally:
             if self._scopes.get(name) is scope:
                 del self._scopes[name]
+
+    async def _run(self, name: str, service: Start) -> Exception | None:
+        """Run it once. What it raised; the one place that catches everything: a bug in a service must not take the gateway down."""
+        try:
+            await service()
+        except Exception as failure:
+            return failure
+        except BaseExceptionGroup as group:
+            # Stopped, and one of its tasks failed on the way out: its failure ends here, the cancellation goes on.
+            cancelled, failures = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(failures, Exception):
+                raise
+            self.log.error("service_failed_stopping", service=name, exc_info=failures)
+            raise cancelled from None
+        return None
