@@ -124,20 +124,23 @@ class Gateway(Process):
 
     def __init__(
         self, folder: Path, config: str, name: str = "gateway", head: str = "", env: dict[str, str] | None = None,
-        tls: tuple[Path, Path] | None = None,
+        tls: tuple[Path, Path] | None = None, admin: str = "", listen: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
-        """`tls`: certificate and key of one more listener, `tls_url`, which speaks HTTP/2 too."""
+        """`tls`: certificate and key of one more listener, `tls_url`, which speaks HTTP/2 too. `listen`: more addresses. `head` and `admin`
+        are more lines for [server] and [admin]."""
         self.port, self.hypercorn_port, self.admin_port, self.tls_port = free_port(), free_port(), free_port(), free_port()
         self.config_path = folder / f"{name}.toml"
         listeners = f'"127.0.0.1:{self.port}", {{ address = "127.0.0.1:{self.hypercorn_port}", engine = "hypercorn" }}'
         if tls is not None:
             listeners += f', {{ address = "127.0.0.1:{self.tls_port}", tls_cert = "{tls[0]}", tls_key = "{tls[1]}" }}'
+        listeners += "".join(f', "{address}"' for address in listen)
         self.head = f"""
 [server]
 listen = [{listeners}]
 {head}
 [admin]
 listen = "127.0.0.1:{self.admin_port}"
+{admin}
 [tenants.test]
 keys = [ {{ id = "test", sha256 = "{KEY_SHA256}" }} ]
 """

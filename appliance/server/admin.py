@@ -91,10 +91,10 @@ class AdminApp:
             return ""
         host = headers.get(b"host", b"").decode("latin-1")
         # A unix socket's clients send any Host; a TCP client sends the name it connected to.
-        if host and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if host and not is_loopback(_host(f"//{host}")):
             return "without an admin token this listener answers only to a loopback Host header; set admin.token"
         origin = headers.get(b"origin")
-        if origin is not None and not is_loopback(urlsplit(origin.decode("latin-1")).hostname or ""):
+        if origin is not None and not is_loopback(_host(origin.decode("latin-1"))):
             return "without an admin token this listener answers no page of another origin; set admin.token"
         if headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
             return "without an admin token this listener answers no cross-site request; set admin.token"
@@ -170,6 +170,14 @@ PATHS = [
     "POST /admin/reload", "POST /admin/backends/{name}/drain", "POST /admin/backends/{name}/resume",
     "POST /admin/backends/{name}/reset-breaker",
 ]  # fmt: skip
+
+
+def _host(url: str) -> str:
+    """The host that a URL names, empty when it names none; urlsplit raises at a bracket without its pair."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _act(upstream: Upstream, action: str) -> None:
