@@ -1,0 +1,61 @@
+"""The short cut for deltas that differ only in their text takes nothing for an ordinary delta that is none."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.dialects.openai_chat import OpenAIStreamTap
+
+
+def event(text: str, **choice: object) -> bytes:
+    one = {"index": 0, "delta": {"content": text}, "finish_reason": None, **choice}
+    chunk = {"id": "c", "object": "chat.completion.chunk", "choices": [one]}
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+def fed(events: list[bytes], *, learning: bool) -> OpenAIStreamTap:
+    tap = OpenAIStreamTap(hide_usage=False, event_max_bytes=100_000)
+    if not learning:
+        tap._frames_left = 0
+    assert b"".join([tap.feed(one) for one in events]) == b"".join(events)
+    return tap
+
+
+@given(st.lists(st.text(max_size=12), min_size=1, max_size=30))
+def test_with_and_without_the_short_cut_the_same_is_seen(texts):
+    events = [event(text) for text in texts]
+    quick, slow = fed(events, learning=True), fed(events, learning=False)
+    assert (quick.deltas, quick.token_seen, quick.fault) == (slow.deltas, slow.token_seen, slow.fault)
+
+
+def test_the_short_cut_is_learnt_and_taken():
+    tap = fed([event("one"), event("two"), event("three")], learning=True)
+    assert tap._frame[0].endswith(b'"content":"')
+    assert tap.deltas == 3
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n',
+        b'data: {"error":{"message":"down","code":503}}\n\n',
+        b"data: [DONE]\n\n",
+    ],
+)
+def test_what_is_no_ordinary_delta_is_still_looked_at(trick):
+    plain, tap = event("one"), OpenAIStreamTap(hide_usage=False, event_max_bytes=100_000)
+    for one in (plain, plain, plain, trick):
+        tap.feed(one)
+    said = tap.answer()
+    assert said.finish_reason == "stop" or tap.fault is not None or tap.finished
+
+
+def test_a_quote_inside_the_frame_ends_the_short_cut():
+    """The frame around `x","finish_reason":"stop"...` fits at both ends, but what is between is not one string."""
+    tap = OpenAIStreamTap(hide_usage=False, event_max_bytes=100_000)
+    for _ in range(3):
+        tap.feed(event("one"))
+    before, after = tap._frame
+    tap.feed(before + b'x"},"finish_reason":"length"},{"index":0,"delta":{"content":"y' + after)
+    assert tap.answer().finish_reason == "length"
