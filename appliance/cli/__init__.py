@@ -53,7 +53,9 @@ def group() -> None:
 def main() -> None:
     """The entry point. Every expected failure is one clear line on standard error."""
     try:
-        group.main(prog_name="appliance", standalone_mode=False)
+        # Without its standalone mode click returns what a command gave to `context.exit`.
+        code = group.main(prog_name="appliance", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.UsageError as error:

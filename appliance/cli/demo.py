@@ -4,6 +4,7 @@ once.
 
 import hashlib
 import secrets
+from collections.abc import Iterator
 from functools import partial
 
 import click
@@ -40,7 +41,7 @@ targets = [ {{ backend = "gamma", model = "sim-embed" }} ]
 [[routes]]
 name = "failover"
 models = ["demo-failover"]
-targets = [ {{ backend = "alpha", model = "fault-503" }} ]
+targets = [ {{ backend = "alpha", model = "sim+503" }} ]
 fallback = [ {{ backend = "beta", model = "sim" }} ]
 [tenants.demo]
 keys = [ {{ id = "demo", sha256 = "{sha256}" }} ]
@@ -58,10 +59,24 @@ base_url = "{url}/v1"
 @click.option("--traffic/--no-traffic", default=True, show_default=True, help="Send a synthetic request every second.")
 def command(listen: str, admin: str, traffic: bool) -> None:
     """Run the gateway with simulated providers: no key, no file, nothing leaves this machine."""
+    stops: list[BaseException] = []
     try:
         trio.run(run, listen, admin, traffic, restrict_keyboard_interrupt_to_checkpoints=True)
     except* KeyboardInterrupt:
         pass
+    except* Stop as group:
+        stops = list(leaves(group))
+    if stops:
+        raise stops[0]
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """What a group of groups was made of: every nursery on the way wraps once."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from leaves(one)
+    else:
+        yield error
 
 
 async def run(listen: str, admin: str, traffic: bool) -> None:
