@@ -182,8 +182,8 @@ async def _tick(call: Call, route: RoutePlan) -> None:
             quiet_until = max(call.outlet.heard_at, call.outlet.kept_at) + route.keepalive_s
             if now >= quiet_until:
                 await call.outlet.keep_alive(call.dialect.keepalive(), lambda: _waiting_headers(call))
-            else:
-                wake = min(wake, quiet_until)
+                quiet_until = now + route.keepalive_s
+            wake = min(wake, quiet_until)
         await trio.sleep_until(max(wake, now + TICK_MIN_S))
 
 
