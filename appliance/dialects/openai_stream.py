@@ -46,7 +46,8 @@ class OpenAIStreamTap:
 
     __slots__ = (
         "_backend", "_choices", "_cutter", "_done", "_ended", "_event_max_bytes", "_finish_reason", "_finished_choices", "_frame",
-        "_frames_left", "_hide_usage", "_lf_passes", "_model", "_nulls", "_steady", "_usage", "_virgin", "committed", "deltas", "fault", "finished", "token_seen",
+        "_frames_left", "_hide_usage", "_lf_passes", "_model", "_nulls", "_steady", "_usage", "_virgin", "committed", "deltas", "fault",
+        "finished", "token_seen",
     )  # fmt: skip
 
     def __init__(self, hide_usage: bool, event_max_bytes: int, backend: str = "") -> None:

@@ -71,43 +71,77 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
 
 
 async def _stream(running: Running, answer: Exchange, undo: Decoder | None, head: Head) -> Fault | None:
-    call, record = running.call, running.record
-    parsed, outlet = call.parsed, call.outlet
+    record, parsed = running.record, running.call.parsed
     limits = running.target.upstream.settings.limits
     tap: StreamTap = OpenAIStreamTap(
         hide_usage=not parsed.wants_usage, event_max_bytes=limits.event_max_bytes, backend=record.backend
     )  # fmt: skip
-    now = trio.current_time
     try:
-        while True:
-            data = await answer.read()
-            if isinstance(data, Failure):
-                if not tap.finished or tap.fault is not None:
-                    return tap.fault or wire_fault(data, record.backend, streaming=True)
-                data = b""  # the answer was whole; how its connection ends is nobody's loss
-            at = call.read_at = now()
-            if not running.first_byte:
-                running.stream_arrived()
-            out = (tap.feed(data) if undo is None else _inflated(tap, undo, data)) if data else _ended(tap, undo)
-            if tap.token_seen:
-                if not record.first_token_at:
-                    record.first_token_at = at
-                if not tap.finished:
-                    record.last_token_at = at
-            if tap.committed and (out or not data) and not outlet.modelled:
-                if not outlet.started:
-                    await outlet.start(head.status, response_headers(running, head))
-                outlet.modelled = True
-            if outlet.modelled and (out or (not data and tap.fault is None)):
-                await outlet.write(out, more=bool(data) or tap.fault is not None, now=at)
-                if outlet.gone and not call.outlives and data:
-                    return CLIENT_GONE
-            if tap.fault is not None:
-                return tap.fault
-            if not data:
-                return None if outlet.modelled else protocol_fault(record.backend, "ended its stream without a single event")
+        data = await _until_committed(running, answer, undo, head, tap)
+        if isinstance(data, Fault):
+            return data
+        return await _until_ended(running, answer, undo, tap, data)
     finally:
         _note(running, tap)
+
+
+async def _until_committed(running: Running, answer: Exchange, undo: Decoder | None, head: Head, tap: StreamTap) -> bytes | Fault:
+    """Read up to the first good event and start the answer. What is to be forwarded first, or why it never came to that."""
+    call, outlet = running.call, running.call.outlet
+    while True:
+        data = await answer.read()
+        if isinstance(data, Failure):
+            return tap.fault or wire_fault(data, running.record.backend, streaming=True)
+        call.read_at = trio.current_time()
+        if not running.first_byte:
+            running.stream_arrived()
+        out = _tapped(tap, undo, data)
+        if tap.committed:
+            if not outlet.started:
+                await outlet.start(head.status, response_headers(running, head))
+            outlet.modelled = True
+            return out
+        if tap.fault is not None:
+            return tap.fault
+        if not data:
+            return protocol_fault(running.record.backend, "ended its stream without a single event")
+
+
+async def _until_ended(running: Running, answer: Exchange, undo: Decoder | None, tap: StreamTap, out: bytes) -> Fault | None:
+    """The rest of a stream, event by event. This loop runs once a chunk: everything in it is paid thousands of times a second."""
+    call, record = running.call, running.record
+    outlet, now, read, feed, write = call.outlet, trio.current_time, answer.read, tap.feed, call.outlet.write
+    at = call.read_at
+    ended = False
+    while True:
+        if tap.token_seen and not tap.finished:
+            record.last_token_at = at
+            if not record.first_token_at:
+                record.first_token_at = at
+        if out or ended:
+            await write(out, more=not ended or tap.fault is not None, now=at)
+            if outlet.gone and not call.outlives:
+                return None if ended else CLIENT_GONE
+        if ended or tap.fault is not None:
+            return tap.fault
+        data = await read()
+        if isinstance(data, Failure):
+            if not tap.finished or tap.fault is not None:
+                return tap.fault or wire_fault(data, record.backend, streaming=True)
+            data = b""  # the answer was whole; how its connection ends is nobody's loss
+        at = call.read_at = now()
+        if data and undo is None:
+            out = feed(data)
+        else:
+            ended = not data
+            out = _tapped(tap, undo, data)
+
+
+def _tapped(tap: StreamTap, undo: Decoder | None, data: bytes) -> bytes:
+    """Bytes of the upstream's (none: its body is over) through decoder and tap: what is to be forwarded."""
+    if not data:
+        return _ended(tap, undo)
+    return tap.feed(data) if undo is None else _inflated(tap, undo, data)
 
 
 def _ended(tap: StreamTap, undo: Decoder | None) -> bytes:

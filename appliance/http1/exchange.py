@@ -54,7 +54,10 @@ class Http1Exchange:
             if reader.fault is not None:
                 kind, detail = reader.fault
                 return self._fail(Failure(kind, detail, received=True, sent=True))
-            if reader.pieces or reader.complete:
+            pieces = reader.pieces
+            if len(pieces) == 1 and not reader.complete and not self._pool.limits.response_body_max_bytes:
+                return pieces.pop()  # the steady state of a stream
+            if pieces or reader.complete:
                 self._collect(connection)
                 if self._ready:
                     ready, self._ready = self._ready, b""

@@ -46,7 +46,7 @@ class PeerSocket:
     received_bytes: int = 0
     reading: Pace = attrs.field(factory=Pace)
     writing: Pace = attrs.field(factory=Pace)
-    _yielded_bytes: int = 0
+    yielded_bytes: int = 0
 
     async def recv_body(self) -> bytes:
         """More of a body, b"" at the peer's FIN. Raises OSError; ClosedResourceError when closed; TooSlow once `reading.late`.
@@ -93,13 +93,8 @@ class PeerSocket:
         if rest is not None:
             await self.send_rest(rest)
 
-    @property
-    def must_yield(self) -> bool:
-        """Whether the writer has kept the event loop for long enough; see `let_others_run`."""
-        return self.sent_bytes - self._yielded_bytes > YIELD_AFTER_BYTES
-
     async def let_others_run(self) -> None:
-        self._yielded_bytes = self.sent_bytes
+        self.yielded_bytes = self.sent_bytes
         await checkpoint()
 
     def send_now(self, head: bytes, body: bytes, tail: bytes) -> Sequence[bytes | memoryview] | None:
@@ -136,7 +131,7 @@ class PeerSocket:
                     rest = rest[await self._send_some(rest) :]
         finally:
             self.writing.waiting = False
-            self._yielded_bytes = self.sent_bytes
+            self.yielded_bytes = self.sent_bytes
 
     async def _send_some(self, data: memoryview) -> int:
         if self.closed:

@@ -12,7 +12,7 @@ import trio
 
 from appliance.http1.answer import Framing, frame_answer
 from appliance.http1.asgi import Message
-from appliance.http1.peer_socket import PeerSocket
+from appliance.http1.peer_socket import YIELD_AFTER_BYTES, PeerSocket
 from appliance.http1.request_body import RequestBody
 from appliance.http1.request_head import RequestHead
 from appliance.http1.server_state import ServerState
@@ -109,7 +109,7 @@ class Turn:
             await self._lost()
             raise ClientGone
         peer = self._peer
-        if peer.must_yield:
+        if peer.sent_bytes - peer.yielded_bytes > YIELD_AFTER_BYTES:
             await peer.let_others_run()  # before anything of this message is sent, so that a cancellation here breaks no frame
         state = self.state
         body: bytes = message.get("body", b"")
