@@ -111,21 +111,12 @@ class Turn:
         peer = self._peer
         if peer.sent_bytes - peer.yielded_bytes > YIELD_AFTER_BYTES:
             await peer.let_others_run()  # before anything of this message is sent, so that a cancellation here breaks no frame
-        state = self.state
         body: bytes = message.get("body", b"")
         more: bool = message.get("more_body", False)
-        if state == SENDING:
-            head = b""
-        elif state == STARTED:
-            head = self._begin(body, more)
-        elif peer.closed:
-            raise ClientGone
-        else:
-            raise RuntimeError("http.response.body where no answer is under way")
-        if more and state == SENDING and self._chunked and body:
+        if more and self._chunked and body and self.state == SENDING:
             head, tail = b"%x\r\n" % len(body), b"\r\n"  # the steady state of a stream
         else:
-            head, body, tail = self._frame(head, body, more)
+            head, body, tail = self._next(body, more)
         self.state = BROKEN
         if head or body or tail:
             try:
@@ -140,6 +131,16 @@ class Turn:
         else:
             self.state = ANSWERED
             self.ended(None)
+
+    def _next(self, body: bytes, more: bool) -> tuple[bytes, bytes, bytes]:
+        """What goes on the wire for a piece of the body: the head or chunk size before it, and what ends it."""
+        if self.state == SENDING:
+            return self._frame(b"", body, more)
+        if self.state == STARTED:
+            return self._frame(self._begin(body, more), body, more)
+        if self._peer.closed:
+            raise ClientGone
+        raise RuntimeError("http.response.body where no answer is under way")
 
     def _hold_start(self, message: Message) -> None:
         if message["type"] != "http.response.start":
