@@ -3,7 +3,8 @@
 Everything else in the body is the upstream's to judge: unknown fields, prompt-cache prefixes and odd spacing pass as they came.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -52,8 +53,8 @@ def read_request(body: bytes, operation: str) -> ParsedRequest | Fault:
         None if operation == "embeddings" else token_limit(fields),
         isinstance(options, dict) and bool(options.get("include_usage")),
         user if isinstance(user, str) else "",
-        _prompt_bytes(fields, operation) // BYTES_PER_TOKEN,
         fields,
+        _ESTIMATES[operation],
     )
 
 
@@ -87,17 +88,24 @@ def _messages_complaint(fields: Mapping[str, Any]) -> str:
     return f"'messages' must be an array, not {json_type(fields['messages'])}"
 
 
-def _prompt_bytes(fields: Mapping[str, Any], operation: str) -> int:
-    if operation == "chat":
-        size = 0
-        for message in fields["messages"]:
-            if isinstance(message, dict):
-                content = message.get("content")
-                size += _text_bytes(content) if isinstance(content, str) else _parts_bytes(content)
-        tools = fields.get("tools")
-        return size + _json_bytes(tools) if tools else size
-    value = fields.get("prompt" if operation == "text_completion" else "input")
-    return _text_bytes(value) if isinstance(value, str) else _parts_bytes(value)
+def _chat_tokens(fields: Mapping[str, Any]) -> int:
+    size = 0
+    for message in fields["messages"]:
+        if isinstance(message, dict):
+            content = message.get("content")
+            size += _text_bytes(content) if isinstance(content, str) else _parts_bytes(content)
+    tools = fields.get("tools")
+    return (size + _json_bytes(tools) if tools else size) // BYTES_PER_TOKEN
+
+
+def _text_tokens(name: str, fields: Mapping[str, Any]) -> int:
+    value = fields.get(name)
+    return (_text_bytes(value) if isinstance(value, str) else _parts_bytes(value)) // BYTES_PER_TOKEN
+
+
+_ESTIMATES: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
+    "chat": _chat_tokens, "text_completion": partial(_text_tokens, "prompt"), "embeddings": partial(_text_tokens, "input"),
+}  # fmt: skip
 
 
 def _text_bytes(text: str) -> int:

@@ -1,6 +1,6 @@
 """What the proxy asks of a wire language. Everything here is synchronous and pure: bytes and values in, bytes and values out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -17,8 +17,8 @@ class ParsedRequest:
         operation: GenAI semantic-convention name: `chat`, `text_completion`, `embeddings`.
         max_tokens: the caller's own bound on the answer, None when there is none.
         wants_usage: whether the caller asked for usage in its stream.
-        prompt_tokens_estimate: rough (bytes / 4 of the text), for routing by length; never billed.
         fields: the top-level JSON object as parsed, for matching and for what a later rewrite needs.
+        estimate: the dialect's way from `fields` to a rough number of prompt tokens.
     """
 
     operation: str
@@ -27,8 +27,13 @@ class ParsedRequest:
     max_tokens: int | None
     wants_usage: bool
     user: str
-    prompt_tokens_estimate: int
     fields: Mapping[str, Any] = attrs.field(repr=False)  # holds the prompt: never in a log
+    estimate: Callable[[Mapping[str, Any]], int] = attrs.field(repr=False)
+
+    @property
+    def prompt_tokens_estimate(self) -> int:
+        """Rough (bytes / 4 of the text), for routing by length and for estimates; worked out when asked for, which is seldom."""
+        return self.estimate(self.fields)
 
 
 @attrs.frozen

@@ -26,14 +26,14 @@ ERROR_BODY_MAX_BYTES = 262_144
 """Of an upstream's error answer; the longest seen are a few kilobytes of validation errors."""
 
 
-async def attempt(call: Call, target: TargetPlan, model: str) -> Fault | None:
+async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fault | None:
     """Ask one backend once.
 
     Args:
         model: the requested name after aliases, used where the target names none.
+        now: the clock, just read.
     """
     upstream = target.upstream
-    now = trio.current_time()
     permit = upstream.state.begin(now)
     if permit is None:
         return Fault(FaultKind.NO_BACKEND, "no healthy backend for this model right now; try again shortly")
@@ -168,7 +168,7 @@ def _settle(running: Running, fault: Fault | None) -> None:
     if record.usage is None and record.first_token_at and record.outcome != "success":
         # The provider's own count never came; what was passed on is known to have been made.
         record.usage = Usage(call.parsed.prompt_tokens_estimate, call.deltas, source="estimated")
-    elif record.usage is not None and call.outlet.gone:
+    elif record.usage is not None and call.drained:
         record.usage = attrs.evolve(record.usage, source="drained")
     if record.usage is not None:
         call.record.usage = record.usage

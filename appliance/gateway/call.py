@@ -107,7 +107,7 @@ class Call:
         deadline: when the running phase of the attempt is over time; the proxy's watch compares it with the clock.
         read_at: when upstream last gave a byte of the running attempt; idle_s: how long it may be silent now, 0 for no bound.
         deltas: content events of the running attempt, the basis of an estimate when no usage came.
-        outlives: the answer is read to its end although the caller has left.
+        outlives: the answer is to be read to its end should the caller leave; drained: they left, and it is.
     """
 
     record: RequestRecord
@@ -120,6 +120,7 @@ class Call:
     outlet: Outlet
     end_reason: Callable[[], str | None]
     outlives: bool = False
+    drained: bool = False
     running: "Timed | None" = None
     hold: Hold | None = None
     scope: trio.CancelScope | None = None

@@ -119,6 +119,7 @@ class Plan:
     Attributes:
         named: model names that stand in the file; only these may become metric labels as requested.
         needs_headers: whether any route looks at request headers; most plans do not, and then nobody decodes them.
+        needs_prompt: whether any route looks at the prompt's length.
         claims: by backend, whether its vendor serves a bare name.
         keys: by SHA-256 of the secret.
     """
@@ -132,6 +133,7 @@ class Plan:
     anonymous: KeyPlan | None
     named: frozenset[str]
     needs_headers: bool
+    needs_prompt: bool
 
     def resolve(self, requested: str, headers: Mapping[bytes, str], prompt_tokens: int) -> Resolved | Fault:
         """Look a model up: aliases, routes (first match), `backend/model`, then the one backend whose vendor claims the bare name."""
@@ -211,6 +213,7 @@ def build_plan(config: Config, upstreams: Mapping[str, Upstream], *, anonymous: 
         anonymous=_key("anonymous", Tenant(), Key(id="anonymous", sha256="")) if anonymous else None,
         named=frozenset(config.aliases).union(*(route.models for route in config.routes)),
         needs_headers=any(route.match.headers for route in config.routes),
+        needs_prompt=any(route.match.min_prompt_tokens or route.match.max_prompt_tokens is not None for route in config.routes),
     )
 
 

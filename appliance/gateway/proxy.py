@@ -96,9 +96,10 @@ class Proxy:
                 cut = await _pause(call, step.seconds)
                 if cut is not None:
                     return await self._surface(call, cut)
+                now = trio.current_time()
             index = step.candidate
             _note_fallback(call, candidates, history, index)
-            fault = await attempt(call, candidates[index], resolved.model)
+            fault = await attempt(call, candidates[index], resolved.model, now)
             if fault is None:
                 return None
             history.append(Tried(index, fault))
@@ -127,9 +128,10 @@ class Proxy:
                 nursery.start_soon(self._release, call, shielded, resolved.route.drain_max_s)
                 with shielded:
                     fault = await self._watched(call, resolved)
+                call.outlives = False
                 nursery.cancel_scope.cancel()
         finally:
-            if call.outlet.gone:
+            if call.drained:
                 self.live.drains -= 1
         return fault
 
@@ -138,10 +140,10 @@ class Proxy:
         try:
             await trio.sleep_forever()
         finally:
-            if call.end_reason() is not None:
-                call.outlet.gone = True
+            if call.outlives:  # else the answer is complete, and this task is merely not needed any more
+                call.outlet.gone = call.drained = True
                 self.live.drains += 1
-                if self.live.drains <= self.drains_max:
+                if self.live.drains <= self.drains_max and call.end_reason() != "shutdown":
                     shielded.deadline = trio.current_time() + drain_max_s
                 else:
                     shielded.cancel()

@@ -171,16 +171,19 @@ def _note(running: Running, tap: StreamTap) -> None:
 
 async def _whole(running: Running, answer: Exchange, undo: Decoder | None, head: Head) -> Fault | None:
     call, record = running.call, running.record
-    body = b""
+    pieces: list[bytes] = []
+    size = 0
     while True:
         piece = await _piece(running, answer, undo)
         if isinstance(piece, Fault):
             return piece
         if not piece:
             break
-        body = body + piece if body else piece
-        if len(body) > HOLD_MAX_BYTES:
-            return await _large(running, answer, undo, head, body)
+        pieces.append(piece)
+        size += len(piece)
+        if size > HOLD_MAX_BYTES:
+            return await _large(running, answer, undo, head, b"".join(pieces))
+    body = b"".join(pieces)
     hidden = hidden_error(body, record.backend)
     if hidden is not None:
         return hidden
@@ -195,7 +198,7 @@ async def _whole(running: Running, answer: Exchange, undo: Decoder | None, head:
         return protocol_fault(record.backend, "answered whole where a stream was asked for")
     await call.outlet.start(head.status, headers)
     call.outlet.modelled = True
-    await call.outlet.write(body, more=False)
+    await call.outlet.write(body, more=False, now=record.head_at)
     return None
 
 

@@ -10,7 +10,7 @@ from appliance.core.breaker import Permit
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord
 from appliance.gateway.call import Call
-from appliance.gateway.faults import timeout_fault
+from appliance.gateway.faults import STALLED, timeout_fault
 from appliance.gateway.plan import TargetPlan
 
 
@@ -41,7 +41,9 @@ class Running:
         self.call.idle_s = timeouts.idle_s
 
     def out_of_time(self) -> Fault:
-        """The deadline has passed: of which phase."""
+        """The deadline has passed: of which phase, and through whose fault."""
+        if self.call.outlet.sending:
+            return STALLED
         timeouts = self.target.upstream.settings.timeouts
         if self.call.parsed.stream and not self.first_byte and timeouts.first_byte_s < timeouts.total_s:
             return timeout_fault(FaultKind.FIRST_BYTE_TIMEOUT, self.record.backend, timeouts.first_byte_s)

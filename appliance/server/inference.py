@@ -97,7 +97,7 @@ def _route(
         record.model = parsed.model
     if not key.may_use(parsed.model):
         return _forbidden(f"this key may not use the model {parsed.model[:80]!r}")
-    resolved = plan.resolve(parsed.model, texts, parsed.prompt_tokens_estimate)
+    resolved = plan.resolve(parsed.model, texts, parsed.prompt_tokens_estimate if plan.needs_prompt else 0)
     pin = headers.get(b"x-provider")
     if pin:
         if not key.pin:
