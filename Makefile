@@ -32,6 +32,12 @@ lint: setup      ## ruff and mypy --strict
 unit: setup      ## the tests alone
 	$(BIN)/python -m pytest -q
 
+bench: setup     ## CPU, latency and memory against the floor (needs wrk, nginx, two quiet cores)
+	$(BIN)/python tests/benchmarks/measure.py
+
+bench-hot: setup ## the hot pure functions, each alone
+	$(BIN)/python tests/benchmarks/hot.py
+
 lock:            ## resolve the dependencies again (needs uv) and write the hash-locked lists
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url -q -o packaging/requirements.txt
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url -q -c packaging/requirements.txt -o packaging/requirements-dev.txt

@@ -1,0 +1,89 @@
+"""The pure functions on the path of every request and every streamed chunk, each alone, in microseconds a call (best of seven).
+
+    make bench-hot
+
+No sockets, no event loop: what moves here moved because of its own code. Compare figures of one run on one machine only.
+"""
+
+import timeit
+
+from appliance.core.choice import weighted_order
+from appliance.core.fault import Fault, FaultKind
+from appliance.core.record import AttemptRecord, RequestRecord
+from appliance.core.step import RetryPolicy, Tried, next_step
+from appliance.core.usage import Usage
+from appliance.dialects.openai_chat import OpenAIStreamTap, read_answer, read_request, rewrite
+from appliance.dialects.protocol import Rewrite
+from appliance.http1.answer import frame_answer
+from appliance.http1.request_head import read_head
+from appliance.http1.server_limits import ServerLimits
+from appliance.telemetry.access import access_line, json_bytes
+from appliance.telemetry.cells import Cells
+from appliance.telemetry.fold import fold
+
+REQUEST = (
+    b'{"model":"gpt-4o-mini","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"Hello, how are '
+    b'you? Please answer in a few words and tell me about the weather."}],"max_tokens":100,"temperature":0.7,"stream":true}'
+)
+ANSWER = (
+    b'{"id":"chatcmpl-123","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":'
+    b'"assistant","content":"Hello! How can I help you today?"},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":19,'
+    b'"completion_tokens":21,"total_tokens":40}}'
+)
+CHUNK = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o","choices":[{"index":0,"delta":'
+    b'{"content":"token "},"finish_reason":null}]}\n\n'
+)
+HEAD = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAuthorization: Bearer sk-0123456789\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 254\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
+)
+RESPONSE_HEADERS = [
+    (b"x-request-id", b"5f3a-1"), (b"x-served-by", b"openai"), (b"x-gateway-model", b"gpt-4o-mini"), (b"x-gateway-attempts", b"1"),
+    (b"x-gateway-overhead-ms", b"0.210"), (b"content-type", b"application/json"), (b"content-length", b"312"),
+]  # fmt: skip
+POLICY = RetryPolicy()
+FAILED = [Tried(0, Fault(FaultKind.SERVER_ERROR, "x", upstream_status=500))]
+
+
+def record():
+    attempt = AttemptRecord("openai", "openai", "gpt-4o-mini", "gpt-4o-mini", 1.0, 1.4, "success", 200, usage=Usage(19, 21))
+    return RequestRecord(
+        "5f3a-1", "5f3a-1", 1.0, 1.7e9, "POST", "/v1/chat/completions", tenant="acme", key="ci", route="chat", requested_model="gpt-4o-mini",
+        model="gpt-4o-mini", attempts=[attempt], status=200, ended_at=1.41, usage=Usage(19, 21),
+    )  # fmt: skip
+
+
+def framed():
+    return frame_answer(
+        200, RESPONSE_HEADERS, method=b"POST", http11=True, keep_alive=True, date_line=b"date: x\r\n", whole_bytes=312
+    )
+
+
+def main():
+    parsed = read_request(REQUEST, "chat")
+    asked = Rewrite(model="gpt-4o", include_usage=True)
+    tap = OpenAIStreamTap(hide_usage=True, event_max_bytes=1 << 24)
+    for _ in range(4):
+        tap.feed(CHUNK)
+    limits, cells, finished = ServerLimits(), Cells(), record()
+    work = {
+        "http1: read a request head": lambda: read_head(HEAD, limits),
+        "http1: frame an answer's head": framed,
+        "dialect: read a request": lambda: read_request(REQUEST, "chat"),
+        "dialect: splice model and include_usage": lambda: rewrite(REQUEST, parsed, asked),
+        "dialect: tap one streamed delta": lambda: tap.feed(CHUNK),
+        "dialect: read a whole answer": lambda: read_answer(ANSWER),
+        "core: order two weighted targets": lambda: weighted_order([80, 20], 0.4),
+        "core: first step": lambda: next_step([], [True, True], POLICY, 0.0, 0.0),
+        "core: step after a fault": lambda: next_step(FAILED, [True, True], POLICY, 0.1, 0.5),
+        "telemetry: fold a record": lambda: fold(finished, cells),
+        "telemetry: access log line": lambda: json_bytes(access_line(finished)),
+    }
+    for name, function in work.items():
+        timer = timeit.Timer(function)
+        count = max(1, timer.autorange()[0] // 4)
+        print(f"{name:<42} {min(timer.repeat(7, count)) / count * 1e6:8.2f} us")
+
+
+main()
