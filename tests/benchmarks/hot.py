@@ -22,8 +22,8 @@ from appliance.telemetry.cells import Cells
 from appliance.telemetry.fold import fold
 
 REQUEST = (
-    b'{"model":"gpt-4o-mini","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"Hello, how are '
-    b'you? Please answer in a few words and tell me about the weather."}],"max_tokens":100,"temperature":0.7,"stream":true}'
+    b'{"model":"gpt-4o-mini","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"Hello, how '
+    b'are you? Please answer in a few words and tell me about the weather."}],"max_tokens":100,"temperature":0.7,"stream":true}'
 )
 ANSWER = (
     b'{"id":"chatcmpl-123","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":'
@@ -35,7 +35,7 @@ CHUNK = (
     b'{"content":"token "},"finish_reason":null}]}\n\n'
 )
 HEAD = (
-    b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAuthorization: Bearer sk-0123456789\r\nContent-Type: application/json\r\n"
+    b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAuthorization: Bearer sk-012345\r\nContent-Type: application/json\r\n"
     b"Content-Length: 254\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
 )
 RESPONSE_HEADERS = [
@@ -49,7 +49,8 @@ FAILED = [Tried(0, Fault(FaultKind.SERVER_ERROR, "x", upstream_status=500))]
 def record():
     attempt = AttemptRecord("openai", "openai", "gpt-4o-mini", "gpt-4o-mini", 1.0, 1.4, "success", 200, usage=Usage(19, 21))
     return RequestRecord(
-        "5f3a-1", "5f3a-1", 1.0, 1.7e9, "POST", "/v1/chat/completions", tenant="acme", key="ci", route="chat", requested_model="gpt-4o-mini",
+        "5f3a-1", "5f3a-1", 1.0, 1.7e9, "POST", "/v1/chat/completions", tenant="acme", key="ci", route="chat",
+        requested_model="gpt-4o-mini",
         model="gpt-4o-mini", attempts=[attempt], status=200, ended_at=1.41, usage=Usage(19, 21),
     )  # fmt: skip
 
