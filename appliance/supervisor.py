@@ -32,7 +32,7 @@ from appliance.gateway.keeper import check_health, keep_breakers
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan, build_plan
 from appliance.gateway.proxy import Proxy
-from appliance.gateway.upstream import Upstream, build_upstreams
+from appliance.gateway.upstream import Upstream, build_upstreams, missing_key
 from appliance.server.admin import AdminApp, ReloadResult
 from appliance.server.listeners import Door, builtin_server, open_door, serve_hypercorn
 from appliance.server.public import PublicApp
@@ -283,6 +283,9 @@ def warn(loaded: Loaded, log: structlog.typing.FilteringBoundLogger) -> None:
         log.warning("not_enforced_yet", settings=line)
     for warning in loaded.warnings:
         log.warning("config_warning", problem=problem_text(warning))
+    for name, settings in loaded.config.backends.items():
+        if missing_key(settings):
+            log.warning("config_warning", problem=f"backends.{name} has no api_key, and {settings.provider} answers nobody without one")
 
 
 def _needs_restart(old: Config, new: Config) -> list[str]:

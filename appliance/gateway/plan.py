@@ -207,7 +207,8 @@ def build_plan(config: Config, upstreams: Mapping[str, Upstream], *, anonymous: 
         routes=tuple(_route(route, upstreams) for route in config.routes),
         direct={name: _direct(upstream) for name, upstream in upstreams.items()},
         claims=tuple(
-            (name, compile_globs((*settings.models, *PROVIDERS[settings.provider].models))) for name, settings in config.backends.items()
+            (name, compile_globs((*settings.models, *settings.deployments, *PROVIDERS[settings.provider].models)))
+            for name, settings in config.backends.items()
         ),
         keys={bytes.fromhex(key.sha256): _key(name, tenant, key) for name, tenant in config.tenants.items() for key in tenant.keys},
         anonymous=_key("anonymous", Tenant(), Key(id="anonymous", sha256="")) if anonymous else None,

@@ -136,6 +136,12 @@ def _transport(name: str, settings: Backend, origin: Origin, contexts: dict[str,
     return Http1Transport(origin, bounds, trusted)
 
 
+def missing_key(settings: Backend) -> bool:
+    """Whether this backend's vendor wants a key and none is configured, neither as `api_key` nor as a header of one's own."""
+    sent = {name.lower() for name in settings.headers}
+    return settings.api_key is None and not PROVIDERS[settings.provider].key_optional and not sent & {"authorization", "api-key"}
+
+
 def build_upstreams(backends: Mapping[str, Backend], known: Mapping[str, Upstream]) -> dict[str, Upstream] | list[str]:
     """Every backend of a configuration, or all reasons why some cannot be built. An unchanged one keeps its connections and what is known
     of it.
