@@ -13,8 +13,11 @@ from rig import Gateway, Simulator, call, chat, eventually, one_backend, running
 
 CLIENTS = 500
 AT_ONCE = 16
-RSS_GROWTH_MAX_KB = 8 * 1024
-"""A leaked request keeps some 20 kB at least (task, buffers, record): 500 of them would show."""
+RSS_GROWTH_MAX_KB = 2 * 1024
+"""Typically 600 kB. A leaked request keeps 7 kB at the least, so 500 of them show."""
+
+ROUNDS_MAX = 3
+"""A leak grows in every round; the allocator's moods do not."""
 
 MODELS = (
     "sim@tps=200+endless", "sim@ttft=200ms", "sim+hang", "sim+hang=3", "sim+early_head=1s", "sim@tps=0", "sim+503", "sim+stall=3;for=1s",
@@ -75,9 +78,14 @@ def in_use(gateway: Gateway) -> int:
 
 def test_500_disconnects_leave_nothing_behind(gateway: Gateway, simulator: Simulator) -> None:
     disconnects(gateway, seed=1)  # as many to warm up: pools, caches, the allocator's arenas
-    eventually(lambda: in_use(gateway) == 0)
-    rss_kb = gateway.rss_kb()
-    disconnects(gateway, seed=2)
+    growths_kb = []
+    while not growths_kb or (growths_kb[-1] > RSS_GROWTH_MAX_KB and len(growths_kb) < ROUNDS_MAX):
+        eventually(lambda: in_use(gateway) == 0)
+        rss_kb = gateway.rss_kb()
+        disconnects(gateway, seed=2 + len(growths_kb))
+        growths_kb.append(gateway.rss_kb() - rss_kb)
+    print(f"resident memory grew by {growths_kb} kB to {gateway.rss_kb()} kB")
+    assert growths_kb[-1] <= RSS_GROWTH_MAX_KB
     eventually(lambda: in_use(gateway) == 0)
     eventually(lambda: simulator.stats()["in_flight"] == 0)
     idle = gateway.provider("sim")["connections"]["idle"]
@@ -85,9 +93,6 @@ def test_500_disconnects_leave_nothing_behind(gateway: Gateway, simulator: Simul
     assert gateway.metric("aigateway_active_streams") == 0
     assert gateway.provider("sim")["in_flight"] == gateway.provider("sim")["waiting"] == 0
     eventually(lambda: gateway.metric("appliance_client_connections") == 0)
-    grown_kb = gateway.rss_kb() - rss_kb
-    print(f"resident memory grew by {grown_kb} kB to {gateway.rss_kb()} kB")
-    assert grown_kb < RSS_GROWTH_MAX_KB
     # Three listeners, event loop, log and so on: some twenty. Beside them only pooled upstream connections and the one that asks.
     fds = gateway.open_fds() - gateway.provider("sim")["connections"]["idle"]
     assert fds < 40, f"{fds} descriptors are open"
