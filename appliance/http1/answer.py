@@ -14,9 +14,11 @@ from appliance.http1.request_head import TOKEN
 
 FIELDS = re.compile(rb"(?:" + TOKEN + rb"++: [^\r\n\0]*+\r\n)*+")
 LENGTH = re.compile(rb"[0-9]{1,19}")
-# Headers that are looked at; all others pass as they are. A length and nothing else of these is what almost every answer has.
-OWN = re.compile(rb"^(?:content-length|transfer-encoding|connection|keep-alive|date):", re.I | re.M)
-ONLY_LENGTH = re.compile(rb"content-length: ([0-9]{1,19})\r\n")
+BODILESS = frozenset((204, 304))
+# Headers that are looked at; all others pass as they are.
+_OTHERS = rb"(?:(?!(?:content-length|transfer-encoding|connection|keep-alive|date):)" + TOKEN + rb"++: [^\r\n\0]*+\r\n)*+"
+# A block as almost every answer has it: well formed, and of the headers that are looked at one Content-Length or none.
+PLAIN = re.compile(rb"(" + _OTHERS + rb")(?:content-length: (0|[1-9][0-9]{0,18})\r\n(" + _OTHERS + rb"))?", re.I)
 
 
 @attrs.define(eq=False)  # never changed after it is made, but not frozen: that would cost every request a microsecond
@@ -48,20 +50,22 @@ def frame_answer(
         raise ValueError(f"status {status} cannot be an answer")
     lines = [b"%b: %b\r\n" % pair for pair in headers]
     block = b"".join(lines)
-    if FIELDS.fullmatch(block) is None or block.count(b"\n") != len(lines):
+    plain = PLAIN.fullmatch(block)
+    if block.count(b"\n") != len(lines) or (plain is None and FIELDS.fullmatch(block) is None):
         raise ValueError("a response header has a malformed name or a line break or NUL in its value")
+    silent = method == b"HEAD" or status in BODILESS
     length: int | None = None
-    dated = False
-    own = OWN.search(block)
-    if own is not None:
-        only = ONLY_LENGTH.match(block, own.start())
-        if only is not None and OWN.search(block, only.end()) is None:
-            length = int(only[1])
-            block = block[: own.start()] + block[only.end() :]
-        else:
-            block, length, dated, keep_alive = _own_headers(headers, keep_alive)
+    if plain is None:
+        block, length, dated, keep_alive = _own_headers(headers, keep_alive)
+        if dated:
+            date_line = b""
+    elif plain[2] is not None:
+        block = plain[1] + plain[3]
+        length = int(plain[2])
+        if http11 and keep_alive and not silent:  # nothing is left to decide
+            head = b"%b%b%bcontent-length: %d\r\n\r\n" % (status_line(status), date_line, block, length)
+            return Framing(head, length, False, False, True)
 
-    silent = method == b"HEAD" or status in (204, 304)
     chunked = False
     framing = b""
     if status == 204:
@@ -80,7 +84,7 @@ def frame_answer(
         framing += b"connection: close\r\n"
     elif not http11:
         framing += b"connection: keep-alive\r\n"
-    head = b"%b%b%b%b\r\n" % (status_line(status), b"" if dated else date_line, block, framing)
+    head = b"%b%b%b%b\r\n" % (status_line(status), date_line, block, framing)
     return Framing(head, None if silent else length, chunked, silent, keep_alive)
 
 

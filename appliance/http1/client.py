@@ -64,12 +64,13 @@ class Http1Transport:
             return claim
         # From here a slot is ours, until an exchange takes it over.
         try:
-            answer: Http1Exchange | Failure | None = None
             if isinstance(claim, Connection):
                 answer = await exchange(claim, self._pool, head, request, hold, reused=True)
-                if isinstance(answer, Failure) and self._stale(answer, now) and not (hold is not None and hold.ended):
-                    answer = None
-            if answer is None:
+                if isinstance(answer, Http1Exchange):
+                    return answer
+                if self._stale(answer, now) and not (hold is not None and hold.ended):
+                    answer = await self._over_new_connection(head, request, hold)
+            else:
                 answer = await self._over_new_connection(head, request, hold)
         except BaseException:
             self._pool.vacate()

@@ -12,15 +12,16 @@ from urllib.parse import unquote
 
 import attrs
 import trio
-from trio.lowlevel import cancel_shielded_checkpoint
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
 from appliance.http1.asgi import Scope
+from appliance.http1.eager import SCORE_MAX, after_miss
 from appliance.http1.peer_socket import PeerSocket
 from appliance.http1.refusal import Refusal, refusal_bytes
-from appliance.http1.request_body import BodyError, RequestBody
+from appliance.http1.request_body import RequestBody, body_error
 from appliance.http1.request_head import FORBIDDEN, RequestHead, read_head
 from appliance.http1.server_state import ServerState
-from appliance.http1.turn import ANSWERED, ClientGone, EndReason, Turn
+from appliance.http1.turn import ANSWERED, EndReason, Turn, unless_departure
 
 HEAD_END = b"\r\n\r\n"
 ASGI = {"version": "3.0", "spec_version": "2.4"}
@@ -44,6 +45,7 @@ class Connection:
     phase: int = IDLE
     answers: int = 0
     _overdue: bool = False
+    _eager: int = 0
     _waited_s: float = 0.0
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
@@ -137,6 +139,13 @@ class Connection:
         """More bytes; b"" at the end of the client's side, or when the sweeper or a drain ended the wait."""
         peer = self.peer
         wait = not peer.half_closed
+        if self.phase == IDLE and wait:
+            if self._eager < 0:
+                self._eager += 1
+            else:
+                data = await self._try()
+                if data:
+                    return data
         while True:
             leaving = self.server.draining and self.phase == IDLE and self.answers > 0
             if wait and not leaving:
@@ -153,6 +162,21 @@ class Connection:
                 if leaving:
                     return b""
                 wait = True
+
+    async def _try(self) -> bytes:
+        """What is there after a turn of the others; b"" when nothing is, or the end, which is then found by waiting."""
+        peer, score = self.peer, self._eager
+        await checkpoint()
+        if peer.closed:
+            raise trio.ClosedResourceError
+        try:
+            data = peer.sock.recv(peer.recv_bytes)
+        except BlockingIOError:
+            self._eager = after_miss(score)
+            return b""
+        if score < SCORE_MAX:
+            self._eager = score + 1
+        return data
 
     # requests ----------------------------------------------------------------------------------------------------------------------------
 
@@ -219,9 +243,9 @@ class Connection:
         """The application raised, or returned without a whole answer: say so in a status while that is possible, else let the cut be
         seen."""
         peer, target = self.peer, scope["raw_path"]
-        blame = _body_error(error)
+        blame = body_error(error)
         if blame is None:
-            bug = _unless_departure(error)
+            bug = unless_departure(error)
             if bug is None and error is None and turn.end_reason is None and not peer.closed:
                 bug = RuntimeError("the application returned before its answer was whole")
             if bug is not None:
@@ -311,17 +335,3 @@ class Connection:
         if self._waited_s > limit_s:
             self._overdue = True
             peer.wake()
-
-
-def _body_error(error: Exception | None) -> BodyError | None:
-    """The body error that the application let pass, also when it comes wrapped by its nurseries."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error if isinstance(error, BodyError) else None
-
-
-def _unless_departure(error: Exception | None) -> Exception | None:
-    """What an application raised, less the ClientGone that `send` gave it: a client that left is nobody's error."""
-    if isinstance(error, ExceptionGroup):
-        return error.split(ClientGone)[1]
-    return None if isinstance(error, ClientGone) else error

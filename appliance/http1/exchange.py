@@ -74,11 +74,12 @@ class Http1Exchange:
         """Takes the body bytes the reader holds; a complete message gives its connection back before the caller sees its last bytes."""
         reader = connection.reader
         pieces = reader.pieces
+        pool = self._pool
         if pieces:
-            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            data = pieces.pop() if len(pieces) == 1 else b"".join(pieces)
             pieces.clear()
             self._body_size += len(data)
-            if 0 < self._pool.limits.response_body_max_bytes < self._body_size:
+            if 0 < pool.limits.response_body_max_bytes < self._body_size:
                 self._fail(Failure("too_large", "response body over response_body_max_bytes", received=True, sent=True))
                 return
             self._ready = data
@@ -87,10 +88,10 @@ class Http1Exchange:
             if self._hold is not None:
                 self._hold.let_go()
             if reader.keep_alive and not connection.link.unsent():
-                self._pool.restore(connection, trio.current_time())
+                pool.restore(connection, trio.current_time())
             else:
                 connection.link.close()
-                self._pool.vacate()
+                pool.vacate()
 
     def _fail(self, failure: Failure) -> Failure:
         connection, self._connection = self._connection, None

@@ -9,7 +9,9 @@ import select
 import socket
 
 import trio
-from trio.lowlevel import notify_closing, wait_readable, wait_writable
+from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+
+from appliance.http1.eager import SCORE_MAX, after_miss
 
 # Up to here head and body are joined: a copy of 64 KiB costs about 2 µs, less than the second code path is worth.
 JOIN_MAX_BYTES = 65536
@@ -24,10 +26,14 @@ class Link:
         write_failed: the request begun last could not be written whole.
     """
 
-    __slots__ = ("_poll", "_recv_bytes", "_sock", "_unsent", "ended", "sent", "write_failed")
+    __slots__ = ("_poll", "_recv_bytes", "_score", "_sock", "_try_first", "_unsent", "ended", "sent", "write_failed")
 
     def __init__(self, sock: socket.socket, recv_bytes: int) -> None:
         self._sock = sock
+        # Whether the first read of an answer is tried before it is waited for, see eager.py. What comes after it is paced by the network or
+        # a model and always waited for.
+        self._score = 0
+        self._try_first = False
         self._recv_bytes = recv_bytes
         self._unsent: memoryview | None = None
         self.ended: str = ""
@@ -41,6 +47,10 @@ class Link:
     def begin(self, head: bytes, body: bytes) -> None:
         """Starts a request: writes what the socket takes now, without waiting. `receive` writes the rest."""
         self.sent = self.write_failed = False
+        if self._score < 0:
+            self._score += 1
+        else:
+            self._try_first = True
         size = len(head) + len(body)
         try:
             count = self._sock.send(head + body) if size <= JOIN_MAX_BYTES else self._sock.sendmsg((head, body))
@@ -58,10 +68,19 @@ class Link:
         """Next bytes as soon as there are any; b"" at the end, see `ended`."""
         while not self.ended:
             try:
-                if self._unsent is None:
+                if self._unsent is not None:
+                    await self._readable_while_writing()
+                elif not self._try_first:
                     await wait_readable(self._sock)
                 else:
-                    await self._readable_while_writing()
+                    self._try_first = False
+                    await checkpoint()
+                    if self.ended:  # closed by somebody else meanwhile
+                        break
+                    data = self._try()
+                    if data:
+                        return data
+                    await wait_readable(self._sock)
                 data = self._sock.recv(self._recv_bytes)
             except BlockingIOError:
                 continue
@@ -74,6 +93,18 @@ class Link:
                     return data
                 self.ended = "closed"
         return b""
+
+    def _try(self) -> bytes:
+        """What is there already; b"" when nothing is, or the end, which is then found by waiting."""
+        score = self._score
+        try:
+            data = self._sock.recv(self._recv_bytes)
+        except BlockingIOError:
+            self._score = after_miss(score)
+            return b""
+        if score < SCORE_MAX:
+            self._score = score + 1
+        return data
 
     def unsent(self) -> bool:
         """Part of the request has not left."""

@@ -98,19 +98,20 @@ class Pool:
         if self._waiters:
             self._grant(connection)
             return
-        kept_s = self.limits.idle_s
+        limits, idle = self.limits, self._idle
+        kept_s = limits.idle_s
         announced_s = connection.reader.peer_idle_s
         if announced_s is not None:
             # One second early, for the time the last bytes were under way.
             kept_s = min(kept_s, announced_s - 1.0)
-        if kept_s <= 0 or self.limits.idle_max <= 0:
+        if kept_s <= 0 or limits.idle_max <= 0:
             connection.link.close()
             self._open -= 1
             return
         connection.idle_until = now + kept_s
-        self._idle.append(connection)
-        if len(self._idle) > self.limits.idle_max:
-            self._idle.popleft().link.close()
+        idle.append(connection)
+        if len(idle) > limits.idle_max:
+            idle.popleft().link.close()
             self._open -= 1
 
     def vacate(self) -> None:

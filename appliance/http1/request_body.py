@@ -128,3 +128,10 @@ class RequestBody:
         except BodyError:
             return False
         return True
+
+
+def body_error(error: Exception | None) -> BodyError | None:
+    """The body error that the application let pass, also when it comes wrapped by its nurseries."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, BodyError) else None

@@ -26,6 +26,7 @@ FORBIDDEN = re.compile(rb"\A[\r\t ]|(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e
 
 DIGITS = re.compile(rb"[0-9]{1,19}")
 WATCHED = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
+RARE = frozenset((b"transfer-encoding", b"expect"))
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -71,6 +72,7 @@ def read_head(raw: bytes, limits: ServerLimits) -> RequestHead | Refusal:
     if match is None:
         return _grammar_fault(raw)
     method, target, minor, block = match.groups()
+    http11 = minor == b"1"
     if len(target) > limits.target_max_bytes:
         return Refusal(414, "the request target is too long")
     count = block.count(b"\n")
@@ -90,29 +92,43 @@ def read_head(raw: bytes, limits: ServerLimits) -> RequestHead | Refusal:
         return Refusal(501, "unknown method", target)
     except httptools.HttpParserError as error:
         fault = str(error)
-    if fault is not None or len(lines.headers) != count:
+    headers = lines.headers
+    if fault is not None or len(headers) != count:
         # llhttp stops where it finds fault; our own reading of the whole block may know the better status.
-        framing = _framing([_pair(line) for line in block.split(b"\r\n")[:-1]], minor == b"1")
+        framing = _framing([_pair(line) for line in block.split(b"\r\n")[:-1]], http11)
         if isinstance(framing, Refusal):
             return attrs.evolve(framing, target=target)
         return Refusal(400, f"malformed request head ({fault or 'header lines disagree'})", target)
     if b" \r\n" in block or b"\t\r\n" in block:  # llhttp leaves the optional white space after a value in place (RFC 9112 §5.1)
-        lines.headers = [(name, value.rstrip(b" \t")) for name, value in lines.headers]
+        headers = [(name, value.rstrip(b" \t")) for name, value in headers]
     if lines.url != target or parser.get_method() != method:
         return Refusal(400, "malformed request line", target)
 
-    framing = _framing(lines.headers, minor == b"1")
+    framing = _framing(headers, http11)
     if isinstance(framing, Refusal):
         return attrs.evolve(framing, target=target)
     host, length, keep_alive, expects = framing
     place = split_target(method, target, host)
     if isinstance(place, Refusal):
         return place
-    return RequestHead(method, target, place[0], place[1], minor == b"1", lines.headers, length, keep_alive, expects)
+    path, query = place
+    return RequestHead(method, target, path, query, http11, headers, length, keep_alive, expects)
 
 
 def _framing(headers: Headers, http11: bool) -> tuple[bytes | None, int | None, bool, bool] | Refusal:
     """(Host, body length or None for chunked, keep-alive asked for, 100-continue awaited), or why these headers frame no message."""
+    by_name = dict(headers)
+    if http11 and len(by_name) == len(headers) and RARE.isdisjoint(by_name) and by_name.get(b"connection", b"keep-alive") == b"keep-alive":
+        # No name twice and nothing out of the ordinary, as in nearly every request.
+        host = by_name.get(b"host")
+        length = by_name.get(b"content-length")
+        if host is not None and (length is None or DIGITS.fullmatch(length) is not None):
+            return host, int(length or 0), True, False
+    return _framing_line_by_line(headers, http11)
+
+
+def _framing_line_by_line(headers: Headers, http11: bool) -> tuple[bytes | None, int | None, bool, bool] | Refusal:
+    """As `_framing`, whatever the headers are."""
     host: bytes | None = None
     length: bytes | None = None
     coding: bytes | None = None

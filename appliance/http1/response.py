@@ -13,7 +13,6 @@ from appliance.http1.transport import FailureKind, TransportLimits
 Fault = tuple[FailureKind, str]
 
 _VERSIONS = frozenset(("1.1", "1.0"))
-_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"keep-alive"))
 
 
 class ResponseReader:
@@ -29,6 +28,7 @@ class ResponseReader:
     """
 
     __slots__ = (
+        "_fields",
         "_head_only",
         "_head_size",
         "_informational",
@@ -50,6 +50,8 @@ class ResponseReader:
 
     def __init__(self, limits: TransportLimits) -> None:
         self._limits = limits
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.pieces: list[bytes] = []
         self._parser = httptools.HttpResponseParser(self)
         self.start(head_only=False)
 
@@ -62,8 +64,9 @@ class ResponseReader:
         self._interim = False
         self._until_close = False
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.pieces: list[bytes] = []
+        self._fields: list[tuple[bytes, bytes]] = []
+        if self.pieces:
+            self.pieces = []
         self.head_done = self.complete = self.keep_alive = self.received = False
         self.peer_idle_s: float | None = None
         self.fault: Fault | None = None
@@ -81,7 +84,9 @@ class ResponseReader:
             elif self.fault is None:
                 self.fault = ("protocol", f"response refused: {error}")
         if was_head:
-            self._bound_head(len(data))
+            self._head_size += len(data)
+            if self._head_size > self._limits.response_head_max_bytes:
+                self._bound_head(self._limits.response_head_max_bytes)
         elif self.pieces or self.complete:
             self._silent_size = 0
         else:
@@ -96,10 +101,9 @@ class ResponseReader:
             self.keep_alive = False
         return self.complete
 
-    def _bound_head(self, received: int) -> None:
-        limit = self._limits.response_head_max_bytes
-        self._head_size += received
-        if self._head_size > limit and not (self.head_done and sum(len(n) + len(v) + 4 for n, v in self.headers) <= limit):
+    def _bound_head(self, limit: int) -> None:
+        """What has come is more than a head may be: refused, unless a smaller head has ended in it."""
+        if not (self.head_done and sum(len(n) + len(v) + 4 for n, v in self.headers) <= limit):
             self.fault = self.fault or ("too_large", "response head over response_head_max_bytes")
 
     # llhttp's callbacks. What they raise stops the parser and comes out of feed_data as an HttpParserError.
@@ -107,18 +111,18 @@ class ResponseReader:
     def on_message_begin(self) -> None:
         if self.complete:
             raise ValueError("bytes after the end of the message")
-        self.headers = []
+        self._fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.head_done:  # else a trailer: dropped, nobody may merge it into the head (RFC 9110 §6.5.1)
-            # llhttp leaves white space after the value, which is not part of it (RFC 9112 §5.1).
-            self.headers.append((name.lower(), value.rstrip(b" \t")))
+        # llhttp leaves white space after the value, which is not part of it (RFC 9112 §5.1).
+        self._fields.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        fault = self._head_fault(status)
-        if fault is None and status >= 200:
+        if 200 <= status <= 599 and len(self._fields) <= self._limits.response_headers_max and self._parser.get_http_version() in _VERSIONS:
             fault = self._frame(status)
+        else:
+            fault = self._head_fault(status)
         if fault is not None:
             self.fault = fault
             raise ValueError(fault[1])
@@ -137,12 +141,10 @@ class ResponseReader:
             self.complete = True
 
     def _head_fault(self, status: int) -> Fault | None:
-        if len(self.headers) > self._limits.response_headers_max:
+        if len(self._fields) > self._limits.response_headers_max:
             return "too_large", "more header lines than response_headers_max"
         if self._parser.get_http_version() not in _VERSIONS:
             return "protocol", "response refused: not HTTP/1.x"
-        if 200 <= status <= 599:
-            return None
         if status == 101:
             return "protocol", "response refused: 101 without an Upgrade asked for"
         if not 100 <= status <= 199:
@@ -153,27 +155,26 @@ class ResponseReader:
 
     def _frame(self, status: int) -> Fault | None:
         """How the final message ends. llhttp has seen to it that Content-Length comes once, and not beside Transfer-Encoding."""
-        framed = False
-        encoded = 0
-        for name, value in self.headers:
-            if name in _FRAMING:
-                if name == b"keep-alive":
-                    self.peer_idle_s = keep_alive_timeout(value)
-                    continue
-                framed = True
-                if name == b"transfer-encoding":
-                    encoded += 1
-                    if encoded > 1 or value.lower() != b"chunked":
-                        return "protocol", "response refused: Transfer-Encoding other than a single chunked"
+        fields = self._fields
+        by_name = dict(fields)
+        coding = by_name.get(b"transfer-encoding")
+        # A second Transfer-Encoding makes fewer names than lines, as does any other header said twice (Set-Cookie): only then count.
+        if coding is not None and (
+            coding.lower() != b"chunked" or (len(by_name) < len(fields) and sum(name == b"transfer-encoding" for name, _ in fields) > 1)
+        ):
+            return "protocol", "response refused: Transfer-Encoding other than a single chunked"
+        if b"keep-alive" in by_name:
+            self.peer_idle_s = keep_alive_timeout(by_name[b"keep-alive"])
         self.status = status
+        self.headers = fields
+        self._fields = []  # trailers go there: dropped, nobody may merge them into the head (RFC 9110 §6.5.1)
         self.head_done = True
-        self.keep_alive = self._parser.should_keep_alive()
         if self._head_only:
             # llhttp cannot be told to skip the body; HEAD is for rare probes, so the connection is given up instead.
             self.complete = True
-            self.keep_alive = False
         else:
-            self._until_close = not framed and status not in (204, 304)
+            self.keep_alive = self._parser.should_keep_alive()
+            self._until_close = coding is None and status not in (204, 304) and b"content-length" not in by_name
         return None
 
 

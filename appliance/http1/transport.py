@@ -40,7 +40,7 @@ class Failure:
     sent: bool = False
 
 
-@attrs.frozen
+@attrs.define  # never changed after it is made, but not frozen: that would cost every request half a microsecond
 class UpstreamRequest:
     """One request, already encoded as far as it can be ahead of time.
 

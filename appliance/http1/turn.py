@@ -19,6 +19,7 @@ from appliance.http1.server_state import ServerState
 
 EndReason = Literal["client_gone", "slow_reader", "shutdown"]
 
+NO_START: Message = {}  # before the application has said anything
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 # How far the answer is. BROKEN while a write is under way, and for good when that write did not end: part of a frame may be on the wire.
@@ -52,7 +53,7 @@ class Turn:
     end_reason: EndReason | None = None
     state: int = NEW
     _delivered: bool = False
-    _start: Message = attrs.field(factory=dict)
+    _start: Message = NO_START
     _framing: Framing | None = None
     _left: int | None = None
     _chunked: bool = False
@@ -83,11 +84,12 @@ class Turn:
         except (OSError, trio.ClosedResourceError):
             await self._lost()
             return {"type": "http.disconnect"}
-        if body.complete:
+        delivered = body.complete
+        if delivered:
             self._delivered = True
             if self._peer.half_closed and self.state != ANSWERED:
                 self._end("client_gone")  # the FIN came while the body was read, and was left for the end of the body to judge
-        return {"type": "http.request", "body": data, "more_body": not self._delivered}
+        return {"type": "http.request", "body": data, "more_body": not delivered}
 
     async def _disconnect(self) -> Message:
         if self.state != ANSWERED and self.end_reason is None and not self._peer.closed:
@@ -115,6 +117,10 @@ class Turn:
         more: bool = message.get("more_body", False)
         if more and self._chunked and body and self.state == SENDING:
             head, tail = b"%x\r\n" % len(body), b"\r\n"  # the steady state of a stream
+        elif self.state == STARTED:
+            head, tail = self._begin(body, more), b""
+            if more or self._left != len(body):  # else it is whole, of the length announced
+                head, body, tail = self._frame(head, body, more)
         else:
             head, body, tail = self._next(body, more)
         self.state = BROKEN
@@ -130,14 +136,13 @@ class Turn:
             self.state = SENDING
         else:
             self.state = ANSWERED
-            self.ended(None)
+            if self._gone is not None:
+                self._gone.set()
 
     def _next(self, body: bytes, more: bool) -> tuple[bytes, bytes, bytes]:
-        """What goes on the wire for a piece of the body: the head or chunk size before it, and what ends it."""
+        """What goes on the wire for a later piece of the body: the chunk size before it, and what ends it."""
         if self.state == SENDING:
             return self._frame(b"", body, more)
-        if self.state == STARTED:
-            return self._frame(self._begin(body, more), body, more)
         if self._peer.closed:
             raise ClientGone
         raise RuntimeError("http.response.body where no answer is under way")
@@ -153,11 +158,11 @@ class Turn:
         self.state = STARTED
 
     def _begin(self, body: bytes, more: bool) -> bytes:
-        head, server = self._head, self._server
-        rest_readable = self._body.complete or (self._body.discardable and not self.continue_pending)
+        head, server, start = self._head, self._server, self._start
+        rest_readable = self._delivered or self._body.complete or (self._body.discardable and not self.continue_pending)
         framing = frame_answer(
-            self._start["status"],
-            self._start.get("headers", ()),
+            start["status"],
+            start.get("headers", ()),
             method=head.method,
             http11=head.http11,
             keep_alive=self.keep_alive and rest_readable and not server.draining,
@@ -207,3 +212,10 @@ class Turn:
             self.end_reason = reason
         if self._gone is not None:
             self._gone.set()
+
+
+def unless_departure(error: Exception | None) -> Exception | None:
+    """What an application raised, less the ClientGone that `send` gave it: a client that left is nobody's error."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(ClientGone)[1]
+    return None if isinstance(error, ClientGone) else error
