@@ -1,6 +1,7 @@
 """From one finished record to the counts. `fold` runs once per request, in `finally`, and is the only writer of `Cells`.
 
-It runs on the hot path of every request: no call that can be avoided, no allocation but the keys, nothing per vocabulary.
+It runs on the hot path of every request: no call that can be avoided, no allocation but the keys, nothing per vocabulary. Nearly every
+request has one attempt and no fault; where such a one is counted is found by a single look-up in `Cells.shapes`.
 """
 
 from bisect import bisect_left
@@ -10,15 +11,20 @@ from appliance.core.record import AttemptRecord, RequestRecord
 from appliance.telemetry.cells import (
     ATTEMPT_EDGES_S,
     DURATION_EDGES_S,
+    OVERHEAD_EDGES_S,
+    SHAPES_MAX,
     TIME_PER_TOKEN_EDGES_S,
     TOKEN_EDGES,
     TTFT_EDGES_S,
     AttemptCell,
     Cells,
+    Places,
     Rate,
     RequestCell,
+    Shape,
 )
 from appliance.telemetry.histogram import Histogram
+from appliance.telemetry.labels import VALUE_MAX_CHARS
 from appliance.telemetry.verdict import CLIENT_GONE
 
 # Every status as the text its label shows; making it anew costs more than looking it up.
@@ -31,16 +37,105 @@ DEFAULT_LIMIT = {"rate_limit_exceeded": "requests", "budget_exceeded": "budget"}
 
 def fold(record: RequestRecord, cells: Cells) -> None:
     """Counts one finished request with all its attempts."""
-    fault = record.fault
-    error_type = "" if fault is None else fault.row.label
     attempts = record.attempts
-    model = cells.models.label(record.model)
-    if attempts:
+    fault = record.fault
+    last = attempts[-1] if attempts else None
+    duration_s = record.ended_at - record.started_at
+    if last is not None and fault is None and last.fault is None and len(attempts) == 1:
+        error_type = ""
+        shape = (
+            record.tenant, record.route, record.model, record.operation, record.status, record.stream,
+            last.backend, last.vendor, last.served_model, last.response_model, last.outcome,
+        )  # fmt: skip
+        cell, attempt_cell, speed_key = cells.shapes.get(shape) or _find_places(record, last, shape, cells)
+        overhead_s = duration_s - _count_attempt(last, attempt_cell)
+        if overhead_s < 0:
+            overhead_s = 0.0
+    else:
+        error_type = "" if fault is None else fault.row.label
+        model = cells.models.label(record.model)
         for attempt in attempts:
-            _fold_attempt(attempt, record, cells)
-        last = attempts[-1]
+            _count_attempt(attempt, _attempt_cell(attempt, record, cells))
+        cell, speed_key = _request_cell(record, model, error_type, cells)
+        overhead_s = record.overhead_s
+    cell.count += 1
+    histogram = cell.duration
+    histogram.counts[bisect_left(DURATION_EDGES_S, duration_s)] += 1
+    histogram.sum += duration_s if duration_s > 0 else 0.0
+    cell.cost_usd += record.cost_usd
+    usage = record.usage
+    if usage is not None:
+        cell.input_tokens += usage.input_tokens
+        cell.output_tokens += usage.output_tokens
+    if last is not None:
+        overhead = cells.overhead
+        overhead.counts[bisect_left(OVERHEAD_EDGES_S, overhead_s)] += 1
+        overhead.sum += overhead_s
+        if usage is not None and usage.output_tokens > 1 and usage.source != "estimated":
+            if record.stream:
+                _fold_stream_speed(record, last, usage.output_tokens - 1, cell, cells, speed_key)
+            else:
+                span_s = last.ended_at - last.started_at
+                if span_s > 0:
+                    _set_rate(cells, speed_key, usage.output_tokens / span_s, record.ended_at)
+        if record.stream and record.first_token_at:
+            if cell.ttft is None:
+                cell.ttft = Histogram(TTFT_EDGES_S)
+            cell.ttft.observe(record.first_token_at - record.started_at)
+    if record.limit_type or record.fallbacks or record.experiment or record.cache or error_type in DEFAULT_LIMIT:
+        _fold_rare(record, cells, error_type)
+
+
+def _count_attempt(attempt: AttemptRecord, cell: AttemptCell) -> float:
+    """Counts an attempt in its cell; gives its duration in seconds.
+
+    The conventions want counted tokens, never guessed ones; and a zero here may be a figure that the provider left out.
+    """
+    cell.count += 1
+    duration_s = attempt.ended_at - attempt.started_at
+    histogram = cell.duration
+    histogram.counts[bisect_left(ATTEMPT_EDGES_S, duration_s)] += 1
+    histogram.sum += duration_s if duration_s > 0 else 0.0
+    usage = attempt.usage
+    if usage is not None and usage.source != "estimated":
+        if tokens := usage.input_tokens:
+            counted = cell.input_tokens
+            if counted is None:
+                counted = cell.input_tokens = Histogram(TOKEN_EDGES)
+            counted.counts[bisect_left(TOKEN_EDGES, tokens)] += 1
+            counted.sum += tokens
+        if tokens := usage.output_tokens:
+            counted = cell.output_tokens
+            if counted is None:
+                counted = cell.output_tokens = Histogram(TOKEN_EDGES)
+            counted.counts[bisect_left(TOKEN_EDGES, tokens)] += 1
+            counted.sum += tokens
+    return duration_s
+
+
+def _find_places(record: RequestRecord, attempt: AttemptRecord, shape: Shape, cells: Cells) -> Places:
+    """Where a request of one attempt and no fault is counted; remembered, unless a value became `other` or is too long to be kept.
+
+    What became `other` counts as dropped each time, and may find room after a reload.
+    """
+    dropped = cells.dropped
+    model = cells.models.label(record.model)
+    attempt_cell = _attempt_cell(attempt, record, cells)
+    cell, speed_key = _request_cell(record, model, "", cells)
+    places = (cell, attempt_cell, speed_key)
+    longest = max(len(record.model), len(attempt.served_model), len(attempt.response_model))
+    if longest <= VALUE_MAX_CHARS and cells.dropped == dropped:
+        if len(cells.shapes) >= SHAPES_MAX:
+            cells.shapes.clear()
+        cells.shapes[shape] = places
+    return places
+
+
+def _request_cell(record: RequestRecord, model: str, error_type: str, cells: Cells) -> tuple[RequestCell, tuple[str, str]]:
+    """A request's cell, and the key of its speed."""
+    if record.attempts:
+        last = record.attempts[-1]
         backend, vendor, response_model, reached = last.backend, last.vendor, cells.response_models.label(last.response_model), True
-        cells.overhead.observe(record.overhead_s)
     else:
         backend, vendor, response_model, reached = "cache" if record.cache == "hit" else "none", "", "", False
     if error_type == CLIENT_GONE:
@@ -50,30 +145,10 @@ def fold(record: RequestRecord, cells: Cells) -> None:
     key = (
         record.tenant, record.route, backend, vendor, model, response_model, record.operation, status, error_type, record.stream, reached,
     )  # fmt: skip
-    cell = cells.requests.get(key)
-    if cell is None:
-        cell = cells.open_request(key)
-    cell.count += 1
-    duration_s = record.ended_at - record.started_at
-    histogram = cell.duration
-    histogram.counts[bisect_left(DURATION_EDGES_S, duration_s)] += 1
-    histogram.sum += duration_s if duration_s > 0 else 0.0
-    cell.cost_usd += record.cost_usd
-    usage = record.usage
-    if usage is not None:
-        cell.input_tokens += usage.input_tokens
-        cell.output_tokens += usage.output_tokens
-        if reached and usage.output_tokens > 1 and usage.source != "estimated":
-            _fold_speed(record, cells, cell, (model, backend))
-    if reached and record.stream and record.first_token_at:
-        if cell.ttft is None:
-            cell.ttft = Histogram(TTFT_EDGES_S)
-        cell.ttft.observe(record.first_token_at - record.started_at)
-    if record.limit_type or record.fallbacks or record.experiment or record.cache or error_type in DEFAULT_LIMIT:
-        _fold_rare(record, cells, error_type)
+    return cells.requests.get(key) or cells.open_request(key), (model, backend)
 
 
-def _fold_attempt(attempt: AttemptRecord, record: RequestRecord, cells: Cells) -> None:
+def _attempt_cell(attempt: AttemptRecord, record: RequestRecord, cells: Cells) -> AttemptCell:
     outcome = attempt.outcome
     fault = attempt.fault
     if fault is not None:
@@ -88,51 +163,31 @@ def _fold_attempt(attempt: AttemptRecord, record: RequestRecord, cells: Cells) -
         attempt.backend, attempt.vendor, cells.models.label(attempt.served_model), cells.response_models.label(attempt.response_model),
         record.operation, outcome, error_type,
     )  # fmt: skip
-    cell = cells.attempts.get(key)
-    if cell is None:
-        cell = cells.open_attempt(key)
-    cell.count += 1
-    duration_s = attempt.ended_at - attempt.started_at
-    histogram = cell.duration
-    histogram.counts[bisect_left(ATTEMPT_EDGES_S, duration_s)] += 1
-    histogram.sum += duration_s if duration_s > 0 else 0.0
-    if attempt.usage is not None:
-        _fold_tokens(attempt, cell)
+    return cells.attempts.get(key) or cells.open_attempt(key)
 
 
-def _fold_tokens(attempt: AttemptRecord, cell: AttemptCell) -> None:
-    """The conventions want counted tokens, never guessed ones; and a zero here may be a figure that the provider left out."""
-    usage = attempt.usage
-    if usage is None or usage.source == "estimated":
-        return
-    if usage.input_tokens:
-        if cell.input_tokens is None:
-            cell.input_tokens = Histogram(TOKEN_EDGES)
-        cell.input_tokens.observe(usage.input_tokens)
-    if usage.output_tokens:
-        if cell.output_tokens is None:
-            cell.output_tokens = Histogram(TOKEN_EDGES)
-        cell.output_tokens.observe(usage.output_tokens)
-
-
-def _fold_speed(record: RequestRecord, cells: Cells, cell: RequestCell, key: tuple[str, str]) -> None:
-    """Tokens per second, and time per token after the first, of a generation of two tokens or more.
+def _fold_stream_speed(
+    record: RequestRecord, last: AttemptRecord, later_tokens: int, cell: RequestCell, cells: Cells, key: tuple[str, str]
+) -> None:
+    """Time per token after the first, and tokens per second, of a streamed generation of two tokens or more.
 
     A stream's speed is taken between its first and last token; a whole answer's over the attempt that gave it: nothing finer is known.
     """
-    last = record.attempts[-1]
-    tokens = record.usage.output_tokens if record.usage is not None else 0
-    if record.stream:
-        span_s = last.last_token_at - last.first_token_at if last.first_token_at else 0.0
-        tokens -= 1
-        if record.first_token_at:
-            if cell.time_per_token is None:
-                cell.time_per_token = Histogram(TIME_PER_TOKEN_EDGES_S)
-            cell.time_per_token.observe(max(0.0, record.ended_at - record.first_token_at) / tokens)
-    else:
-        span_s = last.ended_at - last.started_at
+    if record.first_token_at:
+        if cell.time_per_token is None:
+            cell.time_per_token = Histogram(TIME_PER_TOKEN_EDGES_S)
+        cell.time_per_token.observe(max(0.0, record.ended_at - record.first_token_at) / later_tokens)
+    span_s = last.last_token_at - last.first_token_at if last.first_token_at else 0.0
     if span_s > 0:
-        cells.rates[key] = Rate(tokens / span_s, record.ended_at)
+        _set_rate(cells, key, later_tokens / span_s, record.ended_at)
+
+
+def _set_rate(cells: Cells, key: tuple[str, str], tokens_per_s: float, at: float) -> None:
+    rate = cells.rates.get(key)
+    if rate is None:
+        cells.rates[key] = Rate(tokens_per_s, at)
+    else:
+        rate.tokens_per_s, rate.at = tokens_per_s, at
 
 
 def _fold_rare(record: RequestRecord, cells: Cells, error_type: str) -> None:
