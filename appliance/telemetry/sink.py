@@ -34,6 +34,9 @@ class LineSink:
         self._fd = fd
         self._flush_s = flush_s
         self._buffer_bytes = buffer_bytes
+        self._half_bytes = buffer_bytes // 2
+        # How far `_filling` may be filled: its size until `close`, then less than nothing: an empty line is refused too.
+        self._room_bytes = buffer_bytes
         # Guards what follows: worker threads log too, and ours swaps the buffers.
         self._lock = threading.Lock()
         self._filling = bytearray(buffer_bytes)
@@ -50,19 +53,20 @@ class LineSink:
         with self._lock:
             begin = self._filled_bytes
             end = begin + len(line)
-            if end > self._buffer_bytes or self._closing:
+            if end > self._room_bytes:
                 self.dropped += 1
                 return
             self._filling[begin:end] = line
             self._filled_bytes = end
             self._filled_lines += 1
-        if end > self._buffer_bytes // 2 and not self._wake.is_set():
+        if end > self._half_bytes and not self._wake.is_set():
             self._wake.set()
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """Writes what is left, for at most `timeout_s`. Blocks; later lines are dropped. Calling it again does nothing."""
         with self._lock:
             self._closing = True
+            self._room_bytes = -1
         self._wake.set()
         self._thread.join(timeout_s)
 

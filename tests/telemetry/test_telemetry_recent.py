@@ -20,7 +20,13 @@ def test_the_newest_come_first_and_the_oldest_are_forgotten() -> None:
     assert recent.find("r-1") is None
     assert recent.find("id-3") is recent.find("r-3") is not None
     assert len(recent) == 3
-    assert len(recent._by_id) == len(recent._by_request_id) == 3
+
+
+def test_a_request_id_that_copies_another_records_own_id_does_not_hide_it() -> None:
+    recent = Recent(2)
+    recent.add(request(id="id-1", request_id="r-1"))
+    recent.add(request(id="id-2", request_id="id-1"))
+    assert recent.find("id-1").request_id == "r-1"
 
 
 def test_of_equal_request_ids_the_latest_is_found_and_eviction_spares_it() -> None:
