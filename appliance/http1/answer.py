@@ -18,7 +18,7 @@ BODILESS = frozenset((204, 304))
 # Headers that are looked at; all others pass as they are.
 _OTHERS = rb"(?:(?!(?:content-length|transfer-encoding|connection|keep-alive|date):)" + TOKEN + rb"++: [^\r\n\0]*+\r\n)*+"
 # A block as almost every answer has it: well formed, and of the headers that are looked at one Content-Length or none.
-PLAIN = re.compile(rb"(" + _OTHERS + rb")(?:content-length: (0|[1-9][0-9]{0,18})\r\n(" + _OTHERS + rb"))?", re.I)
+PLAIN = re.compile(rb"(" + _OTHERS + rb")(?:(?-i:content-length): ([0-9]{1,19})\r\n(" + _OTHERS + rb"))?", re.I)
 
 
 @attrs.define(eq=False)  # never changed after it is made, but not frozen: that would cost every request a microsecond
@@ -48,8 +48,8 @@ def frame_answer(
     """`whole_bytes` is the size of the body when all of it is known already. Raises ValueError for what no answer may contain."""
     if not 200 <= status <= 999:
         raise ValueError(f"status {status} cannot be an answer")
-    lines = [b"%b: %b\r\n" % pair for pair in headers]
-    block = b"".join(lines)
+    lines = list(map(b": ".join, headers))
+    block = b"%b\r\n" % b"\r\n".join(lines) if lines else b""
     plain = PLAIN.fullmatch(block)
     if block.count(b"\n") != len(lines) or (plain is None and FIELDS.fullmatch(block) is None):
         raise ValueError("a response header has a malformed name or a line break or NUL in its value")

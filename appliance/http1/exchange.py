@@ -76,10 +76,15 @@ class Http1Exchange:
         pieces = reader.pieces
         pool = self._pool
         if pieces:
-            data = pieces.pop() if len(pieces) == 1 else b"".join(pieces)
-            pieces.clear()
-            self._body_size += len(data)
-            if 0 < pool.limits.response_body_max_bytes < self._body_size:
+            if len(pieces) == 1:
+                data = pieces.pop()
+            else:
+                data = b"".join(pieces)
+                pieces.clear()
+            max_bytes = pool.limits.response_body_max_bytes
+            if max_bytes:  # 0 means none
+                self._body_size += len(data)
+            if self._body_size > max_bytes:
                 self._fail(Failure("too_large", "response body over response_body_max_bytes", received=True, sent=True))
                 return
             self._ready = data

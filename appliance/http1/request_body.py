@@ -65,11 +65,12 @@ class RequestBody:
             return await self._decoded(self._limits.body_max_bytes)
         if left > self._limits.body_max_bytes:
             raise self._failed(BodyTooLarge(f"the request body is larger than {self._limits.body_max_bytes} bytes"))
-        data = self._peer.buffer or await self._more()
+        peer = self._peer
+        data = peer.buffer or await self._more()
         if len(data) <= left:
-            self._peer.buffer = b""
+            peer.buffer = b""
         else:
-            self._peer.buffer = data[left:]
+            peer.buffer = data[left:]
             data = data[:left]
         self._left = left - len(data)
         return data
