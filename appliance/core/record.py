@@ -60,6 +60,8 @@ class RequestRecord:
         requested_model: as the caller wrote it; it becomes a label only through `model`.
         model: the served model, bare; `unknown` for one that no route knows.
         dialect: of the caller; operation: GenAI semantic-convention operation name (`chat`, `text_completion`, `embeddings`).
+        started_at: when the request was whole, body and all (of one refused before that: when its head was): how long an upload takes is
+            the caller's time, neither the gateway's nor a backend's.
         status: HTTP status sent, 499 when the client left first.
         committed: whether a status line went to the client.
         fallbacks: (from_backend, to_backend) in order.

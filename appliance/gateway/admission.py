@@ -43,13 +43,11 @@ def authenticate(plan: Plan, headers: dict[bytes, bytes], query: bytes, wall_tim
         anonymous: whether this listener lets in callers without a key, where the plan knows none.
     """
     presented = _presented(headers, query)
-    if plan.anonymous is not None and anonymous:
-        return plan.anonymous
-    if presented is None:
-        return _MISSING
-    key = plan.keys.get(hashlib.sha256(presented).digest())
+    key = None if presented is None else plan.keys.get(hashlib.sha256(presented).digest())
     if key is None:
-        return _UNKNOWN
+        if plan.anonymous is not None and anonymous:
+            return plan.anonymous
+        return _MISSING if presented is None else _UNKNOWN
     if key.expires_at is not None and wall_time >= key.expires_at:
         return _EXPIRED
     return key

@@ -120,7 +120,7 @@ async def _exchange(running: Running) -> Fault | None:
     try:
         record.head_at = call.read_at = trio.current_time()
         record.status, record.reused = answer.status, answer.reused
-        upstream.state.saw_first_byte(record.head_at - record.started_at)
+        upstream.state.saw_first_byte(record.head_at - record.started_at - record.waited_s)
         if 200 <= answer.status < 300:
             return await pump.forward(running, answer)
         return await _refused(running, answer)

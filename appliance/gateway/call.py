@@ -31,6 +31,7 @@ class Outlet:
         modelled: part of the model's answer has left; from here on a fault can only be told in-band.
         heard_at: when the caller last got part of the answer (or the request began); kept_at: when they last got a keep-alive.
         gone: the caller has left; nothing is sent any more.
+        closing: the last word is being said, perhaps by somebody else; no keep-alive may come between.
         sending: a piece is on its way. It stays so when that was interrupted: half a frame may be out, and nothing can follow it.
     """
 
@@ -43,6 +44,7 @@ class Outlet:
     gone: bool = False
     sending: bool = False
     kept_at: float = 0.0
+    closing: bool = False
     _keeping: trio.Event | None = None
 
     async def start(self, status: int, headers: HeaderList) -> None:
@@ -75,7 +77,7 @@ class Outlet:
 
     async def keep_alive(self, data: bytes, headers: Callable[[], HeaderList]) -> None:
         """Send a keep-alive, unless an event is on its way out right now. Starts the answer when nothing has left yet."""
-        if self.sending or self._keeping is not None or self.ended or self.gone:
+        if self.sending or self._keeping is not None or self.ended or self.gone or self.closing:
             return
         self._keeping = trio.Event()
         try:

@@ -171,12 +171,12 @@ class Plan:
         targets = [target for route in self.routes for target in (*route.targets, *route.fallback) if target.label or target.model]
         return list(dict.fromkeys(target.served_name("") for target in targets))
 
-    def pinned(self, resolved: Resolved | Fault, backend: str) -> Resolved | Fault:
-        """Only the choices on one backend; the backend directly when the route has none on it."""
+    def pinned(self, resolved: Resolved | Fault, requested: str, backend: str) -> Resolved | Fault:
+        """Only the choices on one backend; the backend directly when no route knows the model, or the route has none on it."""
         if backend not in self.upstreams:
             return Fault(FaultKind.BAD_REQUEST, f"X-Provider names no configured backend: {_shown(backend)}", param="X-Provider")
         if isinstance(resolved, Fault):
-            return resolved
+            return Resolved(self.direct[backend], self.unalias(requested))
         chosen = tuple(one for one in (*resolved.route.targets, *resolved.route.fallback) if one.upstream.name == backend)
         if not chosen:
             return Resolved(self.direct[backend], resolved.model)

@@ -97,6 +97,8 @@ class Proxy:
                 if cut is not None:
                     return await self._surface(call, cut)
                 now = trio.current_time()
+                if not candidates[step.candidate].upstream.state.available(now):
+                    continue  # its breaker opened during the pause, or an operator took it out: ask the policy again
             index = step.candidate
             _note_fallback(call, candidates, history, index)
             fault = await attempt(call, candidates[index], resolved.model, now)
@@ -109,6 +111,7 @@ class Proxy:
     async def _surface(self, call: Call, fault: Fault) -> Fault | None:
         """The last word: in-band when a head has left already, else for the door to tell."""
         call.record.fault = fault
+        call.outlet.closing = True
         if not call.outlet.started:
             return fault
         if call.outlet.gone or call.outlet.ended or call.outlet.sending:

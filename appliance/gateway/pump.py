@@ -20,6 +20,9 @@ HOLD_MAX_BYTES = 1_048_576
 through.
 """
 
+END_WAIT_S = 0.25
+"""How long the end of an upstream's message may take after [DONE] before its connection is given up. It mostly comes in the same packet."""
+
 TAIL_BYTES = 65_536
 """Of an answer that passes through, kept to find the usage at its end."""
 
@@ -113,16 +116,20 @@ async def _until_ended(running: Running, answer: Exchange, undo: Decoder | None,
     outlet, now, read, feed, write = call.outlet, trio.current_time, answer.read, tap.feed, call.outlet.write
     at = call.read_at
     ended = False
+    data: bytes | Failure = out
     while True:
         if tap.token_seen and not tap.finished:
             record.last_token_at = at
             if not record.first_token_at:
                 record.first_token_at = at
         if out or ended:
+            ended = ended or tap.finished  # [DONE] ends the caller's answer, whenever the upstream ends its own
             await write(out, more=not ended or tap.fault is not None, now=at)
             if outlet.gone and not call.outlives:
                 return None if ended else CLIENT_GONE
         if ended or tap.fault is not None:
+            if data and tap.fault is None:
+                await _read_off(answer)
             return tap.fault
         data = await read()
         if isinstance(data, Failure):
@@ -135,6 +142,15 @@ async def _until_ended(running: Running, answer: Exchange, undo: Decoder | None,
         else:
             ended = not data
             out = _tapped(tap, undo, data)
+
+
+async def _read_off(answer: Exchange) -> None:
+    """After [DONE] only the end of the message should come: read it, so that the connection can be used again, but not for long."""
+    with trio.move_on_after(END_WAIT_S):
+        while True:
+            data = await answer.read()
+            if not data or isinstance(data, Failure):
+                return
 
 
 def _tapped(tap: StreamTap, undo: Decoder | None, data: bytes) -> bytes:

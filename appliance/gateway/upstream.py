@@ -157,5 +157,7 @@ def build_upstreams(backends: Mapping[str, Backend], known: Mapping[str, Upstrea
         if isinstance(upstream, str):
             problems.append(upstream)
         else:
+            if name in known:
+                upstream.state.drained = known[name].state.drained  # an operator's word outlives a change of the file
             built[name] = upstream
     return problems or built

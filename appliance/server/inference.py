@@ -73,6 +73,7 @@ async def _serve(
         return body
     plan = gateway.plan  # a reload may have come while the body did, and from here to the proxy nothing waits
     record.bytes_in = len(body)
+    record.started_at = outlet.heard_at = trio.current_time()
     parsed = read_request(body, record.operation)
     if isinstance(parsed, Fault):
         return parsed
@@ -102,7 +103,7 @@ def _route(
     if pin:
         if not key.pin:
             return Fault(FaultKind.MODEL_FORBIDDEN, "this tenant may not choose a backend with X-Provider", param="X-Provider")
-        resolved = plan.pinned(resolved, pin.decode("latin-1"))
+        resolved = plan.pinned(resolved, parsed.model, pin.decode("latin-1"))
     if isinstance(resolved, Fault):
         return resolved
     if not key.may_route(resolved.route.name):
