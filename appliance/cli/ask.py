@@ -7,31 +7,38 @@ from urllib.parse import quote
 
 import click
 
-from appliance.cli.exits import FAILURE, Stop
-from appliance.cli.source import load_or_stop, loader
+from appliance.cli.exits import CONFIG, FAILURE, Stop
+from appliance.cli.source import admin_or_stop
+from appliance.config.report import problem_text
 
 TIMEOUT_S = 10.0
+TOKEN_VARIABLE = "APPLIANCE_ADMIN_TOKEN"
 
 admin_option = click.option("--admin", metavar="URL", help="The admin listener; default: admin.listen of the configuration.")
 
 
 def ask(admin: str | None, path: str | None, what: str) -> Any:
-    """GET a path of the admin API. The address and token come from the configuration, or `--admin` and $APPLIANCE_ADMIN_TOKEN."""
+    """GET a path of the admin API. The address and token come from the configuration, or `--admin` and $APPLIANCE_ADMIN_TOKEN.
+
+    The variable also serves where the configured token cannot be read, as a systemd credential never can outside its service.
+    """
     import httpx
 
-    token = os.environ.get("APPLIANCE_ADMIN_TOKEN", "")
+    token = os.environ.get(TOKEN_VARIABLE, "")
     transport = None
     if admin is None:
-        config = load_or_stop(loader(path)).config
-        address = config.admin.listen
+        found = admin_or_stop(path)
+        address = found.listen
         if address.startswith("unix:"):
             transport, admin = httpx.HTTPTransport(uds=address.removeprefix("unix:")), "http://localhost"
         elif address.startswith("fd:"):
             raise Stop("admin.listen is a socket handed over by systemd: say where it is with --admin URL")
         else:
             admin = "http://" + address.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")
-        token = config.admin.token.reveal() if config.admin.token is not None else token
-    headers = {"authorization": f"Bearer {token}"} if token else {}
+        token = found.token.reveal() if found.token is not None else token
+        if found.unread is not None and not token:
+            raise Stop([problem_text(found.unread), f"or give the admin token in ${TOKEN_VARIABLE}"], CONFIG)
+    headers = {b"authorization": bearer(token)} if token else {}
     try:
         with httpx.Client(transport=transport, timeout=TIMEOUT_S, trust_env=False) as client:
             answer = client.get(admin.rstrip("/") + what, headers=headers)
@@ -44,6 +51,13 @@ def ask(admin: str | None, path: str | None, what: str) -> Any:
     if answer.status_code >= 400:
         raise Stop(str(value.get("error", f"the gateway answered {answer.status_code}")))
     return value
+
+
+def bearer(token: str) -> bytes:
+    """A header's value; what cannot be one is refused here, for the HTTP library's own complaint would repeat the token."""
+    if not token.isprintable():
+        raise Stop("the admin token holds a line end or another character that no header can carry")
+    return b"Bearer " + token.strip().encode(errors="surrogateescape")
 
 
 def quoted(text: str) -> str:

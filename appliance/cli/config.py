@@ -8,7 +8,7 @@ import click
 
 from appliance.cli.ask import admin_option, ask
 from appliance.cli.exits import CONFIG, Stop
-from appliance.cli.source import config_option, load_or_stop, loader
+from appliance.cli.source import config_option, load_or_stop, to_show
 from appliance.config.edit import Edited, get_value, set_value
 from appliance.config.loader import locate
 from appliance.config.masked import masked_dict
@@ -27,7 +27,7 @@ def command() -> None:
 @config_option
 def get(setting: str, path: str | None) -> None:
     """The value in force at PATH, e.g. backends.openai.timeouts.connect_s. Secrets are masked."""
-    value = get_value(load_or_stop(loader(path)), setting)
+    value = get_value(load_or_stop(to_show(path)), setting)
     if isinstance(value, Problem):
         raise Stop(problem_text(value))
     click.echo(value if isinstance(value, str) else json.dumps(value, indent=2))
@@ -54,7 +54,7 @@ def set_(setting: str, value: str, path: str | None) -> None:
 @admin_option
 def diff(path: str | None, admin: str | None) -> None:
     """What differs between the file and the running gateway. Secrets are masked, so a changed secret does not show."""
-    ours = json.loads(json.dumps(masked_dict(load_or_stop(loader(path)).config)))
+    ours = json.loads(json.dumps(masked_dict(load_or_stop(to_show(path)).config)))
     theirs = ask(admin, path, "/admin/config")
     lines = sorted(differences(theirs, ours, ""))
     click.echo("\n".join(lines) if lines else "the file and the running gateway agree")

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import trio
 
+from appliance.cli.demo import leaves
 from appliance.cli.exits import Stop
 from appliance.http1.listen import ListenFault
 
@@ -28,6 +29,7 @@ def command(addresses: tuple[str, ...], recordings: Path | None, require_key: st
     if isinstance(sockets, ListenFault):
         raise Stop(sockets.message)
     settings = Settings(recordings=recordings, require_key=require_key)
+    unreadable: list[OSError] = []
 
     async def run() -> None:
         async with trio.open_nursery() as nursery:
@@ -39,3 +41,7 @@ def command(addresses: tuple[str, ...], recordings: Path | None, require_key: st
         trio.run(run)
     except* KeyboardInterrupt:
         click.echo("stopped", err=True)
+    except* OSError as group:  # nothing else of it reaches here: the sockets are open, and the server answers for its connections
+        unreadable = [error for error in leaves(group) if isinstance(error, OSError)]
+    if unreadable:
+        raise Stop(f"the recordings in {recordings} cannot be read: {unreadable[0].strerror or unreadable[0]}: {unreadable[0].filename}")

@@ -2,11 +2,25 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
+from typing import NoReturn
 
 import click
 
 from appliance.cli.exits import CONFIG, Stop
-from appliance.config.loader import TEXT_VARIABLE, Loaded, Problems, load, load_text, locate
+from appliance.config.loader import (
+    TEXT_VARIABLE,
+    AdminAddress,
+    Loaded,
+    Problems,
+    load,
+    load_admin,
+    load_admin_text,
+    load_text,
+    load_text_to_show,
+    load_to_show,
+    locate,
+)
 from appliance.config.report import check_text
 from appliance.providers import PROVIDERS
 
@@ -17,23 +31,50 @@ config_option = click.option(
 
 def loader(path: str | None) -> Callable[[], Loaded | Problems]:
     """A function that loads the configuration, now and at every reload. Stops the command when there is nothing to load."""
-    providers = {name: provider.base_url for name, provider in PROVIDERS.items()}
-    environ = os.environ
-    text = environ.get(TEXT_VARIABLE)
-    if path is None and text:
-        return lambda: load_text(text, env=environ, providers=providers)
-    found = locate(path, environ)
-    if found is None:
-        hint = "there is no configuration: give -c FILE, or write one with 'appliance init config.toml', or try 'appliance demo'"
-        raise Stop(hint, CONFIG)
-    return lambda: load(found, env=environ, providers=providers)
+    text = _text(path)
+    if text:
+        return partial(load_text, text, env=os.environ, providers=_providers())
+    return partial(load, _file(path), env=os.environ, providers=_providers())
+
+
+def to_show(path: str | None) -> Callable[[], Loaded | Problems]:
+    """As `loader`, for a command that only shows: secrets that this shell cannot read may stay unread."""
+    text = _text(path)
+    if text:
+        return partial(load_text_to_show, text, env=os.environ, providers=_providers())
+    return partial(load_to_show, _file(path), env=os.environ, providers=_providers())
+
+
+def admin_or_stop(path: str | None) -> AdminAddress:
+    """Where the running gateway is asked; nothing else in the configuration has to be sound."""
+    text = _text(path)
+    found = load_admin_text(text, env=os.environ) if text else load_admin(_file(path), env=os.environ)
+    return _stop(found) if isinstance(found, Problems) else found
 
 
 def load_or_stop(load_it: Callable[[], Loaded | Problems]) -> Loaded:
     """A sound configuration; every problem of any other goes to standard error and ends the command."""
     loaded = load_it()
-    if isinstance(loaded, Problems):
-        text, code = check_text(loaded)
-        click.echo(text, err=True, nl=False)
-        raise Stop((), code)
-    return loaded
+    return _stop(loaded) if isinstance(loaded, Problems) else loaded
+
+
+def _stop(problems: Problems) -> NoReturn:
+    text, code = check_text(problems)
+    click.echo(text, err=True, nl=False)
+    raise Stop((), code)
+
+
+def _text(path: str | None) -> str:
+    return os.environ.get(TEXT_VARIABLE, "") if path is None else ""
+
+
+def _file(path: str | None) -> str:
+    found = locate(path, os.environ)
+    if found is None:
+        hint = "there is no configuration: give -c FILE, or write one with 'appliance init config.toml', or try 'appliance demo'"
+        raise Stop(hint, CONFIG)
+    return found
+
+
+def _providers() -> dict[str, str]:
+    return {name: provider.base_url for name, provider in PROVIDERS.items()}

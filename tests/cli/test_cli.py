@@ -348,3 +348,73 @@ def test_output_into_a_closed_pipe_is_no_failure() -> None:
 def test_a_key_of_the_file_works_and_its_hash_does_not(gateway: Gateway) -> None:
     assert call(f"{gateway.url}/v1/chat/completions", chat("sim"))[0] == 200
     assert call(f"{gateway.url}/v1/chat/completions", chat("sim"), authorization=f"Bearer {KEY_SHA256}")[0] == 401
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("explain", "no-such"), ("config", "diff"), ("config", "get", "admin.listen")])
+def test_what_asks_a_running_gateway_needs_no_backends_secret(gateway: Gateway, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    path = tmp_path / "c.toml"
+    locked = '[backends.spare]\napi_key = { env = "NO_SUCH_KEY_HERE" }\n[backends.sim]\nheaders = { x = { credential = "none" } }\n'
+    path.write_text(gateway.config_path.read_text())
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "secrets.toml").write_text(locked)
+    assert run("check", "-c", str(path)).returncode == 78
+    done = run(*arguments, "-c", str(path))
+    assert "NO_SUCH_KEY_HERE" not in done.stderr
+    if arguments[0] == "explain":
+        refused(done, 1, "no such request")
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_secret_unread_shows_as_the_mask_and_a_wrong_one_is_still_told(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(SOUND.replace('provider = "custom"', 'provider = "custom"\napi_key = { env = "NO_SUCH_KEY_HERE" }'))
+    shown = run("config", "get", "backends.one.api_key", "-c", str(path))
+    known = run("config", "get", "backends.one.api_key", "-c", str(path), NO_SUCH_KEY_HERE="sk-canary-123")
+    assert (shown.returncode, shown.stdout) == (0, known.stdout)
+    path.write_text(path.read_text().replace("env =", "evn ="))
+    refused(run("config", "get", "backends.one.base_url", "-c", str(path)), 78, "evn")
+
+
+def test_status_needs_no_file_with_an_address_and_a_token(tmp_path: Path) -> None:
+    sim = Simulator(tmp_path)
+    with running(sim):
+        served = Gateway(tmp_path, one_backend(sim), admin='token = "canary-token"')
+        with running(served):
+            alone = tmp_path / "alone"
+            alone.mkdir()
+            options = ("status", "--admin", served.admin_url)
+            done = run(*options, cwd=alone, PYTHONPATH=os.getcwd(), APPLIANCE_ADMIN_TOKEN="canary-token")
+            assert (done.returncode, done.stderr) == (0, "")
+            refused(run(*options, cwd=alone, PYTHONPATH=os.getcwd()), 1)
+            bad = run(*options, cwd=alone, PYTHONPATH=os.getcwd(), APPLIANCE_ADMIN_TOKEN="canary\ntoken")
+            refused(bad, 1, "admin token")
+            assert "canary" not in bad.stderr
+            # A service's credential is never there for an operator: the variable serves instead, and without it one line says so.
+            path = alone / "c.toml"
+            listen = served.admin_url.removeprefix("http://")
+            path.write_text(f'[admin]\nlisten = "{listen}"\ntoken = {{ credential = "admin" }}\n{SOUND}')
+            assert run("status", "-c", str(path), APPLIANCE_ADMIN_TOKEN="canary-token").returncode == 0
+            refused(run("status", "-c", str(path)), 78, "admin.token", "APPLIANCE_ADMIN_TOKEN")
+
+
+@pytest.mark.parametrize("listen", ["7", '"nowhere"', '["127.0.0.1:1"]'])
+def test_a_wrong_admin_listen_is_told_by_its_place(tmp_path: Path, listen: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(f"[admin]\nlisten = {listen}\n{SOUND}")
+    refused(run("status", "-c", str(path)), 78, "admin.listen")
+
+
+def test_recordings_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    locked = tmp_path / "rec"
+    locked.mkdir(mode=0o000)
+    for folder in (locked, Path("/proc/1/fd")):  # root may read the first, but in a container rarely the second
+        try:
+            os.listdir(folder)
+        except PermissionError:
+            break
+    else:
+        pytest.skip("this user can read any folder")
+    done = run("simulate", "--listen", f"127.0.0.1:{free_port()}", "--recordings", str(folder))
+    refused(done, 1, str(folder))
+    assert len(done.stderr.splitlines()) == 1
