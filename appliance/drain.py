@@ -8,8 +8,7 @@ import structlog
 import trio
 
 from appliance.gateway.gateway import Gateway
-from appliance.http1.server import Server
-from appliance.server.listeners import Door, sever
+from appliance.server.listeners import Engine
 
 CUT_GRACE_S = 2.0
 """After the requests that outlived the drain were told so: how long their errors may take to leave."""
@@ -24,16 +23,13 @@ class Drain:
     """The end of one run, and what it needs to know of the doors.
 
     Attributes:
-        servers: the built-in engines; close_hypercorn: tells the other one to stop accepting and to finish.
-        hypercorn: the doors of the other one, whose connections can only be cut from below.
+        engines: what serves the public listeners.
         doors_closed: the last public listener has ended.
     """
 
     gateway: Gateway
     log: structlog.typing.FilteringBoundLogger
-    hypercorn: list[Door]
-    servers: list[Server] = attrs.field(factory=list)
-    close_hypercorn: trio.Event = attrs.field(factory=trio.Event)
+    engines: list[Engine] = attrs.field(factory=list)
     doors_closed: trio.Event = attrs.field(factory=trio.Event)
     _asked: trio.Event = attrs.field(factory=trio.Event)
     _patience: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -75,9 +71,8 @@ class Drain:
             await self.doors_closed.wait()
 
     def _close_doors(self) -> None:
-        self.close_hypercorn.set()
-        for server in self.servers:
-            server.drain()
+        for engine in self.engines:
+            engine.drain()
 
     async def _requests_end(self) -> None:
         """Until no request is in flight. Looking now and then costs nothing; an event on the hot path would."""
@@ -86,7 +81,5 @@ class Drain:
 
     def _cut(self) -> None:
         self.gateway.proxy.cut_all()
-        for server in self.servers:
-            server.cut("shutdown")
-        for door in self.hypercorn:
-            sever(door)
+        for engine in self.engines:
+            engine.cut()

@@ -34,7 +34,7 @@ from appliance.gateway.plan import Plan, build_plan
 from appliance.gateway.proxy import Proxy
 from appliance.gateway.upstream import Upstream, build_upstreams, missing_key
 from appliance.server.admin import AdminApp, ReloadResult
-from appliance.server.listeners import Door, builtin_server, open_door, serve_hypercorn
+from appliance.server.listeners import Door, engine, open_door
 from appliance.server.public import PublicApp
 from appliance.server.view import View
 from appliance.services import Services
@@ -79,7 +79,7 @@ class Supervisor:
     _reloading: trio.Lock = attrs.field(factory=trio.Lock)
 
     def __attrs_post_init__(self) -> None:
-        self.drain = Drain(self.gateway, self.log, [door for door in (*self.doors, self.admin_door) if door.hypercorn])
+        self.drain = Drain(self.gateway, self.log)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until a signal or `stop`. Raises what a vital part raises."""
@@ -110,13 +110,10 @@ class Supervisor:
         app = PublicApp(self.gateway, self.view, door.loopback)
         limits = self.gateway.plan.config.server.limits
         self._doors_open += 1
-        if door.hypercorn:
-            await serve_hypercorn(app, door, limits, self.drain.close_hypercorn, task_status=task_status)
-        else:
-            server = builtin_server(app, limits, self._on_error)
-            self.drain.servers.append(server)
-            self.view.servers.append(server)
-            await server.serve(door.sockets, task_status=task_status)
+        server = engine(app, door, limits, self._on_error)
+        self.drain.engines.append(server)
+        self.view.engines.append(server)
+        await server.serve(door.sockets, task_status=task_status)
         self._doors_open -= 1
         if not self._doors_open:
             self.drain.doors_closed.set()
@@ -145,8 +142,8 @@ class Supervisor:
 
     async def _serve_admin(self) -> None:
         app = AdminApp(self.gateway, self.view, self.admin_door.loopback, self.reload)
-        door = attrs.evolve(self.admin_door, sockets=tuple(sock.dup() for sock in self.admin_door.sockets))
-        await serve_hypercorn(app, door, self.gateway.plan.config.server.limits, trio.Event())  # until the very end
+        server = engine(app, self.admin_door, self.gateway.plan.config.server.limits, self._on_error)
+        await server.serve([sock.dup() for sock in self.admin_door.sockets])
 
     def _on_error(self, error: BaseException, scope: dict[str, object]) -> None:
         self.log.error("request_failed", path=str(scope.get("path", ""))[:200], method=scope.get("method"), exc_info=error)

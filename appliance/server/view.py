@@ -7,7 +7,7 @@ import attrs
 from appliance import __version__
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.upstream import Upstream
-from appliance.http1.server import Server
+from appliance.server.listeners import Engine
 from appliance.telemetry.live import BackendState, LiveState
 from appliance.telemetry.sink import LineSink
 
@@ -17,12 +17,12 @@ class View:
     """Implements `telemetry.live.LiveView`.
 
     Attributes:
-        servers: the engines of the public listeners, for the count of client connections.
+        engines: what serves the public listeners, for the count of client connections.
     """
 
     gateway: Gateway
     sink: LineSink
-    servers: list[Server] = attrs.field(factory=list)
+    engines: list[Engine] = attrs.field(factory=list)
 
     def state(self) -> LiveState:
         """The present instant."""
@@ -33,7 +33,7 @@ class View:
             models=gateway.plan.served_models(),
             tenants=list(config.tenants) or (["anonymous"] if gateway.plan.anonymous else []),
             namespace=config.telemetry.namespace, in_flight=live.requests, active_streams=live.streams,
-            client_connections=sum(server.connections_open for server in self.servers), draining=live.draining,
+            client_connections=sum(engine.connections_open for engine in self.engines), draining=live.draining,
             started_at=live.started_wall, config_loaded_at=live.reloaded_at, reloads_ok=live.reloads_ok,
             reloads_failed=live.reloads_failed, restarts=dict(live.restarts), log_dropped=self.sink.dropped,
             version=__version__, python=platform.python_version(),
