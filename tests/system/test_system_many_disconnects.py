@@ -100,3 +100,19 @@ def test_500_disconnects_leave_nothing_behind(gateway: Gateway, simulator: Simul
     assert "Traceback" not in gateway.log
     status, _, _ = call(f"{gateway.url}/v1/chat/completions", chat("sim"))
     assert status == 200
+
+
+@pytest.mark.parametrize("engine", ["builtin", "hypercorn"])
+def test_connections_that_ask_nothing_hold_no_descriptor_once_they_are_gone(gateway: Gateway, engine: str) -> None:
+    """What a balancer's TCP check does, all day long."""
+    url = gateway.url if engine == "builtin" else gateway.hypercorn_url
+
+    def knock(number: int) -> None:
+        with RawClient(url) as client:
+            client.leave("rst" if number % 3 == 0 else "close")
+
+    fds = gateway.open_fds()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(knock, range(400)))
+    eventually(lambda: gateway.open_fds() <= fds + 4)
+    eventually(lambda: gateway.metric("appliance_client_connections") == 0)
