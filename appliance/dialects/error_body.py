@@ -3,24 +3,18 @@
 The rule: whatever the bytes, the result is bounded and holds nothing that looks like a key.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
-import orjson
 
 from appliance.dialects.openai_usage import parse_json, text_of
+from appliance.dialects.redaction import masked, written
 
 ERROR_PARSE_MAX_BYTES = 1_048_576
 """Longer error bodies are not read; the longest seen (validation errors that quote the request) are tens of kilobytes."""
 
 MESSAGE_MAX_CHARS = 2_000
-
-KEY_HINT = re.compile(r"\b(?:sk|gsk|xai|hf|nvapi|fw|pplx|csk|tgp|rk|pk|sess|eyJ)[-_][\w*.-]{6,}|\bBearer\s+\S+", re.ASCII)
-"""What vendors' keys look like, masked ones (`sk-ab***yz`) included."""
-
-REDACTED = "[redacted]"
 
 
 @attrs.frozen
@@ -65,22 +59,23 @@ def error_of(answer: Mapping[str, Any]) -> object:
     return None
 
 
-def read_error_body(body: bytes) -> Said:
+def read_error_body(body: bytes, secrets: Sequence[bytes] = ()) -> Said:
+    """Read the body of an error answer. `secrets` is what was sent to that upstream to prove who asks: it is masked."""
     if not body or len(body) > ERROR_PARSE_MAX_BYTES:
         return Said()
     try:
         parsed = parse_json(body)
     except ValueError:
-        text = body[:MESSAGE_MAX_CHARS].decode("utf-8", "replace").strip()
-        return Said() if text.startswith("<") else Said(message=_clean(text))
+        text = body.decode("utf-8", "replace").strip()
+        return Said() if text.startswith("<") else Said(message=_clean(text, secrets))
     if isinstance(parsed, list) and parsed:  # Google's OpenAI-compatible endpoint wraps its error in an array
         parsed = parsed[0]
     if isinstance(parsed, dict):
-        return attrs.evolve(read_error(error_of(parsed) or parsed, parsed), is_json=True)
-    return Said(message=_clean(parsed)) if isinstance(parsed, str) else Said()
+        return attrs.evolve(read_error(error_of(parsed) or parsed, parsed, secrets), is_json=True)
+    return Said(message=_clean(parsed, secrets)) if isinstance(parsed, str) else Said()
 
 
-def read_error(error: object, around: Mapping[str, Any]) -> Said:
+def read_error(error: object, around: Mapping[str, Any], secrets: Sequence[bytes] = ()) -> Said:
     """Read an error object, or the text that some vendors put in its place (xAI: `{"code": "...", "error": "text"}`)."""
     if not isinstance(error, dict):
         error = {**around, "message": error}
@@ -93,10 +88,10 @@ def read_error(error: object, around: Mapping[str, Any]) -> Said:
         words += [metadata.get("error_type"), "content_filter" if metadata.get("flagged_input") else None]
     param = error.get("param")
     return Said(
-        message=_clean(message if isinstance(message, str) else orjson.dumps(message, default=str).decode()),
-        type=_clean(kind) if isinstance(kind, str) else "",
-        code=_clean(str(code)) if isinstance(code, (str, int)) and not isinstance(code, bool) else "",
-        param=_clean(param) if isinstance(param, str) else None,
+        message=_clean(message if isinstance(message, str) else written(message).decode(), secrets),
+        type=_clean(kind, secrets) if isinstance(kind, str) else "",
+        code=_clean(str(code), secrets) if isinstance(code, (str, int)) and not isinstance(code, bool) else "",
+        param=_clean(param, secrets) if isinstance(param, str) else None,
         words=frozenset(word.lower() for word in words if isinstance(word, str)),
         status=_claimed_status(code, error.get("status_code"), error.get("status")),
         is_json=True,
@@ -112,6 +107,6 @@ def _claimed_status(*candidates: object) -> int:
     return 0
 
 
-def _clean(text: str) -> str:
-    """A bounded text without anything that looks like a key."""
-    return KEY_HINT.sub(REDACTED, text[: 2 * MESSAGE_MAX_CHARS])[:MESSAGE_MAX_CHARS]
+def _clean(text: str, secrets: Sequence[bytes]) -> str:
+    """A bounded text without a key or half a surrogate pair, which could not be written to the caller."""
+    return masked(text, secrets)[:MESSAGE_MAX_CHARS].encode("utf-8", "replace").decode()

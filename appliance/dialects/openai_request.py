@@ -3,6 +3,7 @@
 Everything else in the body is the upstream's to judge: unknown fields, prompt-cache prefixes and odd spacing pass as they came.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -24,6 +25,9 @@ BYTES_PER_TOKEN = 4
 MODEL_MAX_CHARS = 512
 """The longest ids in use (Bedrock inference profiles, fine-tunes) have about 150."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Characters that no name has, and that would forge lines in headers, logs and metrics: controls and halves of surrogate pairs."""
+
 NOT_TEXT = frozenset({"image_url", "input_audio", "file", "video_url", "audio_url"})
 """Content parts whose strings are base64 or links, not prompt text."""
 
@@ -39,6 +43,8 @@ def read_request(body: bytes, operation: str) -> ParsedRequest | Fault:
     model = fields.get("model")
     if not isinstance(model, str) or not model.strip() or len(model) > MODEL_MAX_CHARS:
         return _bad("model", _model_complaint(fields), "missing_required_parameter" if not model else "invalid_value")
+    if not model.isprintable() and _CONTROL.search(model) is not None:
+        return _bad("model", "'model' must not hold control characters: name one that GET /v1/models lists", "invalid_value")
     stream = fields.get("stream")
     if stream is not None and not isinstance(stream, bool):
         return _bad("stream", f"'stream' must be true or false, not {json_type(stream)}", "invalid_type")
@@ -52,7 +58,7 @@ def read_request(body: bytes, operation: str) -> ParsedRequest | Fault:
         bool(stream),
         None if operation == "embeddings" else token_limit(fields),
         isinstance(options, dict) and bool(options.get("include_usage")),
-        user if isinstance(user, str) else "",
+        _printable(user) if isinstance(user, str) else "",
         fields,
         _ESTIMATES[operation],
     )
@@ -65,6 +71,11 @@ def token_limit(fields: Mapping[str, Any]) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
     return None
+
+
+def _printable(user: str) -> str:
+    """The caller's name for their user, for logs and labels; what goes upstream stays as it came."""
+    return user if user.isprintable() else _CONTROL.sub("", user)
 
 
 def _bad(param: str, message: str, code: str) -> Fault:

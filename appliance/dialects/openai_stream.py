@@ -46,12 +46,13 @@ class OpenAIStreamTap:
 
     __slots__ = (
         "_backend", "_choices", "_cutter", "_done", "_ended", "_event_max_bytes", "_finish_reason", "_finished_choices", "_frame",
-        "_frames_left", "_hide_usage", "_lf_passes", "_model", "_nulls", "_steady", "_usage", "_virgin", "committed", "deltas", "fault",
-        "finished", "token_seen",
+        "_frames_left", "_hide_usage", "_lf_passes", "_model", "_nulls", "_secrets", "_steady", "_usage", "_virgin", "committed", "deltas",
+        "fault", "finished", "token_seen",
     )  # fmt: skip
 
-    def __init__(self, hide_usage: bool, event_max_bytes: int, backend: str = "") -> None:
-        """hide_usage: the gateway asked for the usage event and the caller did not. backend: its name, for the words of a fault."""
+    def __init__(self, hide_usage: bool, event_max_bytes: int, backend: str = "", secrets: tuple[bytes, ...] = ()) -> None:
+        """hide_usage: the gateway asked for the usage event and the caller did not. backend: its name, for the words of a fault.
+        secrets: what was sent to it to prove who asks, kept out of every fault."""
         self.committed = False
         self.fault: Fault | None = None
         self.token_seen = False
@@ -60,6 +61,7 @@ class OpenAIStreamTap:
         self._hide_usage = hide_usage
         self._event_max_bytes = event_max_bytes
         self._backend = backend
+        self._secrets = secrets
         self._cutter = EventCutter()
         self._steady = False  # committed, running, nothing held back: the fast path is open
         self._virgin = True  # nothing was cut yet: a byte order mark may come
@@ -207,7 +209,7 @@ class OpenAIStreamTap:
         if isinstance(parsed, dict):
             return self._judge_object(parsed, data, name == b"error")
         if name == b"error":
-            self.fault = error_in_answer({"error": data.decode("utf-8", "replace")}, self._backend, named_error=True)
+            self.fault = self._error_in({"error": data.decode("utf-8", "replace")}, True)
         else:
             self._garbage()
         return False
@@ -220,7 +222,7 @@ class OpenAIStreamTap:
                 parsed = parse_json(text)
             except ValueError:
                 parsed = {}
-            fault = error_in_answer(parsed if isinstance(parsed, dict) else {}, self._backend, named_error=name == b"error")
+            fault = self._error_in(parsed if isinstance(parsed, dict) else {}, name == b"error")
             if fault is not None:
                 self.fault = fault
                 return False
@@ -247,7 +249,7 @@ class OpenAIStreamTap:
 
     def _judge_object(self, chunk: dict[str, Any], data: bytes, named_error: bool) -> bool:
         """An event that says more than its delta, or the first one."""
-        fault = error_in_answer(chunk, self._backend, named_error=named_error)
+        fault = self._error_in(chunk, named_error)
         if fault is not None:
             self.fault = fault
             return False
@@ -298,6 +300,9 @@ class OpenAIStreamTap:
         if not _is_whole(data.strip()):
             return b""
         return lines + b"\n\n" if self._judge_lines(lines) and self.fault is None else b""
+
+    def _error_in(self, answer: dict[str, Any], named_error: bool) -> Fault | None:
+        return error_in_answer(answer, self._backend, named_error=named_error, secrets=self._secrets)
 
     def _garbage(self) -> None:
         self.fault = Fault(FaultKind.PROTOCOL, f"{self._who()} sent something that is not an event of a model's answer")

@@ -4,55 +4,61 @@ A fault of the caller passes with the upstream's own body; of any other the call
 part of the operator's key (OpenAI's and xAI's texts do).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
-import orjson
 
 from appliance.core.fault import FAULTS, Blame, Fault, FaultKind
-from appliance.dialects.error_body import ERROR_PARSE_MAX_BYTES, KEY_HINT, REDACTED, Said, error_of, read_error, read_error_body
+from appliance.dialects.error_body import ERROR_PARSE_MAX_BYTES, Said, error_of, read_error, read_error_body
 from appliance.dialects.error_kind import kind_by_words, kind_of
 from appliance.dialects.openai_usage import parse_json
+from appliance.dialects.redaction import REDACTED, holds_key, written
 from appliance.dialects.retry_after import retry_after_s
 
 DETAIL_MAX_CHARS = 500
 
 
-def classify(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, backend: str, now: float) -> Fault:
+def classify(
+    status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, backend: str, now: float, secrets: Sequence[bytes] = ()
+) -> Fault:
     """The fault behind an upstream's answer that is not the expected 200.
 
     Args:
         headers: names in lower case.
         backend: the configured backend's name, for our sentence to the caller.
         now: wall time in Unix seconds, against which an HTTP date is read.
+        secrets: what was sent to this backend to prove who asks. A body that holds one does not pass, and texts have it masked.
     """
-    said = read_error_body(body)
+    said = read_error_body(body, secrets)
     headers = list(headers)
     fault = _fault(kind_of(status, said), said, backend, status)
-    if said.is_json and _may_pass(fault, body):
+    if said.is_json and _may_pass(fault, body, secrets):
         fault = attrs.evolve(fault, body=body, content_type=_content_type(headers))
     return attrs.evolve(fault, retry_after_s=retry_after_s(headers, now))
 
 
-def error_in_answer(answer: Mapping[str, Any], backend: str, *, named_error: bool = False) -> Fault | None:
+def error_in_answer(
+    answer: Mapping[str, Any], backend: str, *, named_error: bool = False, secrets: Sequence[bytes] = ()
+) -> Fault | None:
     """The fault inside a JSON object that came with status 200, as a whole answer or as an event; None when it is a good one.
 
     Args:
         named_error: the event was called `error`.
+        secrets: as for `classify`.
     """
     error = error_of(answer)
     if error is None and not named_error:
         return None
-    said = read_error(answer if error is None else error, answer)
+    said = read_error(answer if error is None else error, answer, secrets)
     kind = kind_by_words(said) or (kind_of(said.status, said) if said.status else FaultKind.STREAM_ERROR)
     fault = _fault(kind, said, backend, said.status or None)
     own = error if isinstance(error, dict) else {"message": said.message, "type": said.type, "param": said.param, "code": said.code}
-    body = orjson.dumps({"error": own}, default=str)
-    return attrs.evolve(fault, body=body, content_type=b"application/json") if _may_pass(fault, body) else fault
+    body = written({"error": own})
+    return attrs.evolve(fault, body=body, content_type=b"application/json") if _may_pass(fault, body, secrets) else fault
 
 
-def hidden_error(body: bytes, backend: str = "") -> Fault | None:
+def hidden_error(body: bytes, backend: str = "", secrets: Sequence[bytes] = ()) -> Fault | None:
     """The fault inside a whole answer of status 200; None when it is a good answer, or no JSON object at all."""
     if b'"error"' not in body and (b'"choices"' in body or b'"data"' in body):
         return None
@@ -62,14 +68,14 @@ def hidden_error(body: bytes, backend: str = "") -> Fault | None:
         answer = parse_json(body)
     except ValueError:
         return None
-    return error_in_answer(answer, backend) if isinstance(answer, dict) else None
+    return error_in_answer(answer, backend, secrets=secrets) if isinstance(answer, dict) else None
 
 
-def _may_pass(fault: Fault, body: bytes) -> bool:
-    """Whether the upstream's own body may reach the caller: it is about their request, and nothing in it looks like a key."""
+def _may_pass(fault: Fault, body: bytes, secrets: Sequence[bytes]) -> bool:
+    """Whether the upstream's own body may reach the caller: it is about their request, and nothing in it is or looks like a key."""
     if FAULTS[fault.kind].blame is not Blame.CALLER or REDACTED in fault.message:
         return False
-    return KEY_HINT.search(body.decode("utf-8", "replace")) is None
+    return bool(body) and not holds_key(body, secrets)
 
 
 def _fault(kind: FaultKind, said: Said, backend: str, status: int | None) -> Fault:

@@ -154,8 +154,10 @@ async def _refused(running: Running, answer: Exchange) -> Fault:
             break
         pieces.append(data)
         size += len(data)
-    body = pump.decoded(b"".join(pieces), answer.headers)
-    return classify(answer.status, answer.headers, body, backend=running.record.backend, now=running.call.record.wall_time)
+    body = pump.decoded(b"".join(pieces), answer.headers, ERROR_BODY_MAX_BYTES)
+    secrets = running.target.upstream.secrets
+    now = running.call.record.wall_time
+    return classify(answer.status, answer.headers, body, backend=running.record.backend, now=now, secrets=secrets)
 
 
 def _settle(running: Running, fault: Fault | None) -> None:

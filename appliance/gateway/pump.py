@@ -4,13 +4,16 @@ Nothing goes out before the first good event of a stream or the whole of a small
 retried elsewhere. After it, events go out as they come, one `send` per read; the await of that send is the back-pressure.
 """
 
+import re
+from functools import partial
+
 import attrs
 import trio
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.openai_chat import OpenAIStreamTap, hidden_error, read_answer
 from appliance.dialects.protocol import Answer, StreamTap
-from appliance.gateway.decoding import Decoder, decoder
+from appliance.gateway.decoding import Decoder, decoder, read_decoded
 from appliance.gateway.faults import CLIENT_GONE, protocol_fault, wire_fault
 from appliance.gateway.running import Running
 from appliance.http1.transport import Exchange, Failure
@@ -29,6 +32,9 @@ TAIL_BYTES = 65_536
 PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"content-encoding", b"retry-after", b"request-id", b"content-language"})
 PASSED_PREFIXES = (b"openai-", b"anthropic-", b"x-ratelimit-")
 """Upstream response headers that clients use, under their own names."""
+
+
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
 @attrs.define(eq=False)
@@ -77,7 +83,8 @@ async def _stream(running: Running, answer: Exchange, undo: Decoder | None, head
     record, parsed = running.record, running.call.parsed
     limits = running.target.upstream.settings.limits
     tap: StreamTap = OpenAIStreamTap(
-        hide_usage=not parsed.wants_usage, event_max_bytes=limits.event_max_bytes, backend=record.backend
+        hide_usage=not parsed.wants_usage, event_max_bytes=limits.event_max_bytes, backend=record.backend,
+        secrets=running.target.upstream.secrets,
     )  # fmt: skip
     try:
         data = await _until_committed(running, answer, undo, head, tap)
@@ -92,13 +99,13 @@ async def _until_committed(running: Running, answer: Exchange, undo: Decoder | N
     """Read up to the first good event and start the answer. What is to be forwarded first, or why it never came to that."""
     call, outlet = running.call, running.call.outlet
     while True:
-        data = await answer.read()
+        data = await (answer.read() if undo is None else read_decoded(answer, undo))
         if isinstance(data, Failure):
             return tap.fault or wire_fault(data, running.record.backend, streaming=True)
         call.read_at = trio.current_time()
         if not running.first_byte:
             running.stream_arrived()
-        out = _tapped(tap, undo, data)
+        out = tap.feed(data) if data else _ended(tap, undo)
         if tap.committed:
             if not outlet.started:
                 await outlet.start(head.status, response_headers(running, head))
@@ -114,6 +121,8 @@ async def _until_ended(running: Running, answer: Exchange, undo: Decoder | None,
     """The rest of a stream, event by event. This loop runs once a chunk: everything in it is paid thousands of times a second."""
     call, record = running.call, running.record
     outlet, now, read, feed, write = call.outlet, trio.current_time, answer.read, tap.feed, call.outlet.write
+    if undo is not None:
+        read = partial(read_decoded, answer, undo)
     at = call.read_at
     ended = False
     data: bytes | Failure = out
@@ -137,11 +146,11 @@ async def _until_ended(running: Running, answer: Exchange, undo: Decoder | None,
                 return tap.fault or wire_fault(data, record.backend, streaming=True)
             data = b""  # the answer was whole; how its connection ends is nobody's loss
         at = call.read_at = now()
-        if data and undo is None:
+        if data:
             out = feed(data)
         else:
-            ended = not data
-            out = _tapped(tap, undo, data)
+            ended = True
+            out = _ended(tap, undo)
 
 
 async def _read_off(answer: Exchange) -> None:
@@ -153,26 +162,14 @@ async def _read_off(answer: Exchange) -> None:
                 return
 
 
-def _tapped(tap: StreamTap, undo: Decoder | None, data: bytes) -> bytes:
-    """Bytes of the upstream's (none: its body is over) through decoder and tap: what is to be forwarded."""
-    if not data:
-        return _ended(tap, undo)
-    return tap.feed(data) if undo is None else _inflated(tap, undo, data)
-
-
 def _ended(tap: StreamTap, undo: Decoder | None) -> bytes:
     """The upstream's body is over; a compressed one must have reached its own end, too."""
     if undo is not None and undo.end() is None and tap.fault is None:
-        tap.fault = Fault(FaultKind.STREAM_CUT, "the backend ended its stream before it was complete")
+        if undo.broken:
+            tap.fault = Fault(FaultKind.PROTOCOL, "the backend sent a compressed stream that cannot be read")
+        else:
+            tap.fault = Fault(FaultKind.STREAM_CUT, "the backend ended its stream before it was complete")
     return tap.end()
-
-
-def _inflated(tap: StreamTap, undo: Decoder, data: bytes) -> bytes:
-    plain = undo.feed(data)
-    if plain is None:
-        tap.fault = Fault(FaultKind.PROTOCOL, "the backend sent a compressed stream that cannot be read")
-        return b""
-    return tap.feed(plain)
 
 
 def _note(running: Running, tap: StreamTap) -> None:
@@ -200,7 +197,7 @@ async def _whole(running: Running, answer: Exchange, undo: Decoder | None, head:
         if size > HOLD_MAX_BYTES:
             return await _large(running, answer, undo, head, b"".join(pieces))
     body = b"".join(pieces)
-    hidden = hidden_error(body, record.backend)
+    hidden = hidden_error(body, record.backend, running.target.upstream.secrets)
     if hidden is not None:
         return hidden
     said = read_answer(body)
@@ -221,17 +218,12 @@ async def _whole(running: Running, answer: Exchange, undo: Decoder | None, head:
 async def _piece(running: Running, answer: Exchange, undo: Decoder | None) -> bytes | Fault:
     """The next bytes of a whole answer, decoded; empty at its end."""
     backend = running.record.backend
-    while True:
-        data = await answer.read()
-        if isinstance(data, Failure):
-            return wire_fault(data, backend, streaming=running.call.outlet.modelled)
-        if undo is None:
-            return data
-        plain = undo.feed(data) if data else undo.end()
-        if plain is None:
-            return protocol_fault(backend, "sent a compressed answer that cannot be read")
-        if plain or not data:
-            return plain
+    data = await (answer.read() if undo is None else read_decoded(answer, undo))
+    if isinstance(data, Failure):
+        return wire_fault(data, backend, streaming=running.call.outlet.modelled)
+    if not data and undo is not None and undo.end() is None:
+        return protocol_fault(backend, "sent a compressed answer that cannot be read")
+    return data
 
 
 async def _large(running: Running, answer: Exchange, undo: Decoder | None, head: Head, begun: bytes) -> Fault | None:
@@ -281,7 +273,7 @@ def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:
     headers = [
         (b"x-request-id", request.request_id.encode()),
         running.target.upstream.served_by,
-        (b"x-gateway-model", record.model.encode("ascii", "replace")),
+        (b"x-gateway-model", header_text(record.model)),
         (b"x-gateway-attempts", b"%d" % len(attempts)),
         (b"x-gateway-overhead-ms", b"%.3f" % (overhead_s * 1000)),
     ]
@@ -291,10 +283,17 @@ def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def decoded(body: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """A short body with its content encoding undone; empty when that cannot be done."""
+def header_text(text: str) -> bytes:
+    """A text as the value of a header: whatever it holds, one line of printable ASCII (RFC 9110 §5.5)."""
+    if not (text.isascii() and text.isprintable()):
+        text = _UNPRINTABLE.sub("?", text)
+    return text.strip().encode()
+
+
+def decoded(body: bytes, headers: list[tuple[bytes, bytes]], max_bytes: int) -> bytes:
+    """A short body with its content encoding undone, cut at `max_bytes`; empty when that cannot be done."""
     for name, value in headers:
         if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
             undo = decoder(value)
-            return b"" if undo is None else undo.feed(body) or b""
+            return b"" if undo is None else undo.feed(body, max_bytes) or b""
     return body

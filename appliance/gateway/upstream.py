@@ -17,6 +17,9 @@ from appliance.http1.origin import BadOrigin, Origin
 from appliance.http1.transport import Transport, TransportLimits, UpstreamRequest
 from appliance.providers import PROVIDERS, Provider, auth_headers, endpoint
 
+SECRET_MIN_BYTES = 8
+"""Shorter values are not looked for in a backend's answers: they guard nothing, and would match ordinary words."""
+
 TARGETS_MAX = 512
 """Request targets kept per backend; only deployments in the path make more than three of them."""
 
@@ -28,6 +31,7 @@ class Upstream:
     Attributes:
         served_by: the response header that names it.
         head: the header block every request starts with, `name: value` lines; credentials included, so it is never printed.
+        secrets: the credentials in it, longest first, to be kept out of whatever the backend says.
         retired: a reload took it out of the file; it closes when its last request ends.
     """
 
@@ -40,6 +44,7 @@ class Upstream:
     state: BackendState
     slots: Slots
     head: bytes = attrs.field(repr=False)
+    secrets: tuple[bytes, ...] = attrs.field(repr=False)
     served_by: tuple[bytes, bytes]
     retired: bool = False
     _targets: dict[tuple[str, str], bytes] = attrs.field(factory=dict, repr=False)
@@ -88,6 +93,7 @@ def build_upstream(name: str, settings: Backend, contexts: dict[str, ssl.SSLCont
         name=name, settings=settings, provider=provider, base_url=base_url, origin=origin, transport=transport,
         state=backend_state(name, settings, probe_first=free_probe),
         slots=Slots(settings.max_concurrency, limits.queue_max, limits.queue_s), head=head,
+        secrets=_secrets(settings),
         served_by=(b"x-served-by", name.encode()),
     )  # fmt: skip
 
@@ -109,6 +115,16 @@ def _head(settings: Backend, provider: Provider, origin: Origin) -> bytes | str:
         lines = [line for line in lines if line[0] != pair[0]]
         lines.append(pair)
     return b"".join(b"%b: %b\r\n" % line for line in lines)
+
+
+def _secrets(settings: Backend) -> tuple[bytes, ...]:
+    """What this backend's answers must not repeat: its key and the values of its headers, a credential also without its scheme."""
+    values = [value.reveal() for value in settings.headers.values()]
+    values += [words[1] for words in map(str.split, values) if len(words) == 2]
+    if settings.api_key is not None:
+        values.append(settings.api_key.reveal())
+    found = {value.strip().encode("utf-8", "replace") for value in values}
+    return tuple(sorted((one for one in found if len(one) >= SECRET_MIN_BYTES), key=len, reverse=True))
 
 
 def _transport(name: str, settings: Backend, origin: Origin, contexts: dict[str, ssl.SSLContext]) -> Transport | str:

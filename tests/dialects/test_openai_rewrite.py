@@ -31,7 +31,7 @@ def _request(seed: int) -> bytes:
     """A valid streamed chat request with odd spacing and spelling; keys are unique."""
     text = JsonText(seed)
     others = text.chance.sample(OTHER_NAMES, text.chance.randint(0, 5))
-    model = text.string(text.word() + "m")
+    model = text.string("".join(letter for letter in text.word() if letter >= " ") + "m")  # a name has no control characters
     parts = [f'"model"{text.space()}:{text.space()}{model}', '"messages":[ ]', f'"stream":{text.space()}true']
     parts += [text.member(name) for name in others]
     text.chance.shuffle(parts)
