@@ -17,6 +17,7 @@ from appliance.http1.listen import ListenFault, describe, listens_on_loopback, o
 from appliance.http1.server import Server
 from appliance.server.hypercorn_engine import HypercornServer
 from appliance.server.refusal import render_refusal
+from appliance.server.strict_http1 import StrictHttp1
 
 BACKLOG = 4096
 
@@ -68,5 +69,5 @@ def engine_limits(limits: ServerLimits) -> server_limits.ServerLimits:
 def engine(app: App, door: Door, limits: ServerLimits, on_error: Callable[[BaseException, dict[str, object]], None]) -> Engine:
     """The engine of a door."""
     if door.hypercorn:
-        return HypercornServer(app, limits, door.settings.tls_cert, door.settings.tls_key, on_error)
+        return HypercornServer(StrictHttp1(app), limits, door.settings.tls_cert, door.settings.tls_key, on_error)
     return Server(app, engine_limits(limits), render_refusal=render_refusal, on_error=on_error)
