@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import trio
 
+from appliance.gateway.h2_flow import mend_flow
+
 _CANCEL = 0x8  # RFC 9113 §7
 
 # A frame of 13 bytes to a peer that does not read for this long will not get through at all.
@@ -37,7 +39,10 @@ class H2Stream:
                 connection = entry.connection
                 while connection is not None and not hasattr(connection, "_h2_state"):
                     connection = getattr(connection, "_connection", None)
-                return None if connection is None else cls(connection, request, stream_id)
+                if connection is None:
+                    return None
+                mend_flow(connection)
+                return cls(connection, request, stream_id)
         return None
 
     def reset(self) -> None:
