@@ -111,11 +111,11 @@ def comments(body: bytes) -> list[bytes]:
 
 
 def test_a_slow_first_token_gets_a_head_and_comments_before_it(url: str) -> None:
-    headers, body, head_s = stream(url, "sim@ttft=1s")
-    assert KEEPALIVE_S * 0.9 < head_s < 0.9
+    headers, body, head_s = stream(url, "sim@ttft=900ms")
+    assert KEEPALIVE_S * 0.9 < head_s < 0.8
     assert headers["content-type"].startswith("text/event-stream")
     before, _, after = body.partition(b"data: ")
-    assert 3 <= len(comments(before)) <= 5, body[:300]
+    assert 2 <= len(comments(before)) <= 4, body[:300]
     assert not comments(after), "nothing is said while events flow"
     assert events(body)[-1] == "[DONE]"
 

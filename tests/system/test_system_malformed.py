@@ -18,7 +18,7 @@ from rig import Gateway, Simulator, call, chat, eventually, one_backend, running
 
 REQUESTS = 1000
 AT_ONCE = 24
-ANSWER_S = 0.4
+ANSWER_S = 0.2
 """How long a client waits for the answer to its nonsense. A truncated one gets none: it leaves."""
 
 RSS_GROWTH_MAX_KB = 4 * 1024
@@ -158,7 +158,7 @@ def test_1000_malformed_requests_leave_the_process_healthy(gateway: Gateway) -> 
 
 def test_a_flood_of_nonsense_does_not_keep_others_waiting(gateway: Gateway) -> None:
     with ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(send_one, gateway.url, seed) for seed in range(300)]
+        jobs = [pool.submit(send_one, gateway.url, seed) for seed in range(150)]
         slowest = 0.0
         while not all(job.done() for job in jobs):
             at = time.monotonic()

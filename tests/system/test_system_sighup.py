@@ -134,7 +134,7 @@ def test_a_running_stream_finishes_on_the_backend_that_a_reload_removed(gateway:
 def test_a_request_that_waits_keeps_its_backend_through_a_reload(gateway: Gateway, simulators: tuple[Simulator, Simulator]) -> None:
     """In a retry pause, and before its body is complete, a request holds no connection; the backend it will use must stay open."""
     one, two = simulators
-    reload(gateway, config(one, None, retry="retry = { attempts = 2, backoff_s = 3, backoff_max_s = 3 }"))
+    reload(gateway, config(one, None, retry="retry = { attempts = 2, backoff_s = 2.5, backoff_max_s = 2.5 }"))
     with RawClient(gateway.url) as paused, RawClient(gateway.url) as slow:
         paused.ask(chat("sim+500;first=1"))
         whole = request_bytes(chat("sim"))

@@ -94,7 +94,7 @@ def test_running_streams_finish_whole(start: Start) -> None:
 
 
 def test_readiness_says_draining_during_the_notice_and_requests_are_still_served(start: Start) -> None:
-    gateway = start("notice_s = 1.5")
+    gateway = start("notice_s = 1.2")
     urls = (gateway.url, gateway.hypercorn_url, gateway.admin_url)
     assert [readiness(url) for url in urls] == [200, 200, 200]
     at = time.monotonic()
@@ -109,7 +109,7 @@ def test_readiness_says_draining_during_the_notice_and_requests_are_still_served
     assert gateway.metric("appliance_draining") == 1
     for port in (gateway.port, gateway.hypercorn_port):
         eventually(lambda port=port: refuses(port))
-    assert time.monotonic() - at > 1.4
+    assert time.monotonic() - at > 1.1
     assert exit_status(gateway, 10) == 0
 
 
