@@ -108,3 +108,27 @@ def test_odd_messages_never_break_the_estimate() -> None:
 
 def test_the_prompt_is_not_in_the_representation() -> None:
     assert "hello you" not in repr(_read(CHAT))
+
+
+@pytest.mark.parametrize("code", [0, 9, 10, 13, 31, 127, 0x85])
+@pytest.mark.parametrize("place", ["{}m", "a{}b", "m{}"])
+@pytest.mark.parametrize("operation", ["chat", "text_completion", "embeddings"])
+def test_a_model_with_control_characters_is_refused(code: int, place: str, operation: str) -> None:
+    fault = _refused(json.dumps({**CHAT, "model": place.format(chr(code))}).encode(), operation)
+    assert (fault.param, fault.code) == ("model", "invalid_value")
+
+
+def test_a_model_with_half_a_surrogate_pair_is_refused() -> None:
+    _refused(b'{"model":"a\\ud800b","messages":[]}')
+
+
+@pytest.mark.parametrize("model", ["日本/模型", "my model", "m\u00a0x", "🙂"])
+def test_a_model_may_have_any_printed_character(model: str) -> None:
+    assert _read({**CHAT, "model": model}).model == model
+
+
+def test_a_user_reaches_logs_and_labels_without_control_characters() -> None:
+    fields = {**CHAT, "user": 'a\r\nlevel="x"\x00\x1b[2J\x85z'}
+    parsed = _read(fields)
+    assert parsed.user == 'alevel="x"[2Jz'
+    assert parsed.fields["user"] == fields["user"]  # what goes upstream is the caller's

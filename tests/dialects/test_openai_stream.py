@@ -383,3 +383,21 @@ def test_after_a_commit_our_own_error_event_ends_the_stream_well_formed() -> Non
     last = sent.split(b"\n\n")[-2]
     assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "stream_cut"
     assert b"[DONE]" not in sent
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'data: {"error":{"message":"bad key %s","code":400}}\n\n',
+        b"event: error\ndata: bad key %s\n\n",
+        b'{"error":{"message":"bad key %s","code":500}}\n\n',
+    ],
+)
+def test_an_error_event_does_not_repeat_the_backends_credentials(frame: bytes) -> None:
+    secret = b"5f2c9e0a77b14d6c8e21f0a4b3d9c6e5"
+    tap = OpenAIStreamTap(hide_usage=False, event_max_bytes=EVENT_MAX, backend="east", secrets=(secret,))
+    assert secret not in tap.feed(frame % secret) + tap.end()
+    assert tap.fault is not None
+    assert "[redacted]" in tap.fault.detail
+    assert secret.decode() not in f"{tap.fault!r} {tap.fault.message} {tap.fault.detail}"
+    assert secret not in (tap.fault.body or b"")

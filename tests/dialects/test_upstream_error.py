@@ -192,3 +192,66 @@ def test_any_body_is_classified(status: int, body: Any, cut: int) -> None:
         assert fault.message
         assert len(fault.message) < 5_000
         hidden_error(one)
+
+
+SECRETS = (b"5f2c9e0a77b14d6c8e21f0a4b3d9c6e5", b'odd/"key"+value==')
+SPELLINGS = [
+    lambda secret: json.dumps(secret)[1:-1],
+    lambda secret: "".join(f"\\u{ord(letter):04x}" for letter in secret),
+    lambda secret: json.dumps(secret)[1:-1].replace("/", "\\/"),
+    lambda secret: json.dumps(json.dumps({"key": secret}))[1:-1],
+]
+
+
+def _everything(fault: Fault) -> str:
+    return json.dumps([fault.message, fault.detail, fault.param, fault.code]) + (fault.body or b"").decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("spelt", SPELLINGS, ids=["plain", "as code points", "slashes escaped", "JSON in a text"])
+@pytest.mark.parametrize("secret", [secret.decode() for secret in SECRETS])
+@pytest.mark.parametrize("status", [400, 404, 422, 429, 500, 503])
+def test_a_backends_own_credentials_never_pass_whatever_they_look_like(status: int, secret: str, spelt: Any) -> None:
+    body = f'{{"error":{{"message":"you sent {spelt(secret)} to us","type":"t","code":"c"}}}}'.encode()
+    fault = classify(status, JSON, body, backend="east", now=NOW, secrets=SECRETS)
+    assert fault.body is None or fault.body == b""
+    assert "[redacted]" in fault.detail
+    assert secret not in _everything(fault)
+    assert json.dumps(secret)[1:-1] not in fault.message + fault.detail
+    harmless = body.replace(spelt(secret).encode(), b"something")
+    unmasked = classify(status, JSON, harmless, backend="east", now=NOW, secrets=SECRETS)
+    assert "something" in unmasked.detail
+    assert (unmasked.body == harmless) is (status < 429)
+
+
+@pytest.mark.parametrize("place", ["type", "code", "param"])
+def test_credentials_are_masked_in_every_member_of_an_error(place: str) -> None:
+    secret = SECRETS[0].decode()
+    fault = classify(400, JSON, json.dumps(_error("no", **{place: secret})).encode(), backend="east", now=NOW, secrets=SECRETS)
+    assert not fault.body
+    assert secret not in _everything(fault)
+
+
+def test_no_part_of_a_credential_is_left_where_a_text_is_cut() -> None:
+    secret = SECRETS[0].decode()
+    for before in range(1960, 2010):
+        text = "x" * before + secret + "y" * 50
+        for body in (text.encode(), json.dumps(_error(text)).encode()):
+            fault = classify(400, JSON, body, backend="east", now=NOW, secrets=SECRETS)
+            assert secret[:4] not in _everything(fault)
+
+
+def test_an_error_hidden_in_a_200_does_not_repeat_credentials() -> None:
+    secret = SECRETS[0].decode()
+    for error in (f"bad key {secret}", {"message": f"bad key {secret}", "code": 400}, {"message": "m", "code": 400, "metadata": [secret]}):
+        fault = hidden_error(json.dumps({"error": error}).encode(), "east", SECRETS)
+        assert fault is not None
+        assert secret not in _everything(fault)
+
+
+def test_an_error_that_cannot_be_written_again_is_told_in_our_words() -> None:
+    """Half a surrogate pair, or more levels than the writer has: no exception, and text that can be sent."""
+    deep = b'{"error":{"message":"m","code":400,"more":' + b"[" * 400 + b"]" * 400 + b"}}"
+    for body in (b'{"error":{"message":"half \\ud83d of a pair","code":400}}', deep):
+        for fault in (hidden_error(body, "east"), _classify(400, body)):
+            assert fault is not None
+            assert json.loads(OPENAI.error(fault, "r"))["error"]["message"]
