@@ -132,7 +132,8 @@ async def _until_ended(running: Running, answer: Exchange, undo: Decoder | None,
             if not record.first_token_at:
                 record.first_token_at = at
         if out or ended:
-            ended = ended or tap.finished  # [DONE] ends the caller's answer, whenever the upstream ends its own
+            # [DONE] ends the caller's answer, whenever the upstream ends its own; but a CR may still have its LF to come.
+            ended = ended or (tap.finished and out[-1:] != b"\r")
             await write(out, more=not ended or tap.fault is not None, now=at)
             if outlet.gone and not call.outlives:
                 return None if ended else CLIENT_GONE
