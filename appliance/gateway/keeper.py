@@ -11,7 +11,7 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.probe import probe
 from appliance.gateway.upstream import Upstream
 
-KEEPER_TICK_S = 0.1
+KEEPER_TICK_S = 0.2
 """How often breakers are looked at. A rested one is late by this much; the cost is one comparison per backend."""
 
 PROBES_MAX = 16

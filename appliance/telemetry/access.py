@@ -21,21 +21,75 @@ RANK: Final[dict[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 
 TEXT_MAX_CHARS: Final = 256
 
 
+# What lines share (method to attempts) is kept for so many kinds of request; past it all is forgotten and made again.
+MIDDLES_MAX: Final = 4_096
+
+Middle = tuple[str, str, str, str, str, str, int, bool]
+
+
 class AccessLog:
     """Writes a line for every request at or above a level."""
 
     def __init__(self, sink: LineSink, format: LogFormat = "json", level: Level = "info") -> None:
-        self._sink = sink
+        self._write = sink.write
         self._json = format == "json"
         self._rank = RANK[level]
         self._clock = SecondClock()
+        self._middles: dict[Middle, bytes] = {}
 
     def write(self, record: RequestRecord) -> None:
         """Queues the line of a finished request. Never blocks, never raises."""
-        if self._rank > 20 and RANK[level_of(record)] < self._rank:
+        if self._rank > RANK["info"] and RANK[level_of(record)] < self._rank:
+            return
+        if self._json and record.fault is None and len(record.attempts) == 1:
+            self._write(self._usual_line(record))
             return
         line = access_line(record, self._clock.text)
-        self._sink.write(json_bytes(line) if self._json else text_bytes(line))
+        self._write(json_bytes(line) if self._json else text_bytes(line))
+
+    def _usual_line(self, record: RequestRecord) -> bytes:
+        """The same bytes as `json_bytes(access_line(record))`, at half the price: of the 27 fields only those that change are made anew."""
+        (attempt,) = record.attempts
+        kind = (
+            record.method, record.path, record.route, record.requested_model, record.model, attempt.backend, record.status, record.stream,
+        )  # fmt: skip
+        middle = self._middles.get(kind)
+        if middle is None:
+            middle = self._make_middle(record, kind)
+        duration_s = record.ended_at - record.started_at
+        overhead_s = duration_s - attempt.ended_at + attempt.started_at
+        usage = record.usage
+        try:
+            head = orjson.dumps({
+                "ts": self._clock.text(record.wall_time + duration_s), "level": "info", "event": "request", "id": record.id,
+                "request_id": record.request_id, "tenant": record.tenant, "key": record.key, "client": record.client,
+            })  # fmt: skip
+        except TypeError:  # a lone surrogate, see json_bytes
+            return json_bytes(access_line(record, self._clock.text))
+        tail = orjson.dumps({
+            "input_tokens": None if usage is None else usage.input_tokens,
+            "output_tokens": None if usage is None else usage.output_tokens,
+            "cost_usd": record.cost_usd,
+            "ttft_ms": int((record.first_token_at - record.started_at) * 1e6) / 1000 if record.first_token_at else None,
+            "duration_ms": int(duration_s * 1e6) / 1000,
+            "overhead_ms": int(overhead_s * 1e6) / 1000 if overhead_s > 0 else 0.0,
+            "bytes_in": record.bytes_in,
+            "bytes_out": record.bytes_out,
+        }, None, orjson.OPT_APPEND_NEWLINE)  # fmt: skip
+        return b"%b,%b,%b" % (head[:-1], middle, tail[1:])
+
+    def _make_middle(self, record: RequestRecord, kind: Middle) -> bytes:
+        """The fields between `client` and `input_tokens`, without braces. Kept unless it is long, or its path has a query: the key that
+        Gemini callers put there must not stay in memory."""
+        fields = access_line(record)
+        names = list(fields)
+        shared = names[names.index("method") : names.index("input_tokens")]
+        middle = json_bytes({name: fields[name] for name in shared})[1:-2]
+        if "?" not in record.path and max(len(record.path), len(record.requested_model), len(record.model)) <= TEXT_MAX_CHARS:
+            if len(self._middles) >= MIDDLES_MAX:
+                self._middles.clear()
+            self._middles[kind] = middle
+        return middle
 
 
 def timestamp(wall_time_s: float) -> str:

@@ -8,8 +8,8 @@ from typing import Final
 
 from appliance.telemetry.histogram import Histogram
 
-# Twenty looks a second see any stall that a user could notice, for about 0.1 % of a core.
-INTERVAL_S: Final = 0.05
+# Ten looks a second see any stall that a user could notice, for about 0.05 % of a core.
+INTERVAL_S: Final = 0.1
 
 
 async def watch_lag(
