@@ -34,12 +34,13 @@ class AccessLog:
         self._write = sink.write
         self._json = format == "json"
         self._rank = RANK[level]
+        self._everything = self._rank <= RANK["info"]  # no request is below `info`
         self._clock = SecondClock()
         self._middles: dict[Middle, bytes] = {}
 
     def write(self, record: RequestRecord) -> None:
         """Queues the line of a finished request. Never blocks, never raises."""
-        if self._rank > RANK["info"] and RANK[level_of(record)] < self._rank:
+        if not self._everything and RANK[level_of(record)] < self._rank:
             return
         if self._json and record.fault is None and len(record.attempts) == 1:
             self._write(self._usual_line(record))
@@ -57,7 +58,7 @@ class AccessLog:
         if middle is None:
             middle = self._make_middle(record, kind)
         duration_s = record.ended_at - record.started_at
-        overhead_s = duration_s - attempt.ended_at + attempt.started_at
+        overhead_s = duration_s - (attempt.ended_at - attempt.started_at)
         usage = record.usage
         try:
             head = orjson.dumps({

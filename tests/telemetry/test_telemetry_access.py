@@ -12,7 +12,7 @@ import pytest
 from telemetry_samples import EVERY_KIND, RATE_LIMITED, STREAM, SUCCESS, UPSTREAM_FAULT, attempt, request
 
 from appliance.core.fault import Fault, FaultKind
-from appliance.telemetry.access import AccessLog, SecondClock, access_line, level_of, text_bytes, timestamp
+from appliance.telemetry.access import AccessLog, SecondClock, access_line, json_bytes, level_of, text_bytes, timestamp
 from appliance.telemetry.sink import LineSink
 
 FIELDS = {
@@ -38,6 +38,30 @@ def test_every_line_is_json_with_every_field(tmp_path, record) -> None:
     assert set(fields) == FIELDS
     assert fields["event"] == "request"
     assert list(fields)[:3] == ["ts", "level", "event"]
+
+
+ODD = (
+    request(attempt(), request_id='q"\\\n', client="é", key="k\udc80"),
+    request(attempt(), model="m\udc80", method='P"', route="ü"),
+    request(attempt(), path="/v1beta/models/g:generateContent?key=sk-secret"),
+    request(attempt(), path="/" + "p" * 1000, requested_model="m" * 1000),
+    request(attempt(took=9.0), cost_usd=1.5e-7, status=0, bytes_in=3, bytes_out=2**40),
+)
+
+
+@pytest.mark.parametrize("record", EVERY_KIND + ODD)
+def test_a_line_written_from_remembered_parts_is_the_line_written_anew(tmp_path, record) -> None:
+    first, second = logged(tmp_path, record, record)
+    assert first == second == json_bytes(access_line(record, SecondClock().text)).decode().rstrip("\n")
+
+
+def test_a_key_in_the_query_is_not_remembered(tmp_path) -> None:
+    with (tmp_path / "access.log").open("wb") as stream, LineSink(stream.fileno()) as sink:
+        log = AccessLog(sink)
+        log.write(request(attempt(), path="/v1beta/models/g:generateContent?key=sk-secret"))
+        assert not log._middles
+        log.write(request(attempt(), path="/v1/chat/completions"))
+        assert len(log._middles) == 1
 
 
 def test_a_line_says_what_happened(tmp_path) -> None:

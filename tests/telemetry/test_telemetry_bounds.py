@@ -3,7 +3,7 @@
 from telemetry_samples import attempt, family, fault, folded, request, scrape, series
 
 from appliance.core.fault import FaultKind
-from appliance.telemetry.cells import MODELS_MAX, RESPONSE_MODELS_MAX, Cells
+from appliance.telemetry.cells import MODELS_MAX, RESPONSE_MODELS_MAX, SHAPES_MAX, Cells
 from appliance.telemetry.labels import OTHER, VALUE_MAX_CHARS, LabelValues
 
 
@@ -76,6 +76,18 @@ def test_rare_things_fold_into_other_too() -> None:
     assert sum(family(cells, "inference_gateway_fallbacks_total").values()) == 500
     assert sum(family(cells, "inference_gateway_rate_limit_hits_total").values()) == 500
     assert sum(family(cells, "llm_gateway_llm_gateway_cache_operations_total").values()) == 500
+
+
+def test_remembered_shapes_are_bounded_and_count_what_is_dropped_every_time() -> None:
+    cells = Cells()
+    for number in range(SHAPES_MAX + 10):
+        folded(request(attempt(), tenant=f"t{number}"), cells=cells)
+    assert 0 < len(cells.shapes) <= SHAPES_MAX
+    cells = Cells(series_max=0)
+    for _ in range(3):
+        folded(request(attempt(), model="x" * (VALUE_MAX_CHARS + 1)), request(attempt()), cells=cells)
+    assert not cells.shapes
+    assert cells.dropped == 12
 
 
 def test_a_label_value_is_cut_and_cleaned() -> None:
