@@ -157,6 +157,7 @@ class OpenAIStreamTap:
                 self.finished = self.fault is None
                 self._steady = False
                 self._lf_passes = passes
+                self._cutter.trailing_lf = self._cutter.trailing_lf and end == len(block)  # else it belongs to what is left out
                 pieces.append(block[kept:end])
                 return b"".join(pieces)
             self._lf_passes = passes

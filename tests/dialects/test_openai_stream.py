@@ -401,3 +401,11 @@ def test_an_error_event_does_not_repeat_the_backends_credentials(frame: bytes) -
     assert "[redacted]" in tap.fault.detail
     assert secret.decode() not in f"{tap.fault!r} {tap.fault.message} {tap.fault.detail}"
     assert secret not in (tap.fault.body or b"")
+
+
+def test_a_line_end_of_what_follows_done_does_not_pass() -> None:
+    """The last CR of a block that holds more than [DONE] is not [DONE]'s own: an LF that comes next is left out with the rest."""
+    tap = _tap()
+    assert _run(tap, b"data: [DONE]\n\n}\r\n\r", b"\n") == b"data: [DONE]\n\n"
+    tap = _tap()
+    assert _run(tap, b"data: [DONE]\r\n\r", b"\n") == b"data: [DONE]\r\n\r\n"
