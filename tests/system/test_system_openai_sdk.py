@@ -37,7 +37,7 @@ targets = [ { backend = "sim" } ]
 retry = { attempts = 1 }
 """.replace("SHA256", hashlib.sha256(NARROW_KEY.encode()).hexdigest())
 
-ASK: Any = [{"role": "user", "content": "Tell me something."}]
+ASK: Any = [{"role": "user", "content": "Tell me something. [[tokens=9]]"}]
 WEATHER: Any = {
     "type": "function",
     "function": {

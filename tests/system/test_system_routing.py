@@ -8,6 +8,7 @@ import pytest
 from doors import DOORS, Door, Site, site
 from rig import chat
 
+BRIEF = "[[tokens=1]]"
 BOUND_KEY = "sk-bound-0123456789"
 CONFIG = """
 [tenants.bound]
@@ -107,7 +108,7 @@ def last(place: Site) -> dict[str, Any]:
 def test_a_model_goes_where_the_file_says(
     place: Site, door: Door, model: str, headers: dict[str, str], backend: str, asked: str, route: str
 ) -> None:
-    answer = door.chat(chat(model), headers=headers)
+    answer = door.chat(chat(model, BRIEF), headers=headers)
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-served-by"] == backend
     assert last(place)["model"] == asked
@@ -124,7 +125,7 @@ def test_the_length_of_the_prompt_may_decide(place: Site, door: Door, words: int
 
 def test_each_backend_gets_its_own_key(place: Site, door: Door) -> None:
     for model, key in (("gpt-4o", "sk-openai-0123456789"), ("deepseek-chat", "sk-deepseek-0123456789")):
-        door.chat(chat(model))
+        door.chat(chat(model, BRIEF))
         wanted = "Bearer sha256:" + hashlib.sha256(key.encode()).hexdigest()[:12]
         assert dict(last(place)["headers"])["authorization"] == wanted
     door.chat(chat("own/x"))
@@ -150,7 +151,7 @@ def test_a_pinned_request_stays_there_even_when_it_fails(place: Site, door: Door
     ],
 )
 def test_what_cannot_be_placed_is_said_to_be(door: Door, model: str, headers: dict[str, str], status: int, word: str) -> None:
-    answer = door.chat(chat(model), headers=headers)
+    answer = door.chat(chat(model, BRIEF), headers=headers)
     assert answer.status_code == status
     assert word in answer.json()["error"]["message"]
     assert door.record(answer)["attempts"] == []
@@ -169,7 +170,7 @@ def test_what_cannot_be_placed_is_said_to_be(door: Door, model: str, headers: di
     ],
 )
 def test_a_key_goes_only_where_it_may(door: Door, model: str, headers: dict[str, str], status: int) -> None:
-    answer = door.chat(chat(model), headers=headers, key=BOUND_KEY)
+    answer = door.chat(chat(model, BRIEF), headers=headers, key=BOUND_KEY)
     assert answer.status_code == status, answer.text
     if status == 403:
         assert answer.json()["error"]["type"] == "permission_error"

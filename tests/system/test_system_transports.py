@@ -173,7 +173,7 @@ def test_http2_shares_one_connection_and_http1_does_not(world: World, door: Door
     def streams(backend: str) -> tuple[int, int]:
         """Connections before and while five streams run."""
         before = sockets_to(world.tls.tls_port)
-        body = chat("sim@tps=20", "[[tokens=20]]", stream=True)
+        body = chat("sim@tps=30", "[[tokens=30]]", stream=True)
         threads = [threading.Thread(target=ask, args=(door, backend, body)) for _ in range(5)]
         for thread in threads:
             thread.start()
