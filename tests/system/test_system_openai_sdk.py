@@ -31,6 +31,11 @@ base_url = "{sim}"
 breaker = { consecutive_failures = 0, failure_ratio = 0 }
 timeouts = { connect_s = 5, first_byte_s = 0.3, idle_s = 0.3, total_s = 0.5 }
 [[routes]]
+name = "late"
+models = ["late*"]
+targets = [ { backend = "hasty" } ]
+retry = { attempts = 1 }
+[[routes]]
 name = "all"
 models = ["sim*", "text-embedding-3-small", "gpt-4o"]
 targets = [ { backend = "sim" } ]
@@ -298,7 +303,7 @@ def test_the_providers_request_id_and_server_do_not_replace_ours(door: Door, cli
         ("sim+500", openai.InternalServerError, 502),
         ("sim+503", openai.InternalServerError, 502),
         ("sim+reset", openai.InternalServerError, 502),
-        ("hasty/sim+hang", openai.InternalServerError, 504),
+        ("late+hang", openai.InternalServerError, 504),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -360,7 +365,7 @@ def test_the_clients_own_timeout_is_its_timeout(door: Door) -> None:
 @pytest.mark.parametrize(
     "model",
     ["sim+error_event=4", "sim+error_event=4;style=openrouter", "sim+error_event=4;style=event", "sim+cut=4", "sim+reset=4",
-     "sim+truncate=4", "sim+garbage_json=4", "hasty/sim+hang=4"],
+     "sim+truncate=4", "sim+garbage_json=4", "late+hang=4"],
 )  # fmt: skip
 def test_a_stream_that_fails_raises_and_is_never_a_short_answer(door: Door, client: openai.OpenAI, model: str) -> None:
     raw = client.chat.completions.with_raw_response.create(model=model, messages=ASK, stream=True)
