@@ -38,7 +38,7 @@ def command(addresses: tuple[str, ...], recordings: Path | None, require_key: st
                 click.echo(f"simulated provider at {url}/v1")
 
     try:
-        trio.run(run)
+        trio.run(run, restrict_keyboard_interrupt_to_checkpoints=True)
     except* KeyboardInterrupt:
         click.echo("stopped", err=True)
     except* OSError as group:  # nothing else of it reaches here: the sockets are open, and the server answers for its connections

@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Event, Updated
+from hypercorn.events import Event, RawData, Updated
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -88,7 +88,7 @@ class HypercornServer:
         if len(self._connections) >= self._limits.connections_max:
             await trio.aclose_forcefully(stream)
             return
-        connection = _Connection(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]
+        connection = _Connection(self._app, self._config, self._context, ConnectionState({}), stream)
         self._connections.add(connection)
         try:
             await connection.run()
@@ -103,10 +103,19 @@ class _Connection(TCPServer):
 
     _left = False
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._sending = trio.Lock()
+
     async def protocol_send(self, event: Event) -> None:
         if self._left and isinstance(event, Updated):
             return  # it would start the idle timer again
-        await super().protocol_send(event)
+        if not isinstance(event, RawData) or self._sending.statistics().owner is trio.lowlevel.current_task():
+            await super().protocol_send(event)
+            return
+        # The reader answers a malformed message while the application may be answering the one before it.
+        async with self._sending:
+            await super().protocol_send(event)
 
     async def _read_data(self) -> None:
         await super()._read_data()
