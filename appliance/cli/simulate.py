@@ -1,5 +1,6 @@
 """`appliance simulate`."""
 
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,12 @@ def command(addresses: tuple[str, ...], recordings: Path | None, require_key: st
             urls = await nursery.start(partial(serve, sockets, settings))
             for url in urls:
                 click.echo(f"simulated provider at {url}/v1")
+            # Received, not raised: a shell that starts this in the background has SIGINT ignored.
+            with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+                async for _ in interrupts:
+                    click.echo("stopped", err=True)
+                    nursery.cancel_scope.cancel()
+                    break
 
     try:
         trio.run(run, restrict_keyboard_interrupt_to_checkpoints=True)

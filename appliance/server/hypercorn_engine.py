@@ -93,7 +93,10 @@ class HypercornServer:
         try:
             await connection.run()
         except Exception as bug:  # of Hypercorn; one connection must not take the others with it
-            self._on_error(bug, {})
+            # It answers a malformed message while the answer before it is still being sent: the connection ends, which is all it deserves.
+            rest = bug.split(trio.BusyResourceError)[1] if isinstance(bug, ExceptionGroup) else bug
+            if rest is not None and not isinstance(rest, trio.BusyResourceError):
+                self._on_error(rest, {})
         finally:
             self._connections.discard(connection)
 
