@@ -14,10 +14,11 @@ from appliance.core.record import AttemptRecord
 from appliance.core.usage import Usage
 from appliance.dialects.openai_chat import classify, rewrite
 from appliance.dialects.protocol import Rewrite
-from appliance.gateway import pump
+from appliance.gateway.answer_head import decoded
 from appliance.gateway.call import Call
 from appliance.gateway.faults import wire_fault
 from appliance.gateway.plan import TargetPlan
+from appliance.gateway.pump import forward
 from appliance.gateway.running import Running
 from appliance.http1.transport import Exchange, Failure, Hold
 from appliance.providers import request_rewrite
@@ -122,7 +123,7 @@ async def _exchange(running: Running) -> Fault | None:
         record.status, record.reused = answer.status, answer.reused
         upstream.state.saw_first_byte(record.head_at - record.started_at - record.waited_s)
         if 200 <= answer.status < 300:
-            return await pump.forward(running, answer)
+            return await forward(running, answer)
         return await _refused(running, answer)
     finally:
         answer.close()
@@ -154,7 +155,7 @@ async def _refused(running: Running, answer: Exchange) -> Fault:
             break
         pieces.append(data)
         size += len(data)
-    body = pump.decoded(b"".join(pieces), answer.headers, ERROR_BODY_MAX_BYTES)
+    body = decoded(b"".join(pieces), answer.headers, ERROR_BODY_MAX_BYTES)
     secrets = running.target.upstream.secrets
     now = running.call.record.wall_time
     return classify(answer.status, answer.headers, body, backend=running.record.backend, now=now, secrets=secrets)

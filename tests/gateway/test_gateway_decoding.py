@@ -8,8 +8,8 @@ import attrs
 import pytest
 import trio
 
+from appliance.gateway.answer_head import decoded, header_text
 from appliance.gateway.decoding import SLACK_BYTES, STEP_MAX_BYTES, decoder, read_decoded
-from appliance.gateway.pump import decoded, header_text
 from appliance.http1.transport import Failure
 
 ZEROS = gzip.compress(b"\0" * 50_000_000)

@@ -1,0 +1,81 @@
+"""The heads of answers: what is taken from an upstream's, and what the caller gets. Pure."""
+
+import re
+
+import attrs
+
+from appliance.gateway.decoding import decoder
+from appliance.gateway.running import Running
+from appliance.http1.transport import Exchange
+
+PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"content-encoding", b"retry-after", b"request-id", b"content-language"})
+PASSED_PREFIXES = (b"openai-", b"anthropic-", b"x-ratelimit-")
+"""Upstream response headers that clients use, under their own names."""
+
+
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+
+
+@attrs.define(eq=False)
+class Head:
+    """What the pump needs of an upstream's response head, read in one pass."""
+
+    status: int
+    content_type: bytes = b""
+    encoding: bytes = b""
+    length: bytes = b""
+    passed: list[tuple[bytes, bytes]] = attrs.field(factory=list)
+
+
+def read_head(answer: Exchange) -> Head:
+    head = Head(answer.status)
+    for pair in answer.headers:
+        name = pair[0]
+        if name in PASSED_HEADERS:
+            if name == b"content-type":
+                head.content_type = pair[1]
+            elif name == b"content-length":
+                head.length = pair[1]
+            elif name == b"content-encoding":
+                head.encoding = pair[1].strip().lower()
+            else:
+                head.passed.append(pair)
+        elif name.startswith(PASSED_PREFIXES):
+            head.passed.append(pair)
+    return head
+
+
+def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:
+    """The head that the caller gets with a backend's answer: who served it, how often it was tried, what the gateway itself took."""
+    record, request = running.record, running.call.record
+    attempts = request.attempts
+    overhead_s = record.started_at - request.started_at
+    if len(attempts) > 1:
+        overhead_s -= sum(one.ended_at - one.started_at for one in attempts[:-1])
+    headers = [
+        (b"x-request-id", request.request_id.encode()),
+        running.target.upstream.served_by,
+        (b"x-gateway-model", header_text(record.model)),
+        (b"x-gateway-attempts", b"%d" % len(attempts)),
+        (b"x-gateway-overhead-ms", b"%.3f" % (overhead_s * 1000)),
+    ]
+    if head.content_type:
+        headers.append((b"content-type", head.content_type))
+    headers += head.passed
+    return headers
+
+
+def header_text(text: str) -> bytes:
+    """A text as the value of a header: whatever it holds, one line of printable ASCII (RFC 9110 §5.5)."""
+    if not (text.isascii() and text.isprintable()):
+        text = _UNPRINTABLE.sub("?", text)
+    return text.strip().encode()
+
+
+def decoded(body: bytes, headers: list[tuple[bytes, bytes]], max_bytes: int) -> bytes:
+    """A short body with its content encoding undone, cut at `max_bytes`; empty when that cannot be done."""
+    for name, value in headers:
+        if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            undo = decoder(value)
+            return b"" if undo is None else undo.feed(body, max_bytes) or b""
+    return body
