@@ -7,12 +7,14 @@ client left without asking anything (3,000 of those held 500 descriptors), count
 
 import contextlib
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import hypercorn.trio.tcp_server
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Event, RawData, Updated
+from hypercorn.events import Event, Updated
+from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -32,7 +34,7 @@ class HypercornServer:
     """
 
     def __init__(self, app: App, limits: ServerLimits, tls_cert: str, tls_key: str, on_error: OnError) -> None:
-        self._app = _Reported(app, on_error)
+        self._app: Any = _Reported(app, on_error)  # Hypercorn gives every ASGI message a type of its own; here they are dicts
         self._on_error = on_error
         self._limits = limits
         self._config = _config(limits, tls_cert, tls_key)
@@ -93,10 +95,7 @@ class HypercornServer:
         try:
             await connection.run()
         except Exception as bug:  # of Hypercorn; one connection must not take the others with it
-            # It answers a malformed message while the answer before it is still being sent: the connection ends, which is all it deserves.
-            rest = bug.split(trio.BusyResourceError)[1] if isinstance(bug, ExceptionGroup) else bug
-            if rest is not None and not isinstance(rest, trio.BusyResourceError):
-                self._on_error(rest, {})
+            self._on_error(bug, {})
         finally:
             self._connections.discard(connection)
 
@@ -106,24 +105,24 @@ class _Connection(TCPServer):
 
     _left = False
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._sending = trio.Lock()
-
     async def protocol_send(self, event: Event) -> None:
         if self._left and isinstance(event, Updated):
             return  # it would start the idle timer again
-        if not isinstance(event, RawData) or self._sending.statistics().owner is trio.lowlevel.current_task():
-            await super().protocol_send(event)
-            return
-        # The reader answers a malformed message while the application may be answering the one before it.
-        async with self._sending:
-            await super().protocol_send(event)
+        await super().protocol_send(event)
 
     async def _read_data(self) -> None:
         await super()._read_data()
         self._left = True
         await self.idle_task.stop()
+
+    async def _close(self) -> None:
+        # Hypercorn sends under its lock, but closes without it. Its reader closes as soon as the rest of a request is malformed, and trio's
+        # send_eof counts as sending across a checkpoint: what the application sent just then raised BusyResourceError, like a bug of ours.
+        if self.send_lock.locked():
+            await self.stream.aclose()  # a send that waits for its client must not hold this up: it fails, and the answer is seen to be cut
+            return
+        async with self.send_lock:
+            await super()._close()
 
     def sever(self) -> None:
         """Shut the socket below whatever Hypercorn does with it: its sends are shielded from cancellation, but not from their failure."""
@@ -131,6 +130,31 @@ class _Connection(TCPServer):
         stream = getattr(stream, "transport_stream", stream)
         with contextlib.suppress(OSError):  # gone already
             stream.socket.shutdown(socket.SHUT_RDWR)
+
+
+class _Applications(TaskGroup):
+    """The applications of one connection, told of their requests without ever holding up who tells them of the end.
+
+    Hypercorn's queue for one application holds ten messages, the end of the request is one more of them, and it waits for room. An answer
+    that does not read its request's body (401, 413) waited there for itself, and its connection stayed open for ever.
+    """
+
+    async def spawn_app(self, *arguments: Any) -> Callable[[Any], Awaitable[None]]:
+        put: Any = await super().spawn_app(*arguments)
+        queue: trio.MemorySendChannel[Any] = put.__self__
+
+        async def tell(message: Any) -> None:
+            if message["type"] == "http.disconnect":
+                queue.close()  # seen as EndOfChannel behind what is in the queue; who waits for room in it is released
+                return
+            with contextlib.suppress(trio.ClosedResourceError):  # nobody reads on
+                await queue.send(message)
+
+        return tell
+
+
+# The class of one connection looks this name up when the connection begins, and takes no other from its caller.
+hypercorn.trio.tcp_server.TaskGroup = _Applications  # type: ignore[attr-defined]
 
 
 class _Reported:
@@ -141,8 +165,14 @@ class _Reported:
         self._on_error = on_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, *_: object) -> None:
+        async def hear() -> dict[str, Any]:
+            try:
+                return await receive()
+            except trio.EndOfChannel:
+                return {"type": "http.disconnect"}
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, hear, send)
         except Exception as bug:
             self._on_error(bug, scope)
             raise
