@@ -6,19 +6,25 @@ could end its line early is refused, so no value can forge a second header.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import attrs
 
 from appliance.http1.refusal import status_line
 from appliance.http1.request_head import TOKEN
 
-FIELDS = re.compile(rb"(?:" + TOKEN + rb"++: [^\r\n\0]*+\r\n)*+")
+NAME = re.compile(TOKEN + rb"++")
 LENGTH = re.compile(rb"[0-9]{1,19}")
+PLAIN_LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
+BREAKS = b"\r\n\0"
+BAD_NAME = "a response header has a malformed name"
+BAD_VALUE = "a response header has a line break or NUL in its value"
+BAD_LENGTH = "Content-Length must be given once, as one number"
 BODILESS = frozenset((204, 304))
-# Headers that are looked at; all others pass as they are.
-_OTHERS = rb"(?:(?!(?:content-length|transfer-encoding|connection|keep-alive|date):)" + TOKEN + rb"++: [^\r\n\0]*+\r\n)*+"
-# A block as almost every answer has it: well formed, and of the headers that are looked at one Content-Length or none.
-PLAIN = re.compile(rb"(" + _OTHERS + rb")(?:(?-i:content-length): ([0-9]{1,19})\r\n(" + _OTHERS + rb"))?", re.I)
+# Headers that are looked at beside Content-Length; all others pass as they are.
+LOOKED_AT = frozenset((b"transfer-encoding", b"connection", b"keep-alive", b"date"))
+# An application gives the same few lists of names again and again, so they are judged once for so many lists.
+TEMPLATES_MAX = 256
 
 
 @attrs.define(eq=False)  # never changed after it is made, but not frozen: that would cost every request a microsecond
@@ -48,23 +54,24 @@ def frame_answer(
     """`whole_bytes` is the size of the body when all of it is known already. Raises ValueError for what no answer may contain."""
     if not 200 <= status <= 999:
         raise ValueError(f"status {status} cannot be an answer")
-    lines = list(map(b": ".join, headers))
-    block = b"%b\r\n" % b"\r\n".join(lines) if lines else b""
-    plain = PLAIN.fullmatch(block)
-    if block.count(b"\n") != len(lines) or (plain is None and FIELDS.fullmatch(block) is None):
-        raise ValueError("a response header has a malformed name or a line break or NUL in its value")
     silent = method == b"HEAD" or status in BODILESS
     length: int | None = None
-    if plain is None:
+    by_name = dict(headers)
+    announced = by_name.get(b"content-length")
+    template = _template(tuple(by_name)) if len(by_name) == len(headers) else None
+    if template is not None and (announced is None or PLAIN_LENGTH.fullmatch(announced) is not None):
+        block = template % tuple(by_name.values())
+        if len(block.translate(None, BREAKS)) != len(block) - 2 * len(headers):
+            raise ValueError(BAD_VALUE)
+        if announced is not None:
+            length = int(announced)
+            if http11 and keep_alive and not silent:  # nothing is left to decide
+                return Framing(b"%b%b%b\r\n" % (status_line(status), date_line, block), length, False, False, True)
+            block = b"".join([b"%b: %b\r\n" % pair for pair in headers if pair[0] != b"content-length"])
+    else:
         block, length, dated, keep_alive = _own_headers(headers, keep_alive)
         if dated:
             date_line = b""
-    elif plain[2] is not None:
-        block = plain[1] + plain[3]
-        length = int(plain[2])
-        if http11 and keep_alive and not silent:  # nothing is left to decide
-            head = b"%b%b%bcontent-length: %d\r\n\r\n" % (status_line(status), date_line, block, length)
-            return Framing(head, length, False, False, True)
 
     chunked = False
     framing = b""
@@ -88,16 +95,31 @@ def frame_answer(
     return Framing(head, None if silent else length, chunked, silent, keep_alive)
 
 
+@lru_cache(TEMPLATES_MAX)
+def _template(names: tuple[bytes, ...]) -> bytes | None:
+    """A header block with `%b` for each value; None unless every name is well formed, in lower case and, Content-Length apart, none that is
+    looked at. Names in lower case are recognised by equality.
+    """
+    for name in names:
+        if NAME.fullmatch(name) is None or name != name.lower() or name in LOOKED_AT:
+            return None
+    return b"".join([name.replace(b"%", b"%%") + b": %b\r\n" for name in names])
+
+
 def _own_headers(headers: Sequence[tuple[bytes, bytes]], keep_alive: bool) -> tuple[bytes, int | None, bool, bool]:
     """The header block without what the engine says itself, the announced length, whether a date was given, and whether to keep alive."""
     lines: list[bytes] = []
     length: int | None = None
     dated = False
     for name, value in headers:
+        if NAME.fullmatch(name) is None:
+            raise ValueError(BAD_NAME)
+        if value.translate(None, BREAKS) != value:
+            raise ValueError(BAD_VALUE)
         name = name.lower()
         if name == b"content-length":
             if length is not None or LENGTH.fullmatch(value) is None:
-                raise ValueError("Content-Length must be given once, as one number")
+                raise ValueError(BAD_LENGTH)
             length = int(value)
         elif name == b"connection":
             keep_alive = keep_alive and b"close" not in value.lower()
