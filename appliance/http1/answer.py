@@ -116,14 +116,14 @@ def _own_headers(headers: Sequence[tuple[bytes, bytes]], keep_alive: bool) -> tu
             raise ValueError(BAD_NAME)
         if value.translate(None, BREAKS) != value:
             raise ValueError(BAD_VALUE)
-        name = name.lower()
-        if name == b"content-length":
+        known = name.lower()
+        if known == b"content-length":
             if length is not None or LENGTH.fullmatch(value) is None:
                 raise ValueError(BAD_LENGTH)
             length = int(value)
-        elif name == b"connection":
+        elif known == b"connection":
             keep_alive = keep_alive and b"close" not in value.lower()
-        elif name not in (b"transfer-encoding", b"keep-alive"):
-            dated = dated or name == b"date"
+        elif known not in (b"transfer-encoding", b"keep-alive"):
+            dated = dated or known == b"date"
             lines.append(b"%b: %b\r\n" % (name, value))
     return b"".join(lines), length, dated, keep_alive
