@@ -16,6 +16,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
 from appliance.http1.asgi import Scope
 from appliance.http1.eager import SCORE_MAX, after_miss
+from appliance.http1.head_memory import HeadMemory
 from appliance.http1.peer_socket import PeerSocket
 from appliance.http1.refusal import Refusal, refusal_bytes
 from appliance.http1.request_body import RequestBody, body_error
@@ -48,6 +49,10 @@ class Connection:
     _eager: int = 0
     _waited_s: float = 0.0
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _memory: HeadMemory = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._memory = HeadMemory(self.server.limits)
 
     async def run(self, forget: Callable[["Connection"], None]) -> None:
         """The connection's task. `forget` is called at its end."""
@@ -70,7 +75,7 @@ class Connection:
             raw = await self._read_head()
             if raw is None:
                 return
-            head = read_head(raw, self.server.limits) if isinstance(raw, bytes) else raw
+            head = self._memory.read(raw) if isinstance(raw, bytes) else raw
             if isinstance(head, Refusal):
                 await self._refuse(head)
                 return
@@ -218,8 +223,21 @@ class Connection:
         return True
 
     def _asgi_scope(self, head: RequestHead, turn: Turn) -> Scope:
+        shared = head.shared_scope
+        if shared is None:
+            shared = head.shared_scope = self._shared_scope(head)
+        scope = shared.copy()
+        scope["headers"] = head.headers
+        scope["extensions"] = {"http1": turn}
+        state = self.server.lifespan_state
+        if state is not None:
+            scope["state"] = state.copy()
+        return scope
+
+    def _shared_scope(self, head: RequestHead) -> dict[str, Any]:
+        """Of a request's scope, what its repeats on this connection have in common."""
         path = head.path.decode("ascii")
-        scope: dict[str, Any] = {
+        return {
             "type": "http",
             "asgi": ASGI,
             "http_version": "1.1" if head.http11 else "1.0",
@@ -229,15 +247,9 @@ class Connection:
             "raw_path": head.path,
             "query_string": head.query,
             "root_path": "",
-            "headers": head.headers,
             "client": self.client,
             "server": self.local,
-            "extensions": {"http1": turn},
         }
-        state = self.server.lifespan_state
-        if state is not None:
-            scope["state"] = state.copy()
-        return scope
 
     async def _mend(self, turn: Turn, error: Exception | None, scope: Scope) -> None:
         """The application raised, or returned without a whole answer: say so in a status while that is possible, else let the cut be

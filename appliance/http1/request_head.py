@@ -7,6 +7,7 @@ once, here.
 """
 
 import re
+from typing import Any
 
 import attrs
 import httptools
@@ -37,6 +38,9 @@ class RequestHead:
 
     `path` is percent-encoded and starts with "/" (or is "*"); header names are lowercased; `length` is the Content-Length (0 without one)
     and None for a chunked body; `keep_alive` is what the client asked for; `expects_continue` is true when it waits for a 100.
+
+    `remembered` is the application's, for what it derives from a head; `shared_scope` the connection's, for what it makes of one. Both are
+    handed on to the heads that repeat this one but for its length (head_memory.py).
     """
 
     method: bytes
@@ -48,6 +52,8 @@ class RequestHead:
     length: int | None
     keep_alive: bool
     expects_continue: bool
+    remembered: dict[str, Any] = attrs.field(factory=dict, repr=False)
+    shared_scope: dict[str, Any] | None = attrs.field(default=None, repr=False)
 
 
 class _Lines:
