@@ -33,6 +33,7 @@ from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan, build_plan
 from appliance.gateway.proxy import Proxy
 from appliance.gateway.upstream import Upstream, build_upstreams, missing_key
+from appliance.http1.arrivals import Arrivals
 from appliance.server.admin import AdminApp, ReloadResult
 from appliance.server.listeners import Door, engine, open_door
 from appliance.server.public import PublicApp
@@ -64,6 +65,7 @@ class Supervisor:
     Attributes:
         reload_config: loads and checks the configuration anew; None where there is no file (the demo).
         doors: the public listeners, open; admin_door: the admin listener, open.
+        arrivals: where streams that flow steadily are read.
     """
 
     gateway: Gateway
@@ -73,6 +75,7 @@ class Supervisor:
     admin_door: Door
     reload_config: Callable[[], Loaded | Problems] | None
     log: structlog.typing.FilteringBoundLogger
+    arrivals: Arrivals
     drain: Drain = attrs.field(init=False)
     _doors_open: int = 0
     _services: Services | None = None
@@ -101,6 +104,7 @@ class Supervisor:
         finally:
             with trio.CancelScope(shield=True):
                 await self.gateway.close()
+            self.arrivals.close()
 
     def stop(self) -> None:
         """Begin the drain, as SIGTERM does."""
@@ -123,6 +127,7 @@ class Supervisor:
         services.start("admin", self._serve_admin)
         services.start("breakers", partial(keep_breakers, gateway))
         services.start("watch", gateway.proxy.watch)
+        services.start("arrivals", self.arrivals.run)
         services.start("loop_lag", partial(watch_lag, gateway.cells.loop_lag, trio.sleep, trio.current_time))
         services.start("retirement", gateway.retire)
         self._sync_services(services)
@@ -172,7 +177,7 @@ class Supervisor:
         if isinstance(loaded, Problems):
             problems = tuple(problem_text(problem) for problem in loaded)
         else:
-            upstreams = build_upstreams(loaded.config.backends, gateway.plan.upstreams)
+            upstreams = build_upstreams(loaded.config.backends, gateway.plan.upstreams, self.arrivals)
             if isinstance(upstreams, list):
                 problems = tuple(upstreams)
         if problems or isinstance(loaded, Problems) or isinstance(upstreams, list):
@@ -220,7 +225,8 @@ def _settle_memory() -> None:
 def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Problems] | None, *, log_fd: int = 2) -> Supervisor:
     """Open the sockets and build every part. Raises StartFailure with every reason why that cannot be."""
     config = loaded.config
-    upstreams = build_upstreams(config.backends, {})
+    arrivals = Arrivals()
+    upstreams = build_upstreams(config.backends, {}, arrivals)
     doors, failures = _open_doors(config.server.listen)
     admin_door = open_door(Listener(address=config.admin.listen), os.environ, os.getpid(), hypercorn_always=True)
     if isinstance(upstreams, list):
@@ -237,8 +243,9 @@ def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Proble
     gateway = _build_gateway(config, upstreams, sink)
     view = View(gateway, sink)
     return Supervisor(
-        gateway=gateway, view=view, sink=sink, doors=doors, admin_door=admin_door, reload_config=reload_config, log=log
-    )
+        gateway=gateway, view=view, sink=sink, doors=doors, admin_door=admin_door, reload_config=reload_config, log=log,
+        arrivals=arrivals,
+    )  # fmt: skip
 
 
 def _open_doors(listeners: Sequence[Listener]) -> tuple[list[Door], list[str]]:

@@ -20,6 +20,8 @@ from appliance.http1.transport import Hold
 
 T = TypeVar("T")
 HeaderList = list[tuple[bytes, bytes]]
+Push = Callable[[bytes], bool | None]
+"""Sends a piece without waiting where the server can do that; see http1.turn.Turn.push."""
 
 
 @attrs.define(eq=False)
@@ -33,11 +35,13 @@ class Outlet:
         gone: the caller has left; nothing is sent any more.
         closing: the last word is being said, perhaps by somebody else; no keep-alive may come between.
         sending: a piece is on its way. It stays so when that was interrupted: half a frame may be out, and nothing can follow it.
+        owing: what `push` was given has not left entirely; `settle` is to be awaited.
     """
 
     _send: Send
     record: RequestRecord
     heard_at: float
+    _push: Push | None = None
     started: bool = False
     modelled: bool = False
     ended: bool = False
@@ -45,6 +49,9 @@ class Outlet:
     sending: bool = False
     kept_at: float = 0.0
     closing: bool = False
+    owing: bool = False
+    _unsent: bytes = b""
+    _half_sent: bool = False
     _keeping: trio.Event | None = None
 
     async def start(self, status: int, headers: HeaderList) -> None:
@@ -74,6 +81,44 @@ class Outlet:
         self.record.bytes_out += len(data)
         self.ended = not more
         self.heard_at = now or trio.current_time()
+
+    @property
+    def pushes(self) -> bool:
+        """Whether `push` is worth a try."""
+        return self._push is not None and not self.gone
+
+    def push(self, data: bytes, now: float) -> bool:
+        """`write` without waiting. True when all of it has left; otherwise `settle` has to be awaited before anything else is sent."""
+        push = self._push
+        self.owing = True
+        self._unsent = data
+        if push is None or self.sending or self.gone or self._keeping is not None:
+            return False
+        self.sending = True
+        try:
+            whole = push(data)
+        except OSError:
+            self.gone = True
+            return False
+        if whole is None:
+            self.sending = False
+            return False
+        self._unsent = b""  # the server has it
+        self.record.bytes_out += len(data)
+        if whole:
+            self.sending = self.owing = False
+            self.heard_at = now
+        else:
+            self._half_sent = True
+        return whole
+
+    async def settle(self) -> None:
+        """Send what `push` could not; waits while the caller does not read. Sets `gone` when they left."""
+        data, self._unsent = self._unsent, b""
+        if self._half_sent:  # the server sends the rest first; from the push to here nothing could come between
+            self._half_sent = self.sending = False
+        self.owing = False
+        await self.write(data)
 
     async def keep_alive(self, data: bytes, headers: Callable[[], HeaderList]) -> None:
         """Send a keep-alive, unless an event is on its way out right now. Starts the answer when nothing has left yet."""

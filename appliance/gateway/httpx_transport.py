@@ -9,7 +9,7 @@ once, and hands what else httpx wants done to `keep`, or to the next `send` wher
 import contextlib
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import attrs
@@ -237,6 +237,11 @@ class HttpxExchange:
             elif data:
                 return data
         return self._failure if self._failure is not None else b""
+
+    async def pass_on(self, take: Callable[[bytes], bool]) -> bytes | Failure:
+        """See transport.Exchange.pass_on; httpx can only be read by the task whose request it is."""
+        del take
+        return await self.read()
 
     def close(self) -> None:
         """See transport.Exchange.close."""

@@ -1,17 +1,19 @@
 """A streamed answer on its way from the upstream to the caller, read along as it passes.
 
 Nothing goes out before the first good event (the commit point), so that a fault up to there can be retried elsewhere. After it, events go
-out as they come, one `send` per read; the await of that send is the back-pressure.
+out as they come, one `send` per read. While the caller reads as fast as the model speaks nobody waits for that send; once they do not, the
+await of it is the back-pressure.
 """
 
-from functools import partial
-
+import attrs
 import trio
 
 from appliance.core.fault import Fault, FaultKind
+from appliance.core.record import AttemptRecord
 from appliance.dialects.openai_chat import OpenAIStreamTap
 from appliance.dialects.protocol import StreamTap
 from appliance.gateway.answer_head import Head, response_headers
+from appliance.gateway.call import Call
 from appliance.gateway.decoding import Decoder, read_decoded
 from appliance.gateway.faults import CLIENT_GONE, protocol_fault, wire_fault
 from appliance.gateway.running import Running
@@ -32,7 +34,7 @@ async def stream(running: Running, answer: Exchange, undo: Decoder | None, head:
         data = await _until_committed(running, answer, undo, head, tap)
         if isinstance(data, Fault):
             return data
-        return await _until_ended(running, answer, undo, tap, data)
+        return await _Passage(running.call, record, answer, undo, tap, data).run()
     finally:
         _note(running, tap)
 
@@ -59,41 +61,83 @@ async def _until_committed(running: Running, answer: Exchange, undo: Decoder | N
             return protocol_fault(running.record.backend, "ended its stream without a single event")
 
 
-async def _until_ended(running: Running, answer: Exchange, undo: Decoder | None, tap: StreamTap, out: bytes) -> Fault | None:
-    """The rest of a stream, event by event. This loop runs once a chunk: everything in it is paid thousands of times a second."""
-    call, record = running.call, running.record
-    outlet, now, read, feed, write = call.outlet, trio.current_time, answer.read, tap.feed, call.outlet.write
-    if undo is not None:
-        read = partial(read_decoded, answer, undo)
-    at = call.read_at
-    ended = False
-    data: bytes | Failure = out
-    while True:
-        if tap.token_seen and not tap.finished:
+@attrs.define(eq=False)
+class _Passage:
+    """The rest of a committed stream.
+
+    Attributes:
+        out: what is to be sent next; taken: it comes from `take`, which has fed the tap already.
+        ended: the caller's answer is over with `out`.
+    """
+
+    call: Call
+    record: AttemptRecord
+    answer: Exchange
+    undo: Decoder | None
+    tap: StreamTap
+    out: bytes
+    taken: bool = False
+    ended: bool = False
+
+    async def run(self) -> Fault | None:
+        """Event by event, to the end. What flows steadily goes through `take`; this loop sees the rest."""
+        call, tap, outlet = self.call, self.tap, self.call.outlet
+        data: bytes | Failure = self.out
+        while True:
+            self._note_token(call.read_at)
+            if outlet.owing:
+                await outlet.settle()
+            if self.out or self.ended:
+                # [DONE] ends the caller's answer, whenever the upstream ends its own; but a CR may still have its LF to come.
+                self.ended = self.ended or (tap.finished and self.out[-1:] != b"\r")
+                await outlet.write(self.out, more=not self.ended or tap.fault is not None, now=call.read_at)
+            if outlet.gone and not call.outlives:
+                return None if self.ended else CLIENT_GONE
+            if self.ended or tap.fault is not None:
+                if data and tap.fault is None:
+                    await _read_off(self.answer)
+                return tap.fault
+            data = await self._next()
+            if isinstance(data, Failure):
+                if not tap.finished or tap.fault is not None:
+                    return tap.fault or wire_fault(data, self.record.backend, streaming=True)
+                data = b""  # the answer was whole; how its connection ends is nobody's loss
+            if self.taken:
+                self.taken = False
+                continue
+            call.read_at = trio.current_time()
+            self.ended = not data
+            self.out = tap.feed(data) if data else _ended(tap, self.undo)
+
+    async def _next(self) -> bytes | Failure:
+        if self.undo is not None:
+            return await read_decoded(self.answer, self.undo)
+        if self.call.outlet.pushes:
+            return await self.answer.pass_on(self.take)
+        return await self.answer.read()
+
+    def take(self, data: bytes) -> bool:
+        """One piece of a stream that flows steadily: read along and sent on the spot. False when the loop has to go on with it. This runs
+        once a chunk: everything in it is paid thousands of times a second.
+        """
+        tap, call = self.tap, self.call
+        at = call.read_at = trio.current_time()
+        out = tap.feed(data)
+        if out and not tap.finished and tap.fault is None:
+            self._note_token(at)
+            if call.outlet.push(out, at):
+                return True
+            out = b""  # the outlet has it
+        self.out = out
+        self.taken = True
+        return False
+
+    def _note_token(self, at: float) -> None:
+        if self.tap.token_seen and not self.tap.finished:
+            record = self.record
             record.last_token_at = at
             if not record.first_token_at:
                 record.first_token_at = at
-        if out or ended:
-            # [DONE] ends the caller's answer, whenever the upstream ends its own; but a CR may still have its LF to come.
-            ended = ended or (tap.finished and out[-1:] != b"\r")
-            await write(out, more=not ended or tap.fault is not None, now=at)
-            if outlet.gone and not call.outlives:
-                return None if ended else CLIENT_GONE
-        if ended or tap.fault is not None:
-            if data and tap.fault is None:
-                await _read_off(answer)
-            return tap.fault
-        data = await read()
-        if isinstance(data, Failure):
-            if not tap.finished or tap.fault is not None:
-                return tap.fault or wire_fault(data, record.backend, streaming=True)
-            data = b""  # the answer was whole; how its connection ends is nobody's loss
-        at = call.read_at = now()
-        if data:
-            out = feed(data)
-        else:
-            ended = True
-            out = _ended(tap, undo)
 
 
 async def _read_off(answer: Exchange) -> None:

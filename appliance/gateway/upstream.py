@@ -12,6 +12,7 @@ from appliance.config.schema import Backend
 from appliance.gateway.live import BackendState, backend_state
 from appliance.gateway.slots import Slots
 from appliance.gateway.trust import BadTrust, upstream_tls
+from appliance.http1.arrivals import Arrivals
 from appliance.http1.client import Http1Transport
 from appliance.http1.origin import BadOrigin, Origin
 from appliance.http1.transport import Transport, TransportLimits, UpstreamRequest
@@ -70,7 +71,7 @@ class Upstream:
         return self.provider.health_path if health.path is None else health.path
 
 
-def build_upstream(name: str, settings: Backend, contexts: dict[str, ssl.SSLContext]) -> Upstream | str:
+def build_upstream(name: str, settings: Backend, contexts: dict[str, ssl.SSLContext], arrivals: Arrivals | None) -> Upstream | str:
     """Build one backend from its checked settings; a string says why it cannot be built.
 
     Args:
@@ -84,7 +85,7 @@ def build_upstream(name: str, settings: Backend, contexts: dict[str, ssl.SSLCont
     head = _head(settings, provider, origin)
     if isinstance(head, str):
         return f"backends.{name}.{head}"
-    transport = _transport(name, settings, origin, contexts)
+    transport = _transport(name, settings, origin, contexts, arrivals)
     if isinstance(transport, str):
         return transport
     limits = settings.limits
@@ -127,7 +128,9 @@ def _secrets(settings: Backend) -> tuple[bytes, ...]:
     return tuple(sorted((one for one in found if len(one) >= SECRET_MIN_BYTES), key=len, reverse=True))
 
 
-def _transport(name: str, settings: Backend, origin: Origin, contexts: dict[str, ssl.SSLContext]) -> Transport | str:
+def _transport(
+    name: str, settings: Backend, origin: Origin, contexts: dict[str, ssl.SSLContext], arrivals: Arrivals | None
+) -> Transport | str:
     limits = settings.limits
     bounds = TransportLimits(
         connections_max=settings.max_concurrency, idle_max=limits.idle_connections_max, idle_s=limits.idle_connection_s,
@@ -144,12 +147,12 @@ def _transport(name: str, settings: Backend, origin: Origin, contexts: dict[str,
             return f"backends.{name}.ca {own.reason}"
         return httpx_transport(origin, bounds, own, http2=settings.http2, proxy=proxy)
     if origin.scheme == "http":
-        return Http1Transport(origin, bounds)
+        return Http1Transport(origin, bounds, arrivals=arrivals)
     trusted = contexts.get(settings.ca) or upstream_tls(settings.ca)
     if isinstance(trusted, BadTrust):
         return f"backends.{name}.ca {trusted.reason}"
     contexts[settings.ca] = trusted
-    return Http1Transport(origin, bounds, trusted)
+    return Http1Transport(origin, bounds, trusted, arrivals)
 
 
 def missing_key(settings: Backend) -> bool:
@@ -158,9 +161,14 @@ def missing_key(settings: Backend) -> bool:
     return settings.api_key is None and not PROVIDERS[settings.provider].key_optional and not sent & {"authorization", "api-key"}
 
 
-def build_upstreams(backends: Mapping[str, Backend], known: Mapping[str, Upstream]) -> dict[str, Upstream] | list[str]:
+def build_upstreams(
+    backends: Mapping[str, Backend], known: Mapping[str, Upstream], arrivals: Arrivals | None = None
+) -> dict[str, Upstream] | list[str]:
     """Every backend of a configuration, or all reasons why some cannot be built. An unchanged one keeps its connections and what is known
     of it.
+
+    Args:
+        arrivals: where their streams are read while they flow steadily.
     """
     contexts: dict[str, ssl.SSLContext] = {}
     built: dict[str, Upstream] = {}
@@ -169,7 +177,7 @@ def build_upstreams(backends: Mapping[str, Backend], known: Mapping[str, Upstrea
         if name in known and known[name].settings == settings:
             built[name] = known[name]
             continue
-        upstream = build_upstream(name, settings, contexts)
+        upstream = build_upstream(name, settings, contexts, arrivals)
         if isinstance(upstream, str):
             problems.append(upstream)
         else:

@@ -8,6 +8,7 @@ import ssl
 
 import trio
 
+from appliance.http1.arrivals import Arrivals
 from appliance.http1.link import Link
 from appliance.http1.origin import Origin
 from appliance.http1.tls import TlsLink
@@ -27,15 +28,15 @@ SOCKET_OPTIONS: tuple[tuple[int, int, int], ...] = (
 )
 
 
-async def dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLimits) -> Link | Failure:
+async def dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLimits, arrivals: Arrivals | None = None) -> Link | Failure:
     """A connected link, handshake done. Cancellable at every step."""
     connected: Link | Failure = Failure("connect_timeout", "no connection within connect_s")
     with trio.move_on_after(limits.connect_s):
-        connected = await _dial(origin, tls, limits)
+        connected = await _dial(origin, tls, limits, arrivals)
     return connected
 
 
-async def _dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLimits) -> Link | Failure:
+async def _dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLimits, arrivals: Arrivals | None) -> Link | Failure:
     try:
         if origin.unix_path is not None:
             sock = _bare(await _open_unix(origin.unix_path))
@@ -47,8 +48,8 @@ async def _dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLim
     except OSError as error:
         return Failure("connect", _reason(error))
     if tls is None:
-        return Link(sock, limits.recv_bytes)
-    link = TlsLink(sock, limits.recv_bytes, tls, origin.host)
+        return Link(sock, limits.recv_bytes, arrivals)
+    link = TlsLink(sock, limits.recv_bytes, tls, origin.host, arrivals)
     try:
         refusal = await link.handshake()
     except BaseException:

@@ -4,7 +4,11 @@ The rule: the slot an exchange was given goes back exactly once: with the connec
 another, without it (socket closed first) on any failure, close or cancellation.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import trio
+from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
 from appliance.http1.link import Link
 from appliance.http1.pool import Connection, Pool
@@ -14,7 +18,10 @@ from appliance.http1.transport import Failure, Hold, UpstreamRequest
 class Http1Exchange:
     """A response whose head has come; see transport.Exchange. `next_head` makes one."""
 
-    __slots__ = ("_body_size", "_connection", "_failure", "_hold", "_pool", "_ready", "connect_s", "headers", "reused", "status")
+    __slots__ = (
+        "_body_size", "_bug", "_connection", "_failure", "_hold", "_pool", "_ready", "_refused", "_sleeper", "_take", "connect_s",
+        "headers", "reused", "status",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, pool: Pool, hold: Hold | None, *, reused: bool) -> None:
         self._hold = hold
@@ -28,6 +35,11 @@ class Http1Exchange:
         self._failure: Failure | None = None
         self._ready = b""
         self._body_size = 0
+        # While the body is passed on: the task that sleeps, who takes the pieces, the piece refused, what taking one raised.
+        self._sleeper: Task | None = None
+        self._take: Callable[[bytes], bool] = _nobody
+        self._refused = b""
+        self._bug: BaseException | None = None
         if reader.pieces or reader.complete:
             self._collect(connection)
 
@@ -47,13 +59,9 @@ class Http1Exchange:
                 raise
             if self._connection is None:  # closed meanwhile by somebody else
                 break
-            if data:
-                reader.feed(data)
-            elif not end_of_stream(connection):
-                return self._fail(cut_failure(connection.link, "response body"))
-            if reader.fault is not None:
-                kind, detail = reader.fault
-                return self._fail(Failure(kind, detail, received=True, sent=True))
+            failure = self._feed(connection, data)
+            if failure is not None:
+                return failure
             pieces = reader.pieces
             if len(pieces) == 1 and not reader.complete and not self._pool.limits.response_body_max_bytes:
                 return pieces.pop()  # the steady state of a stream
@@ -65,10 +73,89 @@ class Http1Exchange:
                 connection = self._connection
         return self._failure if self._failure is not None else b""
 
+    async def pass_on(self, take: Callable[[bytes], bool]) -> bytes | Failure:
+        """See transport.Exchange.pass_on."""
+        connection = self._connection
+        steady = connection is not None and not self._ready and not self._pool.limits.response_body_max_bytes
+        if connection is None or not steady or not connection.link.watch(self._arrived):
+            return await self.read()
+        self._take = take
+        self._sleeper = current_task()
+        try:
+            await wait_task_rescheduled(self._abandon)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._sleeper, self._take = None, _nobody
+            connection.link.unwatch()
+        if self._bug is not None:
+            self.close()
+            raise self._bug
+        refused, self._refused = self._refused, b""
+        if refused:
+            return refused
+        reader = connection.reader
+        if self._connection is not None:
+            if reader.fault is not None:
+                return self._fail(Failure(*reader.fault, received=True, sent=True))
+            if reader.pieces or reader.complete:
+                self._collect(connection)
+        return await self.read()
+
+    def _abandon(self, _: Any) -> Abort:
+        """The sleeping task was cancelled."""
+        self._sleeper = None
+        return Abort.SUCCEEDED
+
+    def _arrived(self) -> None:
+        """Called for the sleeping task: takes one piece of the steady stream; for everything else it wakes the task."""
+        connection, sleeper = self._connection, self._sleeper
+        if sleeper is None:
+            return
+        try:
+            if connection is not None and self._take_piece(connection):
+                return
+        except BaseException as bug:
+            self._bug = bug
+        self._sleeper = None
+        reschedule(sleeper)
+
+    def _take_piece(self, connection: Connection) -> bool:
+        """Whether there is nothing in it for the task. The link's end stays to be seen, and so does what the reader holds or its fault."""
+        data = connection.link.receive_now()
+        if data is None:
+            return True
+        if not data:
+            return False
+        reader = connection.reader
+        reader.feed(data)
+        pieces = reader.pieces
+        if reader.complete or reader.fault is not None or len(pieces) > 1:
+            return False
+        if not pieces:
+            return True  # part of a chunk's head
+        piece = pieces.pop()
+        if self._take(piece):
+            return True
+        self._refused = piece
+        return False
+
     def close(self) -> None:
         """See transport.Exchange.close."""
         if self._connection is not None:
             self._fail(Failure("closed", "the exchange was closed", received=True, sent=True))
+
+    def _feed(self, connection: Connection, data: bytes) -> Failure | None:
+        """Read what was received, or judge the end of it."""
+        reader = connection.reader
+        if data:
+            reader.feed(data)
+        elif not end_of_stream(connection):
+            return self._fail(cut_failure(connection.link, "response body"))
+        if reader.fault is not None:
+            return self._fail(Failure(*reader.fault, received=True, sent=True))
+        return None
 
     def _collect(self, connection: Connection) -> None:
         """Takes the body bytes the reader holds; a complete message gives its connection back before the caller sees its last bytes."""
@@ -108,6 +195,10 @@ class Http1Exchange:
             connection.link.close()
             self._pool.vacate()
         return failure
+
+
+def _nobody(_: bytes) -> bool:
+    return False
 
 
 async def exchange(

@@ -7,10 +7,12 @@ unsent, `receive` writes it alongside, so that neither side can wait for the oth
 
 import select
 import socket
+from collections.abc import Callable
 
 import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
+from appliance.http1.arrivals import Arrivals
 from appliance.http1.eager import SCORE_MAX, after_miss
 
 # Up to here head and body are joined: a copy of 64 KiB costs about 2 µs, less than the second code path is worth.
@@ -26,10 +28,12 @@ class Link:
         write_failed: the request begun last could not be written whole.
     """
 
-    __slots__ = ("_poll", "_recv_bytes", "_score", "_sock", "_try_first", "_unsent", "ended", "sent", "write_failed")
+    __slots__ = ("_act", "_arrivals", "_poll", "_recv_bytes", "_score", "_sock", "_try_first", "_unsent", "ended", "sent", "write_failed")
 
-    def __init__(self, sock: socket.socket, recv_bytes: int) -> None:
+    def __init__(self, sock: socket.socket, recv_bytes: int, arrivals: Arrivals | None = None) -> None:
         self._sock = sock
+        self._arrivals = arrivals
+        self._act: Callable[[], None] | None = None  # what is called when something arrives, instead of a task that waits
         # Whether the first read of an answer is tried before it is waited for, see eager.py. What comes after it is paced by the network or
         # a model and always waited for.
         self._score = 0
@@ -94,6 +98,37 @@ class Link:
                 self.ended = "closed"
         return b""
 
+    def receive_now(self) -> bytes | None:
+        """What has come; b"" at the end, see `ended`; None when there is nothing."""
+        if self.ended:
+            return b""
+        try:
+            data = self._sock.recv(self._recv_bytes)
+        except BlockingIOError:
+            return None
+        except OSError:
+            self.ended = "reset"
+            return b""
+        if not data:
+            self.ended = "closed"
+        return data
+
+    def watch(self, act: Callable[[], None]) -> bool:
+        """Have `act` called for whatever arrives (see Arrivals.watch) and when the link is closed, until `unwatch`. False when that cannot
+        be: nobody listens to arrivals, or there is something to do first.
+        """
+        if self._arrivals is None or not self._arrivals.running or self.ended or self._unsent is not None:
+            return False
+        self._arrivals.watch(self._sock.fileno(), act)
+        self._act = act
+        return True
+
+    def unwatch(self) -> None:
+        """Idempotent."""
+        if self._act is not None and self._arrivals is not None:
+            self._act = None
+            self._arrivals.forget(self._sock.fileno())
+
     def _try(self) -> bytes:
         """What is there already; b"" when nothing is, or the end, which is then found by waiting."""
         score = self._score
@@ -119,8 +154,12 @@ class Link:
         if self._sock.fileno() != -1:
             self.ended = self.ended or "closed"
             self._unsent = None
+            act = self._act
+            self.unwatch()
             notify_closing(self._sock)
             self._sock.close()
+            if act is not None:
+                act()
 
     async def _readable_while_writing(self) -> None:
         """Returns once the socket is readable; meanwhile writes. Rare (bodies beyond the socket's buffer), so a nursery may cost 80 µs."""

@@ -7,9 +7,11 @@ buffers (ssl.SSLObject), so reading, writing and cancelling are those of the cle
 import contextlib
 import socket
 import ssl
+from collections.abc import Callable
 
 from trio.lowlevel import wait_readable, wait_writable
 
+from appliance.http1.arrivals import Arrivals
 from appliance.http1.link import JOIN_MAX_BYTES, Link
 
 # Plain text encrypted at a time, so that no more than this lies encrypted in memory beside a body of megabytes.
@@ -35,8 +37,8 @@ class TlsLink(Link):
 
     __slots__ = ("_incoming", "_object", "_outgoing", "_plain")
 
-    def __init__(self, sock: socket.socket, recv_bytes: int, context: ssl.SSLContext, host: str) -> None:
-        super().__init__(sock, recv_bytes)
+    def __init__(self, sock: socket.socket, recv_bytes: int, context: ssl.SSLContext, host: str, arrivals: Arrivals | None = None) -> None:
+        super().__init__(sock, recv_bytes, arrivals)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
@@ -90,6 +92,22 @@ class TlsLink(Link):
                 break
             self._incoming.write(received)
         return b""
+
+    def receive_now(self) -> bytes | None:
+        """As Link.receive_now; None, too, when a TLS record has come in part, or one that carries nothing for us."""
+        received = super().receive_now()
+        if received is None:
+            return None
+        if not received:
+            self._cut()
+            return b""
+        self._incoming.write(received)
+        data = self._decrypt()
+        return data if data or self.ended else None
+
+    def watch(self, act: Callable[[], None]) -> bool:
+        """As Link.watch; not while something received waits to be decrypted, as the socket would not tell of that."""
+        return not self._incoming.pending and self._plain is None and super().watch(act)
 
     def quiet(self) -> bool:
         """As Link.quiet; but session tickets and key updates may come at any time, and only say that the peer is there."""

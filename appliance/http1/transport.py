@@ -157,6 +157,14 @@ class Exchange(Protocol):
         """
         ...
 
+    async def pass_on(self, take: Callable[[bytes], bool]) -> bytes | Failure:
+        """As `read`, but body bytes may be given to `take` instead, piece by piece and from another task, as long as it returns True.
+
+        A piece for which it returned False is returned, and so is what came in any irregular way (`take` has not seen that). `take` must
+        not wait; what it raises is raised here. A transport that has no other task for this just reads.
+        """
+        ...
+
     def close(self) -> None:
         """Done with it: idempotent, at once. A complete message's connection is already back in the pool; any other is closed."""
         ...

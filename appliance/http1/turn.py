@@ -4,7 +4,7 @@ The rule: nothing here swallows a cancellation, and an answer is on the wire eit
 piece of the body, so both leave in one system call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import attrs
@@ -58,6 +58,7 @@ class Turn:
     _left: int | None = None
     _chunked: bool = False
     _gone: trio.Event | None = None
+    _rest: Sequence[bytes | memoryview] | None = None  # what `push` could not send
 
     def abort(self, reset: bool) -> None:
         """End the connection now, with RST if `reset`; what was sent before is still delivered without it. Sends after this raise."""
@@ -111,6 +112,8 @@ class Turn:
             await self._lost()
             raise ClientGone
         peer = self._peer
+        if self._rest is not None:
+            await self._send_rest(self._rest)
         if peer.sent_bytes - peer.yielded_bytes > YIELD_AFTER_BYTES:
             await peer.let_others_run()  # before anything of this message is sent, so that a cancellation here breaks no frame
         body: bytes = message.get("body", b"")
@@ -138,6 +141,34 @@ class Turn:
             self.state = ANSWERED
             if self._gone is not None:
                 self._gone.set()
+
+    def push(self, body: bytes) -> bool | None:
+        """Send one more piece of a chunked answer under way, as `send` would but without waiting.
+
+        True when all of it left; False when part of it did, and the next `send` (of nothing, too) begins with the rest; None when it has to
+        be sent with `send`. Raises ClientGone.
+        """
+        if self.state != SENDING or not self._chunked or not body or self._rest is not None or self.end_reason is not None:
+            return None
+        self.state = BROKEN
+        try:
+            rest = self._peer.send_now(b"%x\r\n" % len(body), body, b"\r\n")
+        except OSError:
+            self._end("client_gone")
+            raise ClientGone from None
+        self.state = SENDING
+        self._rest = rest
+        return rest is None
+
+    async def _send_rest(self, rest: Sequence[bytes | memoryview]) -> None:
+        self.state = BROKEN
+        try:
+            await self._peer.send_rest(rest)
+        except (OSError, trio.ClosedResourceError):
+            await self._lost()
+            raise ClientGone from None
+        self._rest = None
+        self.state = SENDING
 
     def _next(self, body: bytes, more: bool) -> tuple[bytes, bytes, bytes]:
         """What goes on the wire for a later piece of the body: the chunk size before it, and what ends it."""

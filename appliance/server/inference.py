@@ -12,7 +12,7 @@ from appliance.core.record import RequestRecord
 from appliance.dialects.openai_chat import OPENAI, read_request
 from appliance.dialects.protocol import CallerDialect, ParsedRequest
 from appliance.gateway.admission import authenticate, shown_request_id
-from appliance.gateway.call import Call, Outlet
+from appliance.gateway.call import Call, Outlet, Push
 from appliance.gateway.faults import CLIENT_GONE, DRAINING
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
@@ -32,7 +32,7 @@ async def serve_operation(gateway: Gateway, scope: Scope, receive: Receive, send
     """
     headers = header_map(scope)
     record = _new_record(gateway, scope, headers, operation)
-    outlet = Outlet(send, record, record.started_at)
+    outlet = Outlet(send, record, record.started_at, _push(scope))
     gateway.live.requests += 1
     end_reason = _end_reason(scope)
     try:
@@ -135,6 +135,12 @@ def _end_reason(scope: Scope) -> Callable[[], str | None]:
     """Why the engine ended the request, as a function; an engine that cannot say ends it only because the client left."""
     extension = scope.get("extensions", {}).get("http1")
     return (lambda: extension.end_reason) if extension is not None else (lambda: "client_gone")
+
+
+def _push(scope: Scope) -> Push | None:
+    """The engine's way to send without waiting; one of several streams on a connection has none."""
+    extension = scope.get("extensions", {}).get("http1")
+    return None if extension is None else extension.push
 
 
 def _break_off(scope: Scope) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 import trio
 import trio.lowlevel
 
+from appliance.http1.arrivals import Arrivals
 from appliance.http1.client import Http1Transport
 from appliance.http1.origin import Origin
 from appliance.http1.transport import Exchange, Failure, TransportLimits, UpstreamRequest
@@ -116,9 +117,9 @@ class Upstream:
         assert isinstance(origin, Origin)
         return origin
 
-    def transport(self, tls: ssl.SSLContext | None = None, **limits: float) -> Http1Transport:
+    def transport(self, tls: ssl.SSLContext | None = None, arrivals: Arrivals | None = None, **limits: float) -> Http1Transport:
         """A transport to here, shut down at the end so that the sockets left then are leaks."""
-        transport = Http1Transport(self.origin(), TransportLimits(**limits), tls)  # type: ignore[arg-type]
+        transport = Http1Transport(self.origin(), TransportLimits(**limits), tls, arrivals)  # type: ignore[arg-type]
         self.transports.append(transport)
         return transport
 
