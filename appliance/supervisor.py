@@ -37,6 +37,7 @@ from appliance.http1.arrivals import Arrivals
 from appliance.server.admin import AdminApp, ReloadResult
 from appliance.server.listeners import Door, engine, open_door
 from appliance.server.public import PublicApp
+from appliance.server.refusal_book import RefusalBook
 from appliance.server.view import View
 from appliance.services import Services
 from appliance.telemetry.access import AccessLog
@@ -114,7 +115,7 @@ class Supervisor:
         app = PublicApp(self.gateway, self.view, door.loopback)
         limits = self.gateway.plan.config.server.limits
         self._doors_open += 1
-        server = engine(app, door, limits, self._on_error)
+        server = engine(app, door, limits, self._on_error, self.view.refusals.enter)
         self.drain.engines.append(server)
         self.view.engines.append(server)
         await server.serve(door.sockets, task_status=task_status)
@@ -130,6 +131,7 @@ class Supervisor:
         services.start("arrivals", self.arrivals.run)
         services.start("loop_lag", partial(watch_lag, gateway.cells.loop_lag, trio.sleep, trio.current_time))
         services.start("retirement", gateway.retire)
+        services.start("refusals", self.view.refusals.summarise)
         self._sync_services(services)
 
     def _sync_services(self, services: Services) -> None:
@@ -147,7 +149,8 @@ class Supervisor:
 
     async def _serve_admin(self) -> None:
         app = AdminApp(self.gateway, self.view, self.admin_door.loopback, self.reload)
-        server = engine(app, self.admin_door, self.gateway.plan.config.server.limits, self._on_error)
+        limits = self.gateway.plan.config.server.limits
+        server = engine(app, self.admin_door, limits, self._on_error, self.view.refusals.enter)
         await server.serve([sock.dup() for sock in self.admin_door.sockets])
 
     def _on_error(self, error: BaseException, scope: dict[str, object]) -> None:
@@ -241,7 +244,7 @@ def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Proble
     log = structlog.get_logger()
     warn(loaded, log)
     gateway = _build_gateway(config, upstreams, sink)
-    view = View(gateway, sink)
+    view = View(gateway, sink, RefusalBook(log.info if settings.access else None, time.monotonic))
     return Supervisor(
         gateway=gateway, view=view, sink=sink, doors=doors, admin_door=admin_door, reload_config=reload_config, log=log,
         arrivals=arrivals,

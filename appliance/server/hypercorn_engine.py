@@ -21,6 +21,8 @@ from hypercorn.typing import ConnectionState
 
 from appliance.config.schema import ServerLimits
 from appliance.http1.asgi import App, Receive, Scope, Send
+from appliance.http1.refusal import OnRefusal
+from appliance.server.strict_http1 import HeardConfig
 
 OnError = Callable[[BaseException, dict[str, object]], None]
 
@@ -30,14 +32,16 @@ class HypercornServer:
 
     Args:
         tls_cert, tls_key: PEM files; with them it speaks TLS, and HTTP/2 where the client offers it.
-        on_error: told what the application raised.
+        on_error: told what the application raised; on_refusal: what Hypercorn answered by itself.
     """
 
-    def __init__(self, app: App, limits: ServerLimits, tls_cert: str, tls_key: str, on_error: OnError) -> None:
+    def __init__(
+        self, app: App, limits: ServerLimits, tls_cert: str, tls_key: str, on_error: OnError, on_refusal: OnRefusal
+    ) -> None:
         self._app: Any = _Reported(app, on_error)  # Hypercorn gives every ASGI message a type of its own; here they are dicts
         self._on_error = on_error
         self._limits = limits
-        self._config = _config(limits, tls_cert, tls_key)
+        self._config = _config(limits, tls_cert, tls_key, on_refusal)
         self._context = WorkerContext(None)
         self._connections: set[_Connection] = set()
         self._accepting = trio.CancelScope()
@@ -178,8 +182,9 @@ class _Reported:
             raise
 
 
-def _config(limits: ServerLimits, tls_cert: str, tls_key: str) -> Config:
-    config = Config()
+def _config(limits: ServerLimits, tls_cert: str, tls_key: str, on_refusal: OnRefusal) -> Config:
+    config = HeardConfig()
+    config.on_refusal = on_refusal
     if tls_cert:
         config.certfile, config.keyfile = tls_cert, tls_key
         config.ssl_handshake_timeout = limits.header_read_s

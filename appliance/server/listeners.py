@@ -4,7 +4,7 @@ Sockets are opened before anything is served, so that a taken port is one clear 
 """
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -14,8 +14,9 @@ from appliance.config.schema import Listener, ServerLimits
 from appliance.http1 import server_limits
 from appliance.http1.asgi import App
 from appliance.http1.listen import ListenFault, describe, listens_on_loopback, open_listeners
+from appliance.http1.refusal import OnRefusal
 from appliance.http1.server import Server
-from appliance.server.hypercorn_engine import HypercornServer
+from appliance.server.hypercorn_engine import HypercornServer, OnError
 from appliance.server.refusal import render_refusal
 from appliance.server.strict_http1 import StrictHttp1
 
@@ -66,8 +67,9 @@ def engine_limits(limits: ServerLimits) -> server_limits.ServerLimits:
     )  # fmt: skip
 
 
-def engine(app: App, door: Door, limits: ServerLimits, on_error: Callable[[BaseException, dict[str, object]], None]) -> Engine:
-    """The engine of a door."""
+def engine(app: App, door: Door, limits: ServerLimits, on_error: OnError, on_refusal: OnRefusal) -> Engine:
+    """The engine of a door. `on_error` hears what the application raised, `on_refusal` what was answered before the application ran."""
     if door.hypercorn:
-        return HypercornServer(StrictHttp1(app), limits, door.settings.tls_cert, door.settings.tls_key, on_error)
-    return Server(app, engine_limits(limits), render_refusal=render_refusal, on_error=on_error)
+        strict = StrictHttp1(app, on_refusal)
+        return HypercornServer(strict, limits, door.settings.tls_cert, door.settings.tls_key, on_error, on_refusal)
+    return Server(app, engine_limits(limits), render_refusal=render_refusal, on_error=on_error, on_refusal=on_refusal)

@@ -8,11 +8,12 @@ from typing import Any
 from urllib.parse import unquote
 
 import hypercorn.protocol
+from hypercorn.config import Config
 from hypercorn.events import Closed
 from hypercorn.protocol.h11 import H11Protocol
 
 from appliance.http1.asgi import App, Receive, Scope, Send
-from appliance.http1.refusal import Refusal
+from appliance.http1.refusal import OnRefusal, Refusal
 from appliance.http1.request_target import split_target
 from appliance.server.refusal import render_refusal
 from appliance.server.reply import reply
@@ -28,13 +29,15 @@ class StrictHttp1:
     that it means.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, on_refusal: OnRefusal) -> None:
         self._app = app
+        self._on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["http_version"] not in MULTIPLEXED:
             place = judge(scope)
             if isinstance(place, Refusal):
+                self._on_refusal(place.status, place.reason)
                 content_type, body = render_refusal(place.status, place.reason, place.target)
                 await reply(send, place.status, body, content_type, CLOSE)
                 return
@@ -69,8 +72,22 @@ def _addressed(scope: Scope, path: bytes, query: bytes) -> Scope:
     return {**scope, "path": unquote(path.decode("ascii")), "raw_path": path, "query_string": query}
 
 
+OWN_REASONS = {
+    431: "the request head is too large",
+    501: "only the chunked transfer coding is understood",
+    505: "only HTTP/1.0 and HTTP/1.1 are spoken here",
+}
+"""h11's errors quote what was sent, so the status alone says what was wrong."""
+
+
+class HeardConfig(Config):
+    """Hypercorn's settings, and who hears of what it answers by itself: nothing else of ours reaches one connection's protocol."""
+
+    on_refusal: OnRefusal
+
+
 class _NoUpgrade(H11Protocol):
-    """Hypercorn (0.18) without its ways out of HTTP/1.
+    """Hypercorn (0.18) without its ways out of HTTP/1, and heard when it refuses.
 
     It answers `Upgrade: h2c` with 101 on any connection that speaks HTTP/1.1, and what follows then passes a front proxy unread, past its
     path rules; it has no setting against it. An upgrade that is not offered means nothing (RFC 9110 §7.8), so the request is served as if
@@ -89,6 +106,12 @@ class _NoUpgrade(H11Protocol):
         headers: list[Any] = [(name, value) for name, value in request.headers.raw_items() if name.lower() != b"upgrade"]
         version = request.http_version
         await super()._create_stream(type(request)(method=request.method, target=request.target, headers=headers, http_version=version))
+
+
+    async def _send_error_response(self, status_code: int) -> None:
+        if isinstance(self.config, HeardConfig):
+            self.config.on_refusal(status_code, OWN_REASONS.get(status_code, "malformed message"))
+        await super()._send_error_response(status_code)
 
 
 # The class that chooses a connection's protocol looks this name up when the connection begins, and takes no other from its caller.

@@ -8,6 +8,7 @@ from appliance import __version__
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.upstream import Upstream
 from appliance.server.listeners import Engine
+from appliance.server.refusal_book import RefusalBook
 from appliance.telemetry.live import BackendState, LiveState
 from appliance.telemetry.sink import LineSink
 
@@ -22,6 +23,7 @@ class View:
 
     gateway: Gateway
     sink: LineSink
+    refusals: RefusalBook
     engines: list[Engine] = attrs.field(factory=list)
 
     def state(self) -> LiveState:
@@ -35,8 +37,8 @@ class View:
             namespace=config.telemetry.namespace, in_flight=live.requests, active_streams=live.streams,
             client_connections=sum(engine.connections_open for engine in self.engines), draining=live.draining,
             started_at=live.started_wall, config_loaded_at=live.reloaded_at, reloads_ok=live.reloads_ok,
-            reloads_failed=live.reloads_failed, restarts=dict(live.restarts), log_dropped=self.sink.dropped,
-            version=__version__, python=platform.python_version(),
+            reloads_failed=live.reloads_failed, restarts=dict(live.restarts), refusals=dict(self.refusals.counts),
+            log_dropped=self.sink.dropped, version=__version__, python=platform.python_version(),
         )  # fmt: skip
 
 

@@ -51,6 +51,8 @@ class LiveState:
         started_at, config_loaded_at: wall-clock seconds since the epoch; 0 when unknown.
         reloads_ok, reloads_failed: configuration reloads since start, the first load not among them.
         restarts: supervised services and how often each was restarted; name every service, so that its zero is seen.
+        refusals: what HTTP engines refused before the application ran, by (status, class of reason); name those that
+            can come, so that their zeros are seen.
         log_dropped: log lines thrown away because standard error did not take them.
         ledger: None when there is no ledger.
     """
@@ -69,6 +71,7 @@ class LiveState:
     reloads_ok: int = 0
     reloads_failed: int = 0
     restarts: Mapping[str, int] = attrs.field(factory=dict)
+    refusals: Mapping[tuple[int, str], int] = attrs.field(factory=dict)
     log_dropped: int = 0
     ledger: LedgerState | None = None
     version: str = ""

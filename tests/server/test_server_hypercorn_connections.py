@@ -47,7 +47,7 @@ class Served:
 @asynccontextmanager
 async def serving(app: App) -> AsyncGenerator[Served]:
     errors: list[BaseException] = []
-    server = HypercornServer(app, ServerLimits(), "", "", lambda error, _: errors.append(error))
+    server = HypercornServer(app, ServerLimits(), "", "", lambda error, _: errors.append(error), lambda *_: None)
     door = socket.create_server(("127.0.0.1", 0))
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve, [door])

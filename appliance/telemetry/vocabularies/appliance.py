@@ -34,6 +34,11 @@ FAMILIES = (
         read=lambda scope: [((), scope.live.client_connections)],
     ),
     Family(
+        "appliance_engine_refusals_total", "counter", "Requests that the HTTP engine refused before the application ran.", "live",
+        (Label("status"), Label("reason")),
+        read=lambda scope: [((str(status), reason), times) for (status, reason), times in scope.live.refusals.items()],
+    ),
+    Family(
         "appliance_draining", "gauge", "1 while the process finishes its requests before it ends.", "live",
         read=lambda scope: [((), int(scope.live.draining))],
     ),
