@@ -37,6 +37,7 @@ from appliance.http1.arrivals import Arrivals
 from appliance.server.admin import AdminApp, ReloadResult
 from appliance.server.listeners import Door, engine, open_door
 from appliance.server.public import PublicApp
+from appliance.server.refusal import render_admin_refusal
 from appliance.server.refusal_book import RefusalBook
 from appliance.server.view import View
 from appliance.services import Services
@@ -150,7 +151,7 @@ class Supervisor:
     async def _serve_admin(self) -> None:
         app = AdminApp(self.gateway, self.view, self.admin_door.loopback, self.reload)
         limits = self.gateway.plan.config.server.limits
-        server = engine(app, self.admin_door, limits, self._on_error, self.view.refusals.enter)
+        server = engine(app, self.admin_door, limits, self._on_error, self.view.refusals.enter, render_admin_refusal)
         await server.serve([sock.dup() for sock in self.admin_door.sockets])
 
     def _on_error(self, error: BaseException, scope: dict[str, object]) -> None:

@@ -14,7 +14,7 @@ from appliance.config.schema import Listener, ServerLimits
 from appliance.http1 import server_limits
 from appliance.http1.asgi import App
 from appliance.http1.listen import ListenFault, describe, listens_on_loopback, open_listeners
-from appliance.http1.refusal import OnRefusal
+from appliance.http1.refusal import OnRefusal, RenderRefusal
 from appliance.http1.server import Server
 from appliance.server.hypercorn_engine import HypercornServer, OnError
 from appliance.server.refusal import render_refusal
@@ -67,9 +67,12 @@ def engine_limits(limits: ServerLimits) -> server_limits.ServerLimits:
     )  # fmt: skip
 
 
-def engine(app: App, door: Door, limits: ServerLimits, on_error: OnError, on_refusal: OnRefusal) -> Engine:
-    """The engine of a door. `on_error` hears what the application raised, `on_refusal` what was answered before the application ran."""
+def engine(
+    app: App, door: Door, limits: ServerLimits, on_error: OnError, on_refusal: OnRefusal, render: RenderRefusal = render_refusal
+) -> Engine:
+    """The engine of a door. `on_error` hears what the application raised, `on_refusal` what was answered before the application ran, in the
+    shape that `render` gives it."""
     if door.hypercorn:
-        strict = StrictHttp1(app, on_refusal)
+        strict = StrictHttp1(app, on_refusal, render)
         return HypercornServer(strict, limits, door.settings.tls_cert, door.settings.tls_key, on_error, on_refusal)
-    return Server(app, engine_limits(limits), render_refusal=render_refusal, on_error=on_error, on_refusal=on_refusal)
+    return Server(app, engine_limits(limits), render_refusal=render, on_error=on_error, on_refusal=on_refusal)

@@ -1,6 +1,8 @@
-"""What the HTTP engine answers by itself (a broken head, a body over its limit), in the envelope of the dialect that the path belongs
-to.
+"""What the HTTP engine answers by itself (a broken head, a body over its limit): on the public listener in the envelope of the dialect that
+the path belongs to, on the admin listener in the shape of its other errors.
 """
+
+import orjson
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.openai_chat import OPENAI
@@ -20,3 +22,9 @@ def render_refusal(status: int, reason: str, target: bytes) -> tuple[bytes, byte
     del target  # every path speaks OpenAI's dialect so far
     fault = Fault(_KINDS.get(status, FaultKind.BAD_REQUEST), reason)
     return b"application/json", OPENAI.error(fault, "")
+
+
+def render_admin_refusal(status: int, reason: str, target: bytes) -> tuple[bytes, bytes]:
+    """The same for the admin listener, which speaks no dialect."""
+    del status, target
+    return b"application/json", orjson.dumps({"error": reason}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

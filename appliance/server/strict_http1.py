@@ -13,9 +13,8 @@ from hypercorn.events import Closed
 from hypercorn.protocol.h11 import H11Protocol
 
 from appliance.http1.asgi import App, Receive, Scope, Send
-from appliance.http1.refusal import OnRefusal, Refusal
+from appliance.http1.refusal import OnRefusal, Refusal, RenderRefusal
 from appliance.http1.request_target import split_target
-from appliance.server.refusal import render_refusal
 from appliance.server.reply import reply
 
 HTTP1 = ("1.0", "1.1")
@@ -25,12 +24,13 @@ CLOSE = [(b"connection", b"close")]
 
 
 class StrictHttp1:
-    """An ASGI application in front of another: refuses in the caller's dialect, and otherwise hands on, an absolute-form target as the path
-    that it means.
+    """An ASGI application in front of another: refuses as `render` words it, else hands on, an absolute-form target as the path that
+    it means.
     """
 
-    def __init__(self, app: App, on_refusal: OnRefusal) -> None:
+    def __init__(self, app: App, on_refusal: OnRefusal, render: RenderRefusal) -> None:
         self._app = app
+        self._render = render
         self._on_refusal = on_refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,7 +38,7 @@ class StrictHttp1:
             place = judge(scope)
             if isinstance(place, Refusal):
                 self._on_refusal(place.status, place.reason)
-                content_type, body = render_refusal(place.status, place.reason, place.target)
+                content_type, body = self._render(place.status, place.reason, place.target)
                 await reply(send, place.status, body, content_type, CLOSE)
                 return
             if not scope["raw_path"].startswith(b"/"):

@@ -105,7 +105,9 @@ def test_cleartext_http2_by_prior_knowledge_is_refused(gateway: Gateway, door: s
 
 def test_the_admin_door_refuses_two_framings_too(gateway: Gateway) -> None:
     head = f"POST /admin/reload HTTP/1.1\r\nHost: 127.0.0.1:{gateway.admin_port}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked"
-    assert exchange(gateway.admin_port, head.encode() + b"\r\n\r\n0\r\n\r\n")[0] == 400
+    status, headers, body = exchange(gateway.admin_port, head.encode() + b"\r\n\r\n0\r\n\r\n")
+    assert (status, headers["content-type"]) == (400, "application/json")
+    assert json.loads(body) == {"error": "both Content-Length and Transfer-Encoding"}  # as all its errors: it speaks no dialect
 
 
 def test_http2_by_alpn_on_tls_stays(tmp_path: Path) -> None:
