@@ -42,13 +42,22 @@ def authenticate(plan: Plan, headers: dict[bytes, bytes], query: bytes, wall_tim
         query: raw query string; Gemini clients put the key there.
         anonymous: whether this listener lets in callers without a key, where the plan knows none.
     """
+    return unexpired(look_up(plan, headers, query, anonymous=anonymous), wall_time)
+
+
+def look_up(plan: Plan, headers: dict[bytes, bytes], query: bytes, *, anonymous: bool) -> KeyPlan | Fault:
+    """As `authenticate`, but for the time: whether the key has expired is left to `unexpired`."""
     presented = _presented(headers, query)
     key = None if presented is None else plan.keys.get(hashlib.sha256(presented).digest())
     if key is None:
         if plan.anonymous is not None and anonymous:
             return plan.anonymous
         return _MISSING if presented is None else _UNKNOWN
-    if key.expires_at is not None and wall_time >= key.expires_at:
+    return key
+
+
+def unexpired(key: KeyPlan | Fault, wall_time: float) -> KeyPlan | Fault:
+    if isinstance(key, KeyPlan) and key.expires_at is not None and wall_time >= key.expires_at:
         return _EXPIRED
     return key
 
@@ -102,6 +111,6 @@ def request_ids(process: str) -> Callable[[], str]:
     return lambda: f"{process}{next(numbers):x}"
 
 
-def shown_request_id(given: bytes | None, own: str) -> str:
-    """The caller's id when it is one we can print and store, else ours."""
-    return given.decode("ascii") if given is not None and REQUEST_ID.fullmatch(given) else own
+def given_request_id(given: bytes | None) -> str:
+    """The caller's id when it is one we can print and store, else empty."""
+    return given.decode("ascii") if given is not None and REQUEST_ID.fullmatch(given) else ""

@@ -5,7 +5,7 @@ piece of the body, so both leave in one system call.
 """
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import attrs
 import trio
@@ -59,6 +59,12 @@ class Turn:
     _chunked: bool = False
     _gone: trio.Event | None = None
     _rest: Sequence[bytes | memoryview] | None = None  # what `push` could not send
+
+    @property
+    def remembered(self) -> dict[str, Any]:
+        """Where the application may keep what it derives from the head alone: shared with later requests of this connection whose head
+        differs in its Content-Length only."""
+        return self._head.remembered
 
     def abort(self, reset: bool) -> None:
         """End the connection now, with RST if `reset`; what was sent before is still delivered without it. Sends after this raise."""

@@ -7,13 +7,9 @@ from appliance.http1.request_body import BodyBroken, BodyTimeout, BodyTooLarge
 JSON_TYPES = (b"application/json", b"text/json")
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], limit_bytes: int) -> bytes | Fault:
+async def read_body(receive: Receive, announced_bytes: int, limit_bytes: int) -> bytes | Fault:
     """The whole body, or why it cannot be had. Nothing is read of a body that says it is too large."""
-    try:
-        declared = int(headers.get(b"content-length", b"0"))
-    except ValueError:
-        declared = 0
-    if declared > limit_bytes:
+    if announced_bytes > limit_bytes:
         return _too_large(limit_bytes)
     try:
         message = await receive()

@@ -4,6 +4,7 @@ Every request leaves exactly one record, written in `finally`, also when the cli
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import trio
 
@@ -11,17 +12,15 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
 from appliance.dialects.openai_chat import OPENAI, read_request
 from appliance.dialects.protocol import CallerDialect, ParsedRequest
-from appliance.gateway.admission import authenticate, shown_request_id
-from appliance.gateway.call import Call, Outlet, Push
+from appliance.gateway.admission import given_request_id
+from appliance.gateway.call import Call, Outlet
 from appliance.gateway.faults import CLIENT_GONE, DRAINING
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
 from appliance.http1.asgi import Receive, Scope, Send
-from appliance.server.body import read_body, wrong_type
+from appliance.server.body import read_body
+from appliance.server.caller import USER_MAX_CHARS, Caller, caller_of
 from appliance.server.reply import HeaderList, header_map, reply
-
-USER_MAX_CHARS = 256
-"""Of an X-User-ID header or a `user` field that is kept."""
 
 
 async def serve_operation(gateway: Gateway, scope: Scope, receive: Receive, send: Send, operation: str, *, anonymous: bool) -> None:
@@ -30,19 +29,22 @@ async def serve_operation(gateway: Gateway, scope: Scope, receive: Receive, send
     Args:
         anonymous: whether this listener may let in callers without a key.
     """
-    headers = header_map(scope)
-    record = _new_record(gateway, scope, headers, operation)
-    outlet = Outlet(send, record, record.started_at, _push(scope))
+    caller = caller_of(scope)
+    engine = scope.get("extensions", {}).get("http1")
+    record = _new_record(gateway, scope, caller, operation)
+    outlet = Outlet(send, record, record.started_at, None if engine is None else engine.push)
     gateway.live.requests += 1
-    end_reason = _end_reason(scope)
+    end_reason = _end_reason(engine)
     try:
-        fault = await _serve(gateway, scope, receive, headers, record, outlet, end_reason, anonymous=anonymous)
+        admitted = await _admit(gateway, scope, receive, caller, outlet, end_reason, anonymous=anonymous)
+        fault = admitted if isinstance(admitted, Fault) else await gateway.proxy.serve(*admitted)
         if fault is not None:
             record.fault = fault
             if fault.kind is not FaultKind.CLIENT_GONE and not outlet.gone:
                 await refuse(outlet, OPENAI, fault, record)
-        elif not outlet.ended:
-            _break_off(scope)
+        elif not outlet.ended and engine is not None:
+            # An answer that cannot be finished: its connection ends, so that no client takes it for whole. Hypercorn does so by itself.
+            engine.abort(engine.ends_with_connection)
     except BaseException as error:
         if record.fault is None:
             record.fault = _ended_by(error, end_reason)
@@ -56,19 +58,19 @@ async def serve_operation(gateway: Gateway, scope: Scope, receive: Receive, send
         gateway.finish(record)
 
 
-async def _serve(
-    gateway: Gateway, scope: Scope, receive: Receive, headers: dict[bytes, bytes], record: RequestRecord, outlet: Outlet,
-    end_reason: Callable[[], str | None], *, anonymous: bool,
-) -> Fault | None:  # fmt: skip
-    plan = gateway.plan
-    key = authenticate(plan, headers, scope["query_string"], record.wall_time, anonymous=anonymous)
+async def _admit(
+    gateway: Gateway, scope: Scope, receive: Receive, caller: Caller, outlet: Outlet, end_reason: Callable[[], str | None], *,
+    anonymous: bool,
+) -> tuple[Call, Resolved] | Fault:  # fmt: skip
+    """Who calls, what they ask for and where that may go; or why not."""
+    record, plan, headers = outlet.record, gateway.plan, scope["headers"]
+    key = caller.key(plan, scope["query_string"], record.wall_time, anonymous=anonymous)
     if isinstance(key, Fault):
         return key
     record.tenant, record.key = key.tenant, key.id
-    unsuitable = wrong_type(headers)
-    if unsuitable is not None:
-        return unsuitable
-    body = await read_body(receive, headers, plan.config.server.limits.body_max_bytes)
+    if caller.unsuitable is not None:
+        return caller.unsuitable
+    body = await read_body(receive, caller.announced_bytes(headers), plan.config.server.limits.body_max_bytes)
     if isinstance(body, Fault):
         return body
     plan = gateway.plan  # a reload may have come while the body did, and from here to the proxy nothing waits
@@ -78,28 +80,22 @@ async def _serve(
     if isinstance(parsed, Fault):
         return parsed
     record.requested_model, record.stream = parsed.model, parsed.stream
-    record.user = _user(headers, parsed)
-    texts = {name: value.decode("latin-1") for name, value in headers.items()} if plan.needs_headers else {}
-    resolved = _route(plan, key, parsed, headers, texts, record)
+    record.user = caller.user or parsed.user[:USER_MAX_CHARS]
+    texts = {name: value.decode("latin-1") for name, value in header_map(scope).items()} if plan.needs_headers else {}
+    resolved = _route(plan, key, parsed, caller.pin, texts, record)
     if isinstance(resolved, Fault):
         return resolved
-    call = Call(
-        record=record, parsed=parsed, body=body, dialect=OPENAI, key=key, forwarded=gateway.forwarded(scope["headers"]),
-        headers=texts, outlet=outlet, end_reason=end_reason,
-    )  # fmt: skip
-    return await gateway.proxy.serve(call, resolved)
+    forwarded = caller.forwarded(gateway.forwarded, headers)
+    return Call(record, parsed, body, OPENAI, key, forwarded, texts, outlet, end_reason), resolved
 
 
-def _route(
-    plan: Plan, key: KeyPlan, parsed: ParsedRequest, headers: dict[bytes, bytes], texts: dict[bytes, str], record: RequestRecord
-) -> Resolved | Fault:
+def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, pin: bytes, texts: dict[bytes, str], record: RequestRecord) -> Resolved | Fault:
     """Where the request may go."""
     if parsed.model in plan.named:
         record.model = parsed.model
     if not key.may_use(parsed.model):
         return _forbidden(f"this key may not use the model {parsed.model[:80]!r}")
     resolved = plan.resolve(parsed.model, texts, parsed.prompt_tokens_estimate if plan.needs_prompt else 0)
-    pin = headers.get(b"x-provider")
     if pin:
         if not key.pin:
             return Fault(FaultKind.MODEL_FORBIDDEN, "this tenant may not choose a backend with X-Provider", param="X-Provider")
@@ -116,38 +112,18 @@ def _forbidden(message: str) -> Fault:
     return Fault(FaultKind.MODEL_FORBIDDEN, message, param="model", code="model_not_allowed")
 
 
-def _new_record(gateway: Gateway, scope: Scope, headers: dict[bytes, bytes], operation: str) -> RequestRecord:
+def _new_record(gateway: Gateway, scope: Scope, caller: Caller, operation: str) -> RequestRecord:
     own = gateway.new_id()
     client = scope.get("client")
     return RequestRecord(
-        id=own, request_id=shown_request_id(headers.get(b"x-request-id"), own), started_at=trio.current_time(),
-        wall_time=gateway.wall_clock(), method=scope["method"], path=scope["path"], operation=operation,
+        own, caller.request_id or own, trio.current_time(), gateway.wall_clock(), scope["method"], scope["path"], operation=operation,
         client=client[0] if client else "",
     )  # fmt: skip
 
 
-def _user(headers: dict[bytes, bytes], parsed: ParsedRequest) -> str:
-    given = headers.get(b"x-user-id")
-    return (given.decode("latin-1") if given else parsed.user)[:USER_MAX_CHARS]
-
-
-def _end_reason(scope: Scope) -> Callable[[], str | None]:
+def _end_reason(engine: Any) -> Callable[[], str | None]:
     """Why the engine ended the request, as a function; an engine that cannot say ends it only because the client left."""
-    extension = scope.get("extensions", {}).get("http1")
-    return (lambda: extension.end_reason) if extension is not None else (lambda: "client_gone")
-
-
-def _push(scope: Scope) -> Push | None:
-    """The engine's way to send without waiting; one of several streams on a connection has none."""
-    extension = scope.get("extensions", {}).get("http1")
-    return None if extension is None else extension.push
-
-
-def _break_off(scope: Scope) -> None:
-    """An answer that cannot be finished: its connection ends, so that no client takes it for whole. Hypercorn does so by itself."""
-    engine = scope.get("extensions", {}).get("http1")
-    if engine is not None:
-        engine.abort(engine.ends_with_connection)
+    return (lambda: engine.end_reason) if engine is not None else (lambda: "client_gone")
 
 
 def _ended_by(error: BaseException, end_reason: Callable[[], str | None]) -> Fault:
@@ -181,8 +157,7 @@ def refusal_headers(fault: Fault, record: RequestRecord) -> HeaderList:
 
 async def refuse_plainly(gateway: Gateway, scope: Scope, send: Send, fault: Fault) -> None:
     """A refusal of something that is no model call (an unknown path, a wrong method): answered, not recorded as a request to a model."""
-    headers = header_map(scope)
-    shown = shown_request_id(headers.get(b"x-request-id"), gateway.new_id())
+    shown = given_request_id(header_map(scope).get(b"x-request-id")) or gateway.new_id()
     extra = [(b"x-request-id", shown.encode())]
     if fault.kind is FaultKind.METHOD_NOT_ALLOWED and fault.code:
         extra.append((b"allow", fault.code.encode()))

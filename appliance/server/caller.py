@@ -1,0 +1,93 @@
+"""What a request's headers alone say about the one who sent it.
+
+The rule: nothing here depends on the body or its length, so that on one connection a repeat of the same head (http1/head_memory.py) shares
+it. What depends on the configuration, too, holds for the very plan it was found in; whether a key has expired is asked each time.
+"""
+
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from appliance.core.fault import Fault
+from appliance.gateway.admission import given_request_id, look_up, unexpired
+from appliance.gateway.plan import KeyPlan, Plan
+from appliance.http1.asgi import Scope
+from appliance.server.body import wrong_type
+from appliance.server.reply import HeaderList, header_map
+
+USER_MAX_CHARS = 256
+"""Of an X-User-ID header or a `user` field that is kept."""
+
+REMEMBERED_AS = "caller"
+
+
+@attrs.define(eq=False)
+class Caller:
+    """The one who sent a head.
+
+    Attributes:
+        request_id: theirs, where they gave one that can be shown; else empty.
+        unsuitable: why no body of such a type is taken, None when it is.
+        pin: the X-Provider header. user: X-User-ID, empty without one.
+    """
+
+    request_id: str
+    unsuitable: Fault | None
+    pin: bytes
+    user: str
+    _headers: dict[bytes, bytes] = attrs.field(repr=False)
+    _length_place: int | None
+    _plan: Plan | None = attrs.field(default=None, repr=False)
+    _anonymous: bool = False
+    _key: KeyPlan | Fault | None = attrs.field(default=None, repr=False)
+    _forwarder: Callable[[Iterable[tuple[bytes, bytes]]], bytes] | None = attrs.field(default=None, repr=False)
+    _forwarded: bytes = attrs.field(default=b"", repr=False)
+
+    def key(self, plan: Plan, query: bytes, wall_time: float, *, anonymous: bool) -> KeyPlan | Fault:
+        """As `admission.authenticate`; looked up once for each plan."""
+        key = self._key
+        if key is None or plan is not self._plan or anonymous is not self._anonymous:
+            key = self._key = look_up(plan, self._headers, query, anonymous=anonymous)
+            self._plan, self._anonymous = plan, anonymous
+        return unexpired(key, wall_time) if isinstance(key, Fault) or key.expires_at is not None else key
+
+    def forwarded(self, forwarder: Callable[[Iterable[tuple[bytes, bytes]]], bytes], headers: HeaderList) -> bytes:
+        """The block of header lines that may go upstream; made once for each forwarder, and a new plan has a new one."""
+        if forwarder is not self._forwarder:
+            self._forwarded = forwarder(headers)
+            self._forwarder = forwarder
+        return self._forwarded
+
+    def announced_bytes(self, headers: HeaderList) -> int:
+        """The Content-Length of this request; 0 without one, or where it is no number."""
+        if self._length_place is None:
+            return 0
+        try:
+            return int(headers[self._length_place][1])
+        except ValueError:
+            return 0
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Who sent this request; an engine that remembers heads gives the same one for each repeat."""
+    engine = scope.get("extensions", {}).get("http1")
+    if engine is None:
+        return read_caller(scope)
+    remembered: dict[str, Caller] = engine.remembered
+    caller = remembered.get(REMEMBERED_AS)
+    if caller is None:
+        caller = remembered[REMEMBERED_AS] = read_caller(scope)
+    return caller
+
+
+def read_caller(scope: Scope) -> Caller:
+    headers = header_map(scope)
+    place = next((place for place, (name, _) in enumerate(scope["headers"]) if name == b"content-length"), None)
+    return Caller(
+        given_request_id(headers.get(b"x-request-id")),
+        wrong_type(headers),
+        headers.get(b"x-provider", b""),
+        headers.get(b"x-user-id", b"").decode("latin-1")[:USER_MAX_CHARS],
+        headers,
+        place,
+    )
