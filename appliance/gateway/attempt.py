@@ -45,52 +45,48 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     call.record.model = served
     running = Running(call, target, record, permit)
     call.running = running
+    call.read_at, call.idle_s, call.deltas = now, 0.0, 0
+    running.start_clock(now)
     fault: Fault | None = None
     record.outcome = "cancelled"  # until known better: only a cancellation from outside leaves it so
     try:
-        fault = await _bounded(running, now)
+        if upstream.transport.holds:
+            call.hold = Hold(call.cut_fault is not None)
+            running.slot = upstream.slots.take()
+            fault = await (_exchange(running) if running.slot else _queued(running))
+        else:
+            fault = await call.within_scope(partial(_queued, running))
+            if fault is None:
+                fault = call.cut_fault
+        if call.cut_fault is not None:
+            fault = _cut(call, fault)
         record.outcome = "success" if fault is None else "error"
     finally:
         call.running = call.hold = None
         call.deadline = math.inf
+        if running.slot:
+            upstream.slots.give()
         _settle(running, fault)
     return fault
 
 
-async def _bounded(running: Running, now: float) -> Fault | None:
-    """Take a slot and do the exchange; whoever cuts the call decides what the fault is."""
-    call, transport = running.call, running.target.upstream.transport
-    call.read_at, call.idle_s, call.deltas = now, 0.0, 0
-    running.start_clock(now)
-    if transport.holds:
-        call.hold = Hold()
-        if call.cut_fault is not None:
-            call.hold.end()
-        fault = await _within_slot(running)
-    else:
-        fault = await call.within_scope(partial(_within_slot, running))
-        if call.cut_fault is None:
-            return fault
-        fault = fault or call.cut_fault
-    if call.cut_fault is not None:
-        if fault is not None:
-            fault = call.cut_fault
-        if call.cut_fault.kind is not FaultKind.DRAINING:
-            call.cut_fault = None  # this attempt's own time was up; the next one starts afresh
-    return fault
+def _cut(call: Call, fault: Fault | None) -> Fault | None:
+    """Somebody cut the call: their fault is the attempt's, unless it came through all the same."""
+    cut = call.cut_fault
+    if cut is not None and cut.kind is not FaultKind.DRAINING:
+        call.cut_fault = None  # this attempt's own time was up; the next one starts afresh
+    return None if fault is None else cut
 
 
-async def _within_slot(running: Running) -> Fault | None:
-    """Take one of the backend's slots, waiting for it where none is free, and give it back."""
-    slots = running.target.upstream.slots
-    if not slots.take():
+async def _queued(running: Running) -> Fault | None:
+    """Take one of the backend's slots, waiting for it where none is free; then do the exchange."""
+    running.slot = running.target.upstream.slots.take()
+    if not running.slot:
         refused = await _queue(running)
         if refused is not None:
             return refused
-    try:
-        return await _exchange(running)
-    finally:
-        slots.give()
+        running.slot = True
+    return await _exchange(running)
 
 
 async def _queue(running: Running) -> Fault | None:

@@ -42,15 +42,16 @@ class Proxy:
     async def serve(self, call: Call, resolved: Resolved) -> Fault | None:
         """Answer one admitted request."""
         self.calls.add(call)
-        if call.parsed.stream:
+        stream = call.parsed.stream
+        if stream:
             self.live.streams += 1
         try:
             if resolved.route.on_disconnect == "drain":
                 return await self._outliving(call, resolved)
-            return await self._watched(call, resolved)
+            return await (self._watched(call, resolved) if stream else self._attempts(call, resolved))
         finally:
             self.calls.discard(call)
-            if call.parsed.stream:
+            if stream:
                 self.live.streams -= 1
 
     async def watch(self) -> None:

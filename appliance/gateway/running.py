@@ -16,13 +16,14 @@ from appliance.gateway.plan import TargetPlan
 
 @attrs.define(eq=False)
 class Running:
-    """One attempt under way."""
+    """One attempt under way. slot: it has one of its backend's, to be given back."""
 
     call: Call
     target: TargetPlan
     record: AttemptRecord
     permit: Permit
     first_byte: bool = False
+    slot: bool = False
 
     def start_clock(self, now: float) -> None:
         """The first phase: to the first byte of a stream, to the end of a whole answer."""
