@@ -15,7 +15,7 @@ from appliance.http1.refusal import Refusal
 from appliance.http1.request_head import Headers, RequestHead, read_head
 from appliance.http1.server_limits import ServerLimits
 
-# SDKs send 400 to 900 bytes. A longer head is read each time: 10,000 idle connections hold 40 MB at most.
+# SDKs send 400 to 900 bytes. A longer head is read each time, so that all connections_max (4,096) connections hold 16 MB at most.
 REMEMBERED_MAX_BYTES = 4096
 LENGTH_DIGITS_MAX = 19
 
