@@ -189,7 +189,7 @@ class Backend:
 
     provider: str = required("a vendor the gateway knows, or custom")
     dialect: Dialect | None = knob(None, "pins the wire language; default: the caller's where the vendor has it")
-    base_url: str = knob("", "overrides the vendor's; what that vendor's own SDK calls base_url")
+    base_url: str = knob("", "overrides the vendor's; what its own SDK calls base_url, or http+unix://%2Frun%2Fvllm.sock/v1 for a socket")
     api_key: Secret | None = knob(None, "sent as the vendor expects it")
     api_version: str = knob("", "azure-openai only: the api-version query parameter", vendor="azure-openai")
     ca: str = knob("certifi", "certifi, system, or a PEM file of the authority that signed the upstream's certificate")

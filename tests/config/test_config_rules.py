@@ -67,6 +67,11 @@ REFUSED = [
     (BACKEND + 'base_url = "https://x:99999/"', "backends.a.base_url", "is no URL"),
     (BACKEND + 'base_url = "https://a b/"', "backends.a.base_url", "is no URL"),
     (BACKEND + 'base_url = "https://"', "backends.a.base_url", "is no URL"),
+    (BACKEND + 'base_url = "http+unix://run/vllm.sock"', "backends.a.base_url", "absolute path"),
+    (BACKEND + 'base_url = "http+unix://%2Frun%00"', "backends.a.base_url", "NUL"),
+    (BACKEND + f'base_url = "http+unix://%2F{"r" * 107}"', "backends.a.base_url", "107 bytes"),
+    (BACKEND + 'base_url = "http+unix://%2Frun%2Fa.sock/v1?x"', "backends.a.base_url", "query"),
+    (BACKEND + 'base_url = "http+unix://%2Frun%2Fa.sock/v1"\nproxy = "http://p:3128"', "backends.a.proxy", "unix socket"),
     (BACKEND + 'api_version = "2024-10-21"', "backends.a.api_version", '"azure-openai" only'),
     (BACKEND + 'deployments = { m = "d" }', "backends.a.deployments", '"azure-openai" only'),
     (
@@ -164,6 +169,7 @@ def test_what_cannot_work_is_refused_where_it_stands(text: str, path: str, words
 DOUBTED = [
     (BACKEND + 'base_url = "http://api.example.com/v1"\napi_key = "k"', "backends.a.base_url", "unencrypted"),
     (BACKEND + 'base_url = "http://10.0.0.7/v1"\nhttp2 = true', "backends.a.http2", "no effect"),
+    (BACKEND + 'base_url = "http+unix://%2Frun%2Fa.sock/v1"\nhttp2 = true', "backends.a.http2", "no effect"),
     (BACKEND + route() + route(name="s", models="gpt-*"), "routes[1]", "never reached"),
     (BACKEND + route(models="gpt-*") + route(name="s", models="gpt-4o*"), "routes[1]", "never reached"),
     (BACKEND + route(models="fast") + '[aliases]\nfast = "gpt-4o"', "routes[0].models[0]", "is an alias"),
@@ -192,6 +198,7 @@ SOUND = [
     'backends.a = { provider = "custom", base_url = "http://vllm:8000/v1", api_key = "k" }',
     'backends.a = { provider = "custom", base_url = "http://[::1]:8000/v1", api_key = "k" }',
     'backends.a = { provider = "ollama", health = { path = "" } }',
+    'backends.a = { provider = "custom", base_url = "http+unix://%2Frun%2Fvllm%2Fapi.sock/v1", api_key = "k" }',
     'backends.a = { provider = "openai", ca = "system", headers = { X = "two words" }, proxy = "http://u:p@proxy:3128" }',
     BACKEND + route(models="gpt-4o*") + route(name="s", models="gpt-*"),
     BACKEND + route().replace("[[routes]]", '[[routes]]\nmatch = { headers = { x = "y" } }') + route(name="s"),

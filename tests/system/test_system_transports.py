@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 import httpx
@@ -21,7 +22,7 @@ from forward_proxy import ForwardProxy
 from rig import KEY, KEY_SHA256, Gateway, Process, Simulator, chat, eventually, free_port, one_backend, running
 
 NO_BREAKER = "breaker = { consecutive_failures = 0, failure_ratio = 0 }"
-GOOD = ("plain", "tls", "h2", "proxied", "tunnelled", "h2tunnelled")
+GOOD = ("plain", "socket", "tls", "h2", "proxied", "tunnelled", "h2tunnelled")
 BAD_TLS = ("untrusted", "misnamed", "h2untrusted", "cleartext")
 AUTHORIZATION = {"authorization": f"Bearer {KEY}"}
 PLAIN = {**AUTHORIZATION, "x-provider": "plain"}
@@ -51,6 +52,7 @@ def front_config(sim: Simulator, folder: Path, tls: Gateway, proxy: ForwardProxy
     through = f'proxy = "http://user:secret-word@127.0.0.1:{proxy.port}"'
     backends = {
         "plain": (f"{sim.url}/v1", ""),
+        "socket": (f"http+unix://{quote(str(folder / 'up.sock'), safe='')}/v1", 'health = { mode = "active", interval_s = 0.1 }'),
         "tls": (secure, ca),
         "h2": (secure, f"{ca}\nhttp2 = true"),
         "proxied": (f"{sim.url}/v1", through),
@@ -78,8 +80,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     sim = Simulator(folder)
     proxy = ForwardProxy()
     with running(sim):
+        up = f"unix:{folder}/up.sock"
         once = "retry = { attempts = 1 }"
-        tls = Gateway(folder, one_backend(sim, once, NO_BREAKER), name="tls", tls=certificate(folder, authority, "localhost"))
+        tls = Gateway(folder, one_backend(sim, once, NO_BREAKER), name="tls", tls=certificate(folder, authority, "localhost"), listen=(up,))
         listen = (f"unix:{folder}/in.sock", *(["[::1]:0"] if has_ipv6() else []))
         with running(tls):
             gateway = Gateway(folder, front_config(sim, folder, tls, proxy), listen=listen)
@@ -212,6 +215,10 @@ def test_the_proxy_is_asked_and_gets_its_credentials(world: World, door: Door) -
 def test_a_proxy_that_is_not_there_is_a_502(world: World, door: Door) -> None:
     answer = ask(door, "noproxy", chat("sim"))
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "connect")
+
+
+def test_a_provider_on_a_unix_socket_is_probed_there(world: World) -> None:
+    eventually(lambda: world.gateway.provider("socket")["last_probe"] == "ok")
 
 
 def test_a_unix_socket_listener_serves(world: World) -> None:

@@ -1,17 +1,21 @@
 """Rules about backends: vendors, URLs, credentials, transports."""
 
+import os
 from collections.abc import Iterator
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import attrs
 
-from appliance.config.address import is_loopback, is_private
+from appliance.config.address import UNIX_PATH_MAX_BYTES, is_loopback, is_private
 from appliance.config.knob import about
 from appliance.config.places import AUTHORITIES
 from appliance.config.problem import Finding, Steps, meant, quoted
 from appliance.config.rules.doors import unsendable
 from appliance.config.rules.scene import FRAMING_HEADERS, HEADER_NAME, Rule, Scene, ill_globs, ill_named, ill_pem, ill_value
 from appliance.config.schema import Backend
+
+UNIX = "http+unix"
+BASE_URL = f"an http://, https:// or {UNIX}:// URL without credentials, query or fragment"
 
 
 def vendors(scene: Scene) -> Iterator[Finding]:
@@ -42,9 +46,28 @@ def urls(scene: Scene) -> Iterator[Finding]:
             continue
         url = _http_url(backend.base_url)
         if isinstance(url, str):
-            yield Finding(steps, url, "an http:// or https:// URL without credentials, query or fragment")
+            yield Finding(steps, url, BASE_URL)
+        elif url.scheme == UNIX:
+            yield from _socket(name, backend, unquote(url.netloc))
         elif url.scheme == "http":
             yield from _cleartext(name, backend, url.hostname or "")
+
+
+def _socket(name: str, backend: Backend, path: str) -> Iterator[Finding]:
+    """A base_url like http+unix://%2Frun%2Fvllm.sock/v1."""
+    steps: Steps = ("backends", name, "base_url")
+    if not path.startswith("/"):
+        yield Finding(steps, "names no absolute path of a socket", "like http+unix://%2Frun%2Fvllm.sock/v1")
+    elif "\0" in path or len(os.fsencode(path)) > UNIX_PATH_MAX_BYTES:
+        yield Finding(steps, f"names a socket with NUL or more than {UNIX_PATH_MAX_BYTES} bytes", "a shorter path")
+    if backend.proxy is not None:
+        yield Finding(("backends", name, "proxy"), "cannot lead to a unix socket", "to be left out")
+    if backend.http2:
+        yield from _no_http2(name)
+
+
+def _no_http2(name: str) -> Iterator[Finding]:
+    yield Finding(("backends", name, "http2"), "has no effect without TLS, within which HTTP/2 is agreed on", "https://", grave=False)
 
 
 def _cleartext(name: str, backend: Backend, host: str) -> Iterator[Finding]:
@@ -52,7 +75,7 @@ def _cleartext(name: str, backend: Backend, host: str) -> Iterator[Finding]:
     if backend.api_key is not None and not is_loopback(host) and not is_private(host):
         yield Finding(steps, f"sends the API key unencrypted to {quoted(host)}", "https://", grave=False)
     if backend.http2:
-        yield Finding(("backends", name, "http2"), "has no effect on http://; HTTP/2 is agreed on within TLS", "https://", grave=False)
+        yield from _no_http2(name)
 
 
 def transports(scene: Scene) -> Iterator[Finding]:
@@ -115,7 +138,7 @@ def _http_url(text: str) -> SplitResult | str:
     url = _split(text)
     if url is None:
         return "is no URL"
-    if url.scheme not in ("http", "https"):
+    if url.scheme not in ("http", "https", UNIX):
         return f"has the scheme {quoted(url.scheme)}"
     if url.username is not None or url.password is not None:
         return "holds credentials; they belong in api_key"
