@@ -69,7 +69,6 @@ class Gateway:
         kept = set(map(id, plan.upstreams.values()))
         for upstream in self.plan.upstreams.values():
             if id(upstream) not in kept:
-                upstream.retired = True
                 self.retired.append(Retired(upstream, set(self.proxy.calls)))
         self.plan = plan
         self.forwarded = self._forwarder()

@@ -33,7 +33,6 @@ class Upstream:
         served_by: the response header that names it.
         head: the header block every request starts with, `name: value` lines; credentials included, so it is never printed.
         secrets: the credentials in it, longest first, to be kept out of whatever the backend says.
-        retired: a reload took it out of the file; it closes when its last request ends.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Upstream:
     head: bytes = attrs.field(repr=False)
     secrets: tuple[bytes, ...] = attrs.field(repr=False)
     served_by: tuple[bytes, bytes]
-    retired: bool = False
     _targets: dict[tuple[str, str], bytes] = attrs.field(factory=dict, repr=False)
 
     def request(self, operation: str, model: str, forwarded: bytes, body: bytes) -> UpstreamRequest:
