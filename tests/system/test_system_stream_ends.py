@@ -1,0 +1,78 @@
+"""A stream that says its end, its error or nonsense is over for the caller at once, whatever the upstream's connection does after that."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from raw_client import RawClient
+from raw_upstream import STREAM_HEAD, RawUpstream, Script, delta, event
+from rig import Gateway, chat, eventually, running
+
+LINGER_S = 15.0
+"""The upstream keeps its connection open for so long after its last word."""
+
+STEADY = 20
+ERROR = b'{"error":{"message":"the model fell over","type":"server_error","code":500}}'
+
+
+def then(last: bytes) -> Script:
+    """Steady deltas, each in a packet of its own; then `last`; then silence on an open connection."""
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(STREAM_HEAD)
+        for number in range(STEADY):
+            sock.sendall(event(delta(f"word{number} ")))
+            time.sleep(0.005)
+        sock.sendall(last)
+        sock.settimeout(LINGER_S)
+        sock.recv(1)
+
+    return script
+
+
+LASTS = {
+    "done": event(delta("", "stop")) + event(b"[DONE]"),
+    "done-apart": event(b"[DONE]"),
+    "error": event(ERROR),
+    "garbage": event(b"no json at all"),
+}
+
+BACKEND = """
+[backends.{name}]
+provider = "custom"
+base_url = "{url}/v1"
+[[routes]]
+name = "{name}"
+models = ["{name}"]
+targets = [ {{ backend = "{name}" }} ]
+"""
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with contextlib.ExitStack() as stack:
+        ups = {name: stack.enter_context(RawUpstream(then(last))) for name, last in LASTS.items()}
+        one = Gateway(tmp_path_factory.mktemp("ends"), "".join(BACKEND.format(name=name, url=up.url) for name, up in ups.items()))
+        stack.enter_context(running(one))
+        yield one
+
+
+@pytest.mark.parametrize("engine", ["builtin", "hypercorn"])
+@pytest.mark.parametrize("name", LASTS)
+def test_the_last_word_is_passed_on_at_once(gateway: Gateway, name: str, engine: str) -> None:
+    with RawClient(gateway.url if engine == "builtin" else gateway.hypercorn_url) as client:
+        begun = time.monotonic()
+        client.ask(chat(name, stream=True), x_request_id=f"{name}-{engine}")
+        status, headers = client.read_head()
+        body = client.read_body(headers)
+        took_s = time.monotonic() - begun
+    assert status == 200
+    assert all(f"word{number} ".encode() in body for number in range(STEADY))
+    assert took_s < LINGER_S / 3
+    assert (b"[DONE]" in body) == name.startswith("done")
+    assert (b'"error"' in body) == (name in ("error", "garbage"))
+    record = eventually(lambda: gateway.record(f"{name}-{engine}"))
+    assert (record["attempts"][0]["outcome"] == "success") == name.startswith("done")
+    assert record["ttft_ms"] > 0
