@@ -1,6 +1,7 @@
 """The heads of answers: what is taken from an upstream's, and what the caller gets. Pure."""
 
 import re
+from functools import lru_cache
 
 import attrs
 
@@ -8,10 +9,12 @@ from appliance.gateway.decoding import decoder
 from appliance.gateway.running import Running
 from appliance.http1.transport import Exchange
 
-PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"content-encoding", b"retry-after", b"request-id", b"content-language"})
+PASSED_HEADERS = frozenset({b"retry-after", b"request-id", b"content-language"})
 PASSED_PREFIXES = (b"openai-", b"anthropic-", b"x-ratelimit-")
 """Upstream response headers that clients use, under their own names."""
 
+TEXTS_MAX = 256
+"""Model names whose form as a header's value is kept: the same few come with nearly every answer."""
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
@@ -21,28 +24,23 @@ class Head:
     """What the pump needs of an upstream's response head, read in one pass."""
 
     status: int
-    content_type: bytes = b""
-    encoding: bytes = b""
-    length: bytes = b""
-    passed: list[tuple[bytes, bytes]] = attrs.field(factory=list)
+    content_type: bytes
+    encoding: bytes
+    length: bytes
+    passed: list[tuple[bytes, bytes]]
 
 
 def read_head(answer: Exchange) -> Head:
-    head = Head(answer.status)
-    for pair in answer.headers:
-        name = pair[0]
-        if name in PASSED_HEADERS:
-            if name == b"content-type":
-                head.content_type = pair[1]
-            elif name == b"content-length":
-                head.length = pair[1]
-            elif name == b"content-encoding":
-                head.encoding = pair[1].strip().lower()
-            else:
-                head.passed.append(pair)
-        elif name.startswith(PASSED_PREFIXES):
-            head.passed.append(pair)
-    return head
+    headers = answer.headers
+    by_name = dict(headers)
+    encoding = by_name.get(b"content-encoding", b"")
+    return Head(
+        answer.status,
+        by_name.get(b"content-type", b""),
+        encoding.strip().lower() if encoding else b"",
+        by_name.get(b"content-length", b""),
+        [pair for pair in headers if pair[0] in PASSED_HEADERS or pair[0].startswith(PASSED_PREFIXES)],
+    )
 
 
 def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:
@@ -65,6 +63,7 @@ def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:
     return headers
 
 
+@lru_cache(TEXTS_MAX)
 def header_text(text: str) -> bytes:
     """A text as the value of a header: whatever it holds, one line of printable ASCII (RFC 9110 §5.5)."""
     if not (text.isascii() and text.isprintable()):

@@ -8,6 +8,7 @@ from appliance.core.fault import Fault
 from appliance.dialects.openai_chat import hidden_error, read_answer
 from appliance.dialects.protocol import Answer
 from appliance.gateway.answer_head import Head, read_head, response_headers
+from appliance.gateway.call import HeaderList
 from appliance.gateway.decoding import Decoder, decoder, read_decoded
 from appliance.gateway.faults import CLIENT_GONE, protocol_fault, wire_fault
 from appliance.gateway.running import Running
@@ -33,24 +34,33 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
             return protocol_fault(running.record.backend, "used a content encoding that was not asked for")
     if head.content_type[:17].lower() == b"text/event-stream":
         return await stream(running, answer, undo, head)
-    return await _whole(running, answer, undo, head)
-
-
-async def _whole(running: Running, answer: Exchange, undo: Decoder | None, head: Head) -> Fault | None:
-    call, record = running.call, running.record
     pieces: list[bytes] = []
     size = 0
     while True:
-        piece = await _piece(running, answer, undo)
-        if isinstance(piece, Fault):
-            return piece
-        if not piece:
+        piece = await (answer.read() if undo is None else read_decoded(answer, undo))
+        if not piece or isinstance(piece, Failure):
             break
         pieces.append(piece)
         size += len(piece)
         if size > HOLD_MAX_BYTES:
             return await _large(running, answer, undo, head, b"".join(pieces))
+    fault = _end_fault(running, piece, undo)
+    if fault is not None:
+        return fault
     body = b"".join(pieces)
+    headers = _judged(running, head, body)
+    if isinstance(headers, Fault):
+        return headers
+    outlet = running.call.outlet
+    await outlet.start(head.status, headers)
+    outlet.modelled = True
+    await outlet.write(body, more=False, now=running.record.head_at)
+    return None
+
+
+def _judged(running: Running, head: Head, body: bytes) -> HeaderList | Fault:
+    """The head for a whole answer, which is noted; or what is wrong with it."""
+    record = running.record
     hidden = hidden_error(body, record.backend, running.target.upstream.secrets)
     if hidden is not None:
         return hidden
@@ -58,26 +68,21 @@ async def _whole(running: Running, answer: Exchange, undo: Decoder | None, head:
     if isinstance(said, Fault):
         return said
     _note_whole(running, said)
-    headers = response_headers(running, head)
-    headers.append((b"content-length", b"%d" % len(body)))
-    if call.outlet.started:
+    if running.call.outlet.started:
         # A stream was asked for and kept alive, but this backend answered whole: what can be told in-band is that it failed.
         return protocol_fault(record.backend, "answered whole where a stream was asked for")
-    await call.outlet.start(head.status, headers)
-    call.outlet.modelled = True
-    await call.outlet.write(body, more=False, now=record.head_at)
+    headers = response_headers(running, head)
+    headers.append((b"content-length", b"%d" % len(body)))
+    return headers
+
+
+def _end_fault(running: Running, last: bytes | Failure, undo: Decoder | None) -> Fault | None:
+    """What is wrong with the end of a whole answer, as it was read (and decoded)."""
+    if isinstance(last, Failure):
+        return wire_fault(last, running.record.backend, streaming=running.call.outlet.modelled)
+    if undo is not None and undo.end() is None:
+        return protocol_fault(running.record.backend, "sent a compressed answer that cannot be read")
     return None
-
-
-async def _piece(running: Running, answer: Exchange, undo: Decoder | None) -> bytes | Fault:
-    """The next bytes of a whole answer, decoded; empty at its end."""
-    backend = running.record.backend
-    data = await (answer.read() if undo is None else read_decoded(answer, undo))
-    if isinstance(data, Failure):
-        return wire_fault(data, backend, streaming=running.call.outlet.modelled)
-    if not data and undo is not None and undo.end() is None:
-        return protocol_fault(backend, "sent a compressed answer that cannot be read")
-    return data
 
 
 async def _large(running: Running, answer: Exchange, undo: Decoder | None, head: Head, begun: bytes) -> Fault | None:
@@ -93,13 +98,16 @@ async def _large(running: Running, answer: Exchange, undo: Decoder | None, head:
     call.outlet.modelled = True
     tail, total = begun[-TAIL_BYTES:], len(begun)
     piece = begun
-    while piece:
+    while True:
         await call.outlet.write(piece)
         if call.outlet.gone and not call.outlives:
             return CLIENT_GONE
-        following = await _piece(running, answer, undo)
-        if isinstance(following, Fault):
-            return following
+        following = await (answer.read() if undo is None else read_decoded(answer, undo))
+        if not following or isinstance(following, Failure):
+            fault = _end_fault(running, following, undo)
+            if fault is not None:
+                return fault
+            break
         piece = following
         total += len(piece)
         if total > limit:
