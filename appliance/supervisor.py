@@ -20,10 +20,11 @@ import structlog
 import trio
 
 from appliance import __version__
+from appliance.config.doors import Listener
 from appliance.config.loader import Loaded, Problems
 from appliance.config.masked import diff
 from appliance.config.report import problem_text
-from appliance.config.schema import Config, Listener
+from appliance.config.schema import Config
 from appliance.config.unenforced import not_enforced, not_enforced_lines
 from appliance.drain import Drain
 from appliance.gateway.admission import request_ids

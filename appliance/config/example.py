@@ -9,11 +9,13 @@ from typing import Any, Literal, get_args, get_origin
 
 import attrs
 
+from appliance.config.doors import Listener
 from appliance.config.knob import about, default_of
 from appliance.config.leaves import plain
 from appliance.config.problem import Steps, quoted, written
-from appliance.config.schema import Backend, Config, Listener
+from appliance.config.schema import Config
 from appliance.config.structure import without_none
+from appliance.config.upstreams import Backend
 
 SAMPLES: Mapping[str, str] = {
     "Listener.address": '"127.0.0.1:8443"',

@@ -8,7 +8,9 @@ from types import MappingProxyType
 
 import attrs
 
-from appliance.config.schema import Backend, Config, Listener
+from appliance.config.doors import Listener
+from appliance.config.schema import Config
+from appliance.config.upstreams import Backend
 
 AUTHORITIES = ("certifi", "system")
 """Values of `ca` that are no file names."""

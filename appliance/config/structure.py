@@ -21,10 +21,11 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, override
 
+from appliance.config.doors import Listener
 from appliance.config.knob import about, default_of
 from appliance.config.leaves import LEAVES, choice, named, number
 from appliance.config.problem import Finding, Refusal, Steps, meant
-from appliance.config.schema import Config, Listener
+from appliance.config.schema import Config
 from appliance.config.secret import Secret
 
 Hook = Callable[[Any, Any], Any]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from appliance.config.schema import Backend
+from appliance.config.upstreams import Backend
 from appliance.core.breaker import Breaker, BreakerPolicy, BreakerState, Permit
 from appliance.core.fault import Fault
 

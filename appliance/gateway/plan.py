@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import attrs
 
-from appliance.config.schema import Config, Key, Retry, Route, Target, Tenant
+from appliance.config.routing import Retry, Route, Target
+from appliance.config.schema import Config
+from appliance.config.tenancy import Key, Tenant
 from appliance.core.choice import rotated_order, weighted_order
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.glob import compile_globs

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from appliance.config.schema import Backend
+from appliance.config.upstreams import Backend
 from appliance.gateway.live import BackendState, backend_state
 from appliance.gateway.slots import Slots
 from appliance.gateway.trust import BadTrust, upstream_tls

@@ -19,7 +19,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
-from appliance.config.schema import ServerLimits
+from appliance.config.doors import ServerLimits
 from appliance.http1.asgi import App, Receive, Scope, Send
 from appliance.http1.refusal import OnRefusal
 from appliance.server.strict_http1 import HeardConfig

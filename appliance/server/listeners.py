@@ -10,7 +10,7 @@ from typing import Protocol
 import attrs
 import trio
 
-from appliance.config.schema import Listener, ServerLimits
+from appliance.config.doors import Listener, ServerLimits
 from appliance.http1 import server_limits
 from appliance.http1.asgi import App
 from appliance.http1.listen import ListenFault, describe, listens_on_loopback, open_listeners

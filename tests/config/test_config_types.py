@@ -6,9 +6,10 @@ from typing import Any, Literal, get_args, get_origin
 import attrs
 import pytest
 
+from appliance.config.doors import Listener
 from appliance.config.knob import about
 from appliance.config.problem import Refusal, Steps, written
-from appliance.config.schema import Config, Listener
+from appliance.config.schema import Config
 from appliance.config.secret import Secret
 from appliance.config.structure import strict_converter, structure, without_none
 

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import trio
 
-from appliance.config.schema import ServerLimits
+from appliance.config.doors import ServerLimits
 from appliance.http1.asgi import App
 from appliance.server.hypercorn_engine import HypercornServer
 

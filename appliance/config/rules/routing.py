@@ -5,8 +5,8 @@ from datetime import date, time
 
 from appliance.config.leaves import INTEGER_MAX, named
 from appliance.config.problem import Finding, Steps, meant, quoted, written
+from appliance.config.routing import Route, Target
 from appliance.config.rules.scene import HEADER_NAME, Rule, Scene, ill_globs, ill_named
-from appliance.config.schema import Route, Target
 from appliance.core.glob import compile_globs
 
 

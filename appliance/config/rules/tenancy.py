@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from appliance.config.problem import Finding, Steps, meant, quoted, written
 from appliance.config.rules.scene import Rule, Scene, ill_globs, ill_named
-from appliance.config.schema import Budget, Key, Tenant
+from appliance.config.tenancy import Budget, Key, Tenant
 from appliance.core.glob import compile_globs
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")

@@ -12,7 +12,7 @@ from appliance.config.places import AUTHORITIES
 from appliance.config.problem import Finding, Steps, meant, quoted
 from appliance.config.rules.doors import unsendable
 from appliance.config.rules.scene import FRAMING_HEADERS, HEADER_NAME, Rule, Scene, ill_globs, ill_named, ill_pem, ill_value
-from appliance.config.schema import Backend
+from appliance.config.upstreams import Backend
 
 UNIX = "http+unix"
 BASE_URL = f"an http://, https:// or {UNIX}:// URL without credentials, query or fragment"
