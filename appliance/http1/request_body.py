@@ -116,7 +116,7 @@ class RequestBody:
         """Whether it is worth reading the rest in order to keep the connection."""
         if self._failure is not None:
             return False
-        return self._left is None or self._left <= self._limits.discard_max_bytes
+        return self._left is None or self._left <= min(self._limits.discard_max_bytes, self._limits.body_max_bytes)
 
     async def discard(self) -> bool:
         """Read and drop the rest; False when that was too much or went wrong. Raises OSError or trio.ClosedResourceError like `piece`."""

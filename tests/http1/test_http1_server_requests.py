@@ -316,6 +316,20 @@ async def test_unread_body_is_dropped_within_bounds_and_the_connection_kept():
         assert not reset
 
 
+async def test_an_answer_to_an_unread_body_over_the_limit_says_that_it_ends_the_connection():
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await reply(send, b"ok")
+
+    async with serving(app, attrs.evolve(QUICK, discard_max_bytes=1000, body_max_bytes=500)) as served:
+        client = await served.connect()
+        assert b"connection" not in (await client.ask(post(b"x" * 500))).headers
+        await client.send(post(b"x" * 501) + GET)
+        data, reset = await client.rest()
+        assert b"connection: close" in data
+        assert data.count(b"HTTP/1.1 200") == 1
+        assert not reset
+
+
 async def test_unix_socket(tmp_path: Any):
     async with serving(echo, path=str(tmp_path / "s")) as served:
         client = await served.connect()
