@@ -6,12 +6,17 @@ import hashlib
 import secrets
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 import trio
 
 from appliance.cli.exits import Stop
 from appliance.http1.listen import ListenFault
+
+if TYPE_CHECKING:  # `--help` must not wait for what only a running demo needs
+    from appliance.config.loader import Loaded
+    from appliance.supervisor import Supervisor
 
 PROVIDERS = ("alpha", "beta", "gamma")
 TRAFFIC_PAUSE_S = 1.0
@@ -100,7 +105,7 @@ async def run(listen: str, admin: str, traffic: bool) -> None:
             hint = "another port: appliance demo --listen 127.0.0.1:18080 --admin 127.0.0.1:19464"
             raise Stop([*failure.lines, hint]) from None
         with supervisor.sink:
-            await nursery.start(_until_stopped, supervisor.run, nursery)
+            await nursery.start(_until_stopped, supervisor, nursery)
             gateway = supervisor.doors[0].addresses[0]
             click.echo(banner(gateway, supervisor.admin_door.addresses[0], urls, key))
             if traffic:
@@ -108,13 +113,13 @@ async def run(listen: str, admin: str, traffic: bool) -> None:
             await trio.sleep_forever()
 
 
-async def _until_stopped(run: object, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
+async def _until_stopped(supervisor: "Supervisor", nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
     """The gateway's end is the demo's end."""
-    await run(task_status)  # type: ignore[operator]
+    await supervisor.run(task_status)
     nursery.cancel_scope.cancel()
 
 
-def _loaded(listen: str, admin: str, urls: dict[str, str], key: str):  # type: ignore[no-untyped-def]
+def _loaded(listen: str, admin: str, urls: dict[str, str], key: str) -> "Loaded":
     from appliance.config.loader import Loaded, load_text
     from appliance.config.report import problem_text
     from appliance.providers import PROVIDERS as ROWS
