@@ -32,8 +32,9 @@ def then(last: bytes) -> Script:
     return script
 
 
+USAGE = b'{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":20}}'
 LASTS = {
-    "done": event(delta("", "stop")) + event(b"[DONE]"),
+    "done": event(delta("", "stop")) + event(USAGE) + event(b"[DONE]"),
     "done-apart": event(b"[DONE]"),
     "error": event(ERROR),
     "garbage": event(b"no json at all"),
@@ -76,3 +77,18 @@ def test_the_last_word_is_passed_on_at_once(gateway: Gateway, name: str, engine:
     record = eventually(lambda: gateway.record(f"{name}-{engine}"))
     assert (record["attempts"][0]["outcome"] == "success") == name.startswith("done")
     assert record["ttft_ms"] > 0
+
+
+def test_the_speed_of_a_steady_stream_is_that_of_its_tokens(gateway: Gateway) -> None:
+    """20 tokens, one every 5 ms or a little more: 200 a second at most. Were only the ends of it noticed, it would seem much faster."""
+    with RawClient(gateway.url) as client:
+        client.ask(chat("done", stream=True), x_request_id="speed")
+        client.read_body(client.read_head()[1])
+    gateway.record("speed")
+    speeds = [
+        float(line.rsplit(" ", 1)[1])
+        for line in gateway.metrics_text().splitlines()
+        if "tokens_per_second{" in line and "done-apart" not in line
+    ]
+    assert len(speeds) == 1
+    assert 5 < speeds[0] < 210
