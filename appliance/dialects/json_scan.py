@@ -185,10 +185,12 @@ def repeated(body: bytes, fields: Mapping[str, Any], names: Sequence[tuple[str, 
     Args:
         names: each as text and as its quoted bytes.
     """
-    suspects = [name for name, quoted in names if name in fields and body.count(quoted) != 1]
-    if has_escaped_letters(body):
-        suspects = [name for name, _ in names if name in fields]
-    if not suspects:
-        return None
+    for name, quoted in names:
+        if name in fields and body.count(quoted) != 1:
+            break
+    else:
+        if not has_escaped_letters(body):
+            return None
+    suspects = [name for name, _ in names if name in fields]
     seen = [member.key for member in members(body) or ()]
     return next((name for name in suspects if seen.count(name) > 1), None)

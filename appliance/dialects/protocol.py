@@ -9,7 +9,7 @@ from appliance.core.fault import Fault
 from appliance.core.usage import Usage
 
 
-@attrs.frozen
+@attrs.define  # never changed after it is made, but not frozen: that costs 0.6 µs each time
 class ParsedRequest:
     """What the gateway must know of a caller's request; the bytes themselves stay as they came.
 
@@ -57,7 +57,7 @@ class Rewrite:
     rename: Mapping[str, str] = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@attrs.define  # never changed after it is made, but not frozen: that costs 0.6 µs each time
 class Answer:
     """What a whole answer says about itself."""
 

@@ -10,7 +10,7 @@ import attrs
 
 from appliance.core.fault import Fault
 from appliance.gateway.admission import given_request_id, look_up, unexpired
-from appliance.gateway.plan import KeyPlan, Plan
+from appliance.gateway.plan import KeyPlan, Plan, Resolved
 from appliance.http1.asgi import Scope
 from appliance.server.body import wrong_type
 from appliance.server.reply import HeaderList, header_map
@@ -42,6 +42,7 @@ class Caller:
     _key: KeyPlan | Fault | None = attrs.field(default=None, repr=False)
     _forwarder: Callable[[Iterable[tuple[bytes, bytes]]], bytes] | None = attrs.field(default=None, repr=False)
     _forwarded: bytes = attrs.field(default=b"", repr=False)
+    _routed: tuple[Plan, KeyPlan, str, Resolved] | None = attrs.field(default=None, repr=False)
 
     def key(self, plan: Plan, query: bytes, wall_time: float, *, anonymous: bool) -> KeyPlan | Fault:
         """As `admission.authenticate`; looked up once for each plan."""
@@ -57,6 +58,17 @@ class Caller:
             self._forwarded = forwarder(headers)
             self._forwarder = forwarder
         return self._forwarded
+
+    def known_route(self, plan: Plan, key: KeyPlan, model: str) -> Resolved | None:
+        """Where this caller's last request went, if it came with the same key for the same model under the same plan."""
+        routed = self._routed
+        if routed is not None and routed[0] is plan and routed[1] is key and routed[2] == model:
+            return routed[3]
+        return None
+
+    def keep_route(self, plan: Plan, key: KeyPlan, model: str, resolved: Resolved) -> None:
+        """For `known_route`. Only of a plan whose routes look at nothing but the name of the model."""
+        self._routed = (plan, key, model, resolved)
 
     def announced_bytes(self, headers: HeaderList) -> int:
         """The Content-Length of this request; 0 without one, or where it is no number."""

@@ -82,29 +82,31 @@ async def _admit(
     record.requested_model, record.stream = parsed.model, parsed.stream
     record.user = caller.user or parsed.user[:USER_MAX_CHARS]
     texts = {name: value.decode("latin-1") for name, value in header_map(scope).items()} if plan.needs_headers else {}
-    resolved = _route(plan, key, parsed, caller.pin, texts, record)
+    if parsed.model in plan.named:
+        record.model = parsed.model
+    resolved = caller.known_route(plan, key, parsed.model) or _route(plan, key, parsed, caller, texts)
     if isinstance(resolved, Fault):
         return resolved
+    record.route = resolved.route.name
     forwarded = caller.forwarded(gateway.forwarded, headers)
     return Call(record, parsed, body, OPENAI, key, forwarded, texts, outlet, end_reason), resolved
 
 
-def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, pin: bytes, texts: dict[bytes, str], record: RequestRecord) -> Resolved | Fault:
+def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, caller: Caller, texts: dict[bytes, str]) -> Resolved | Fault:
     """Where the request may go."""
-    if parsed.model in plan.named:
-        record.model = parsed.model
     if not key.may_use(parsed.model):
         return _forbidden(f"this key may not use the model {parsed.model[:80]!r}")
     resolved = plan.resolve(parsed.model, texts, parsed.prompt_tokens_estimate if plan.needs_prompt else 0)
-    if pin:
+    if caller.pin:
         if not key.pin:
             return Fault(FaultKind.MODEL_FORBIDDEN, "this tenant may not choose a backend with X-Provider", param="X-Provider")
-        resolved = plan.pinned(resolved, parsed.model, pin.decode("latin-1"))
+        resolved = plan.pinned(resolved, parsed.model, caller.pin.decode("latin-1"))
     if isinstance(resolved, Fault):
         return resolved
     if not key.may_route(resolved.route.name):
         return _forbidden(f"this key may not use the route {resolved.route.name!r}")
-    record.route = resolved.route.name
+    if not plan.needs_prompt and not plan.needs_headers:
+        caller.keep_route(plan, key, parsed.model, resolved)
     return resolved
 
 
