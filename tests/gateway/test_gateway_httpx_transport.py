@@ -4,7 +4,6 @@ import contextlib
 import json
 import socket
 import ssl
-import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,32 +18,19 @@ import trio
 import trio.testing
 import trustme
 from hypercorn.config import Config
+from scripted_upstream import OK, Peer, Upstream, serve_ok, upstream, whole
 
 from appliance.gateway.httpx_failure import failure_of
 from appliance.gateway.httpx_transport import HttpxTransport, httpx_transport
 from appliance.gateway.trust import BadTrust, upstream_tls
 from appliance.http1.origin import Origin
-from appliance.http1.transport import Exchange, Failure, PoolStats, TransportLimits, UpstreamRequest
+from appliance.http1.transport import Failure, PoolStats, TransportLimits, UpstreamRequest
 
 HEADERS = b"host: upstream.example\r\nauthorization: Bearer sk-1\r\nx-Test: a b\r\n"
 
 
 def post(target: bytes = b"/echo", body: bytes = b"{}") -> UpstreamRequest:
     return UpstreamRequest(b"POST", target, HEADERS, body)
-
-
-async def whole(exchange: Exchange | Failure) -> bytes | Failure:
-    if isinstance(exchange, Failure):
-        return exchange
-    pieces = b""
-    while True:
-        data = await exchange.read()
-        if isinstance(data, Failure):
-            return data
-        if not data:
-            assert await exchange.read() == b""
-            return pieces
-        pieces += data
 
 
 @attrs.define
@@ -328,44 +314,8 @@ async def test_certificates_are_verified(authority: tuple[trustme.CA, str], tmp_
         assert "certificate" in failure.detail
 
 
-@asynccontextmanager
-async def raw_server(
-    handle: Callable[[trio.SocketStream], Awaitable[None]],
-) -> AsyncIterator[tuple[HttpxTransport, Callable[..., HttpxTransport]]]:
-    """A cleartext server of a few lines, for what no good server does."""
-
-    async def tolerant(stream: trio.SocketStream) -> None:
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await handle(stream)
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(trio.serve_tcp, tolerant, 0)
-        port = listeners[0].socket.getsockname()[1]
-
-        def transport(proxy: bool = False, **limits: float) -> HttpxTransport:
-            origin = Origin.parse("http://behind.example/v1" if proxy else f"http://127.0.0.1:{port}")
-            assert isinstance(origin, Origin)
-            context = trust("certifi")
-            via = f"http://user:hunter2@127.0.0.1:{port}" if proxy else None
-            return httpx_transport(origin, TransportLimits(**limits), context, http2=False, proxy=via)  # type: ignore[arg-type]
-
-        with trio.fail_after(15):
-            yield transport(), transport
-        nursery.cancel_scope.cancel()
-
-
-async def asked(stream: trio.SocketStream) -> bytes:
-    """One request whose body is {}; the library sends head and body apart. b"" when the client has closed."""
-    data = b""
-    while not data.endswith(b"\r\n\r\n{}"):
-        more = await stream.receive_some(65536)
-        if not more:
-            return b""
-        data += more
-    return data
-
-
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+def adapter(server: Upstream) -> HttpxTransport:
+    return httpx_transport(server.origin(), TransportLimits(), trust("certifi"), http2=False, proxy=None)
 
 
 @pytest.mark.parametrize(
@@ -381,16 +331,16 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 )
 @pytest.mark.parametrize("reset", [False, True])
 async def test_what_goes_wrong_is_a_failure_of_the_same_kinds(wire: bytes, kind: str, received: bool, reset: bool) -> None:
-    async def handle(stream: trio.SocketStream) -> None:
-        await asked(stream)
+    async def script(peer: Peer) -> None:
+        await peer.request()
         if wire:
-            await stream.send_all(wire)
+            await peer.send(wire)
             await trio.sleep(0.02)
         if reset:
-            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        stream.socket.close()
+            peer.reset()
 
-    async with raw_server(handle) as (transport, _):
+    async with upstream(script) as server:
+        transport = adapter(server)
         failure = await whole(await transport.send(post()))
         assert isinstance(failure, Failure)
         assert (failure.kind, failure.received, failure.sent) == (kind, received, True)
@@ -399,24 +349,18 @@ async def test_what_goes_wrong_is_a_failure_of_the_same_kinds(wire: bytes, kind:
 
 
 async def test_a_stale_connection_is_retried_once() -> None:
-    served: list[int] = []
+    async def script(peer: Peer) -> None:
+        while await peer.request() and (peer.index, peer.requests) != (0, 2):
+            await peer.send(OK)
 
-    async def handle(stream: trio.SocketStream) -> None:
-        number = len(served)
-        served.append(0)
-        while await asked(stream):
-            served[number] += 1
-            if number == 0 and served[0] == 2:
-                return
-            await stream.send_all(OK)
-
-    async with raw_server(handle) as (transport, _):
+    async with upstream(script) as server:
+        transport = adapter(server)
         assert await whole(await transport.send(post())) == b"ok"
         exchange = await transport.send(post())
         assert not isinstance(exchange, Failure)
         assert not exchange.reused
         assert await whole(exchange) == b"ok"
-        assert served == [2, 1]
+        assert [peer.requests for peer in server.peers] == [2, 1]
 
 
 async def test_a_refused_connection_is_a_connect_failure() -> None:
@@ -432,13 +376,16 @@ async def test_a_refused_connection_is_a_connect_failure() -> None:
 async def test_requests_go_through_a_proxy() -> None:
     seen: list[bytes] = []
 
-    async def handle(stream: trio.SocketStream) -> None:
-        while data := await asked(stream):
+    async def script(peer: Peer) -> None:
+        while data := await peer.request():
             seen.append(data)
-            await stream.send_all(OK)
+            await peer.send(OK)
 
-    async with raw_server(handle) as (_, transport):
-        through = transport(proxy=True)
+    async with upstream(script) as server:
+        origin = Origin.parse("http://behind.example/v1")
+        assert isinstance(origin, Origin)
+        via = f"http://user:hunter2@127.0.0.1:{server.port}"
+        through = httpx_transport(origin, TransportLimits(), trust("certifi"), http2=False, proxy=via)
         assert "hunter2" not in repr(through)
         assert await whole(await through.send(post(b"/v1/x"))) == b"ok"
         assert b"".join(seen).startswith(b"POST http://behind.example/v1/x HTTP/1.1\r\n")
@@ -501,11 +448,8 @@ async def test_a_proxy_that_refuses_is_a_connect_failure() -> None:
 
 
 async def test_after_shutdown_nothing_is_sent() -> None:
-    async def handle(stream: trio.SocketStream) -> None:
-        while await asked(stream):
-            await stream.send_all(OK)
-
-    async with raw_server(handle) as (transport, _):
+    async with upstream(serve_ok) as server:
+        transport = adapter(server)
         assert await whole(await transport.send(post())) == b"ok"
         await transport.aclose()
         failure = await transport.send(post())
@@ -537,21 +481,17 @@ async def test_shutdown_lets_running_answers_finish_unless_cancelled(
 
 
 async def test_closing_shuts_the_socket_at_once_even_without_upkeep() -> None:
-    ended = trio.Event()
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
+        await peer.eof()
 
-    async def handle(stream: trio.SocketStream) -> None:
-        await asked(stream)
-        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
-        try:
-            assert await stream.receive_some(65536) == b""
-        finally:
-            ended.set()
-
-    async with raw_server(handle) as (transport, _):
+    async with upstream(script) as server:
+        transport = adapter(server)
         exchange = await transport.send(post())
         assert not isinstance(exchange, Failure)
         exchange.close()
-        await ended.wait()
+        await server.peers[0].ended.wait()
         assert transport.stats() == PoolStats(0, 0, 0)
 
 

@@ -27,10 +27,6 @@ targets = [ {{ backend = "sim", model = "sim+hang=6" }} ]
 on_disconnect = "drain"
 drain_max_s = 0.6
 [[routes]]
-name = "cancels"
-models = ["cancels"]
-targets = [ {{ backend = "sim", model = "sim@tps=30" }} ]
-[[routes]]
 name = "all"
 targets = [ {{ backend = "sim" }} ]
 on_disconnect = "drain"
@@ -39,22 +35,10 @@ drain_max_s = 20
 
 
 @pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    one = Simulator(tmp_path_factory.mktemp("draining"))
-    with running(one):
-        yield one
-
-
-@pytest.fixture(scope="module")
 def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     one = Gateway(tmp_path_factory.mktemp("draining"), CONFIG.format(url=simulator.url), head="drains_max = 2")
     with running(one):
         yield one
-
-
-@pytest.fixture(params=["builtin", "hypercorn"])
-def url(request: pytest.FixtureRequest, gateway: Gateway) -> str:
-    return gateway.url if request.param == "builtin" else gateway.hypercorn_url
 
 
 @pytest.fixture(autouse=True)
@@ -141,10 +125,3 @@ def test_reading_on_is_bounded_in_number(gateway: Gateway, simulator: Simulator,
     # Their places are free again.
     ask_and_leave(url, "sim@tps=50", f"after-{url[-5:]}")
     assert gateway.record(f"after-{url[-5:]}")["usage"]["source"] == "drained"
-
-
-def test_without_the_policy_nothing_is_read_on(gateway: Gateway, simulator: Simulator, url: str) -> None:
-    ask_and_leave(url, "cancels", f"cancelled-{url[-5:]}")
-    record = gateway.record(f"cancelled-{url[-5:]}")
-    assert last_of(simulator)["outcome"] == "client_gone"
-    assert record["usage"]["source"] == "estimated"

@@ -4,14 +4,13 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from doors import DOORS, Door, Site, site
+from doors import Door, Site
 from rig import KEY, Process, call, chat, eventually, free_port, running
 
 QUICK = "ttft=0,tps=0"
@@ -134,17 +133,6 @@ targets = [ {{ backend = "patchy" }} ]
 fallback = [ {{ backend = "b", model = "patched@{QUICK}" }} ]
 retry = {{ attempts = 2 }}
 """
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site(tmp_path_factory.mktemp("failover"), CONFIG) as both:
-        yield both
-
-
-@pytest.fixture(scope="module", params=DOORS[:2])
-def door(place: Site, request: pytest.FixtureRequest) -> Door:
-    return place.door(request.param)
 
 
 @pytest.fixture(autouse=True)

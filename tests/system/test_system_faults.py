@@ -5,12 +5,11 @@ may answer; after it the stream ends with an error event, never silently and nev
 """
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from doors import DOORS, Door, Site, site
+from doors import Door, Site
 from rig import chat, eventually
 
 CONFIG = """
@@ -105,7 +104,6 @@ MID_STREAM = {
     "cut=4": "stream_cut",
     "truncate=4": "stream_cut",
     "hang=4": "idle_timeout",
-    "stall=4;for=3s": "idle_timeout",
     "garbage_json=4": "protocol",
     "error_event=4": "server_error",
     "error_event=4;style=openrouter": "server_error",
@@ -113,17 +111,6 @@ MID_STREAM = {
     "error_event=4;status=429": "rate_limit_exceeded",
     "error_event=4;status=401": "upstream_authentication",
 }
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site(tmp_path_factory.mktemp("faults"), CONFIG) as both:
-        yield both
-
-
-@pytest.fixture(scope="module", params=DOORS[:2])
-def door(place: Site, request: pytest.FixtureRequest) -> Door:
-    return place.door(request.param)
 
 
 @pytest.fixture(autouse=True)

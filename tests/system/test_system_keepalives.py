@@ -75,24 +75,12 @@ def halt(sock) -> None:
 
 
 @pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    one = Simulator(tmp_path_factory.mktemp("keepalives"))
-    with running(one):
-        yield one
-
-
-@pytest.fixture(scope="module")
 def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with RawUpstream(halt) as halting:
         config = CONFIG.format(url=simulator.url, halting=halting.url, keepalive_s=KEEPALIVE_S)
         one = Gateway(tmp_path_factory.mktemp("keepalives"), config)
         with running(one):
             yield one
-
-
-@pytest.fixture(params=["builtin", "hypercorn"])
-def url(request: pytest.FixtureRequest, gateway: Gateway) -> str:
-    return gateway.url if request.param == "builtin" else gateway.hypercorn_url
 
 
 def stream(url: str, model: str) -> tuple[dict[str, str], bytes, float]:

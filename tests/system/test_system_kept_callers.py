@@ -21,13 +21,6 @@ def tenant(expires: str = "", name: str = "other") -> str:
     return f'[tenants.{name}]\nmodels = ["sim", "shorter"]\nkeys = [ {{ id = "o", sha256 = "{sha256}"{expires} }} ]\n'
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    simulator = Simulator(tmp_path_factory.mktemp("kept-callers"))
-    with running(simulator):
-        yield simulator
-
-
 @pytest.fixture
 def gateway(simulator: Simulator, tmp_path: Path) -> Iterator[Gateway]:
     gateway = Gateway(tmp_path, one_backend(simulator) + tenant())

@@ -26,13 +26,6 @@ ROUNDS_MAX = 3
 """A leak grows in every round; the allocator's moods do not."""
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    one = Simulator(tmp_path_factory.mktemp("malformed"))
-    with running(one):
-        yield one
-
-
 @pytest.fixture
 def gateway(simulator: Simulator, tmp_path: Path) -> Iterator[Gateway]:
     one = Gateway(tmp_path, one_backend(simulator) + "[telemetry]\nrecent_max = 50\n")

@@ -25,13 +25,6 @@ MODELS = (
 
 
 @pytest.fixture
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    one = Simulator(tmp_path_factory.mktemp("many"))
-    with running(one):
-        yield one
-
-
-@pytest.fixture
 def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     # Refusing to open the breaker keeps every request on its way to the upstream; few records kept, so that memory is flat at once.
     config = one_backend(simulator, backend="breaker = { consecutive_failures = 0, failure_ratio = 0.0 }\nmax_concurrency = 32")

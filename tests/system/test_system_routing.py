@@ -1,11 +1,10 @@
 """Where a request goes: aliases, routes in order, their conditions, `backend/model`, bare names, and a caller's own choice."""
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from doors import DOORS, Door, Site, site
+from doors import DOORS, Door, Site
 from rig import chat
 
 BRIEF = "[[tokens=1]]"
@@ -66,12 +65,6 @@ targets = [ { backend = "own" } ]
 fallback = [ { backend = "other", model = "rescue" } ]
 retry = { attempts = 2 }
 """.replace("SHA256", hashlib.sha256(BOUND_KEY.encode()).hexdigest())
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site(tmp_path_factory.mktemp("routing"), CONFIG) as both:
-        yield both
 
 
 @pytest.fixture(scope="module", params=DOORS)

@@ -17,13 +17,6 @@ ENGINES = ("builtin", "hypercorn")
 Start = Callable[[str], Gateway]
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    one = Simulator(tmp_path_factory.mktemp("sigterm"))
-    with running(one):
-        yield one
-
-
 @pytest.fixture
 def start(simulator: Simulator, tmp_path: Path) -> Iterator[Start]:
     """Starts a gateway with these settings under [server]."""

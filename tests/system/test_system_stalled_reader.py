@@ -36,13 +36,6 @@ targets = [ {{ backend = "sim" }} ]
 
 
 @pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    one = Simulator(tmp_path_factory.mktemp("stalled"))
-    with running(one):
-        yield one
-
-
-@pytest.fixture(scope="module")
 def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     one = Gateway(
         tmp_path_factory.mktemp("stalled"), CONFIG.format(url=simulator.url), head=f"[server.limits]\nwrite_stall_s = {STALL_S}"

@@ -54,13 +54,6 @@ def trickle_for_ever(sock) -> None:
 
 
 @pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    one = Simulator(tmp_path_factory.mktemp("timeouts"))
-    with running(one):
-        yield one
-
-
-@pytest.fixture(scope="module")
 def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with full_backlog() as full, RawUpstream(trickle_for_ever) as endless:
         one = Gateway(tmp_path_factory.mktemp("timeouts"), config_of(simulator.url, full, endless.url))
@@ -77,11 +70,6 @@ def config_of(url: str, full: int, endless: str) -> str:
         for name in ("connect", "first", "idle", "total", "open")
     )
     return text + routes
-
-
-@pytest.fixture(params=["builtin", "hypercorn"])
-def url(request: pytest.FixtureRequest, gateway: Gateway) -> str:
-    return gateway.url if request.param == "builtin" else gateway.hypercorn_url
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,7 @@ class Peer:
         head = await self.head()
         if not head:
             return b""
-        length = next((int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:")), 0)
+        length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
         size = len(head) + 4 + length
         while len(self._buffer) < size:
             if not await self._more():
