@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from appliance.core.fault import Fault
+from appliance.core.user_name import user_of_header
 from appliance.gateway.admission import given_request_id, look_up, unexpired
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
 from appliance.http1.asgi import Scope
@@ -99,7 +100,7 @@ def read_caller(scope: Scope) -> Caller:
         given_request_id(headers.get(b"x-request-id")),
         wrong_type(headers),
         headers.get(b"x-provider", b""),
-        headers.get(b"x-user-id", b"").decode("latin-1")[:USER_MAX_CHARS],
+        user_of_header(headers.get(b"x-user-id", b"")),
         headers,
         place,
     )
