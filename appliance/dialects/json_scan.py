@@ -5,7 +5,7 @@ bytes are (possessive patterns never step back): an invalid body costs time in p
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -177,20 +177,20 @@ def has_escaped_letters(body: bytes) -> bool:
     return b"\\u00" in body and ESCAPED_LETTER.search(body) is not None
 
 
-def repeated(body: bytes, fields: Mapping[str, Any], names: Sequence[tuple[str, bytes]]) -> str | None:
+def repeated(body: bytes, fields: Mapping[str, Any], names: Mapping[str, bytes]) -> str | None:
     """The first of `names` that stands more than once at the top level, however spelled; None when none does.
 
     Two JSON parsers may pick different ones of two equal keys (RFC 8259 §4): what the gateway judged might not be what the upstream reads.
 
     Args:
-        names: each as text and as its quoted bytes.
+        names: with their quoted bytes.
     """
-    for name, quoted in names:
-        if name in fields and body.count(quoted) != 1:
+    for name in fields.keys() & names.keys():
+        if body.count(names[name]) != 1:
             break
     else:
         if not has_escaped_letters(body):
             return None
-    suspects = [name for name, _ in names if name in fields]
+    suspects = [name for name in names if name in fields]
     seen = [member.key for member in members(body) or ()]
     return next((name for name in suspects if seen.count(name) > 1), None)

@@ -14,9 +14,9 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.json_scan import json_type, load_object, repeated
 from appliance.dialects.protocol import ParsedRequest
 
-SINGLE_FIELDS = tuple(
-    (name, b'"%b"' % name.encode()) for name in ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n")
-)
+SINGLE_FIELDS = {
+    name: b'"%b"' % name.encode() for name in ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n")
+}
 """Fields that decide routing, accounting or cost; a body that has one of them twice is refused."""
 
 BYTES_PER_TOKEN = 4

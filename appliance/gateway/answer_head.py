@@ -13,6 +13,9 @@ PASSED_HEADERS = frozenset({b"retry-after", b"request-id", b"content-language"})
 PASSED_PREFIXES = (b"openai-", b"anthropic-", b"x-ratelimit-")
 """Upstream response headers that clients use, under their own names."""
 
+NAME_LISTS_MAX = 256
+"""Lists of header names that are judged once: a backend gives the same few again and again."""
+
 TEXTS_MAX = 256
 """Model names whose form as a header's value is kept: the same few come with nearly every answer."""
 
@@ -39,8 +42,14 @@ def read_head(answer: Exchange) -> Head:
         by_name.get(b"content-type", b""),
         encoding.strip().lower() if encoding else b"",
         by_name.get(b"content-length", b""),
-        [pair for pair in headers if pair[0] in PASSED_HEADERS or pair[0].startswith(PASSED_PREFIXES)],
+        [pair for pair in headers if pair[0] in passing] if (passing := _passing(tuple(by_name))) else [],
     )
+
+
+@lru_cache(NAME_LISTS_MAX)
+def _passing(names: tuple[bytes, ...]) -> frozenset[bytes]:
+    """Those of an upstream's header names that go on to the caller."""
+    return frozenset(name for name in names if name in PASSED_HEADERS or name.startswith(PASSED_PREFIXES))
 
 
 def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:

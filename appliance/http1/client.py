@@ -11,6 +11,7 @@ never get this far: `claim` looks whether the socket has something to say before
 
 import re
 import ssl
+from functools import lru_cache
 
 import trio
 
@@ -28,6 +29,8 @@ _KEEP_INTERVAL_MIN_S = 0.05
 
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 _TARGET = re.compile(rb"/[!-~]*")
+# Request lines that are judged once: a backend has two or three, more only with deployments in its path.
+_LINES_MAX = 256
 
 
 class Http1Transport:
@@ -112,9 +115,15 @@ class Http1Transport:
 
 def request_head(request: UpstreamRequest) -> bytes:
     """The head's bytes. The target may carry what a caller sent, so it is checked; the header block is the caller's word."""
-    method, target, body = request.method, request.target, request.body
+    method, body = request.method, request.body
+    line = _request_line(method, request.target)
+    if body or method not in (b"GET", b"HEAD"):
+        return b"%b%bcontent-length: %d\r\n\r\n" % (line, request.headers, len(body))
+    return b"%b%b\r\n" % (line, request.headers)
+
+
+@lru_cache(_LINES_MAX)
+def _request_line(method: bytes, target: bytes) -> bytes:
     if method not in _METHODS or not _TARGET.fullmatch(target):
         raise ValueError("unknown method, or a target with a byte that would break the request line")
-    if body or method not in (b"GET", b"HEAD"):
-        return b"%b %b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n" % (method, target, request.headers, len(body))
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, request.headers)
+    return b"%b %b HTTP/1.1\r\n" % (method, target)

@@ -3,6 +3,8 @@
 Health and metrics come before authentication; everything else is a model call or an error in the caller's dialect.
 """
 
+from collections.abc import Awaitable
+
 import attrs
 
 from appliance.core.fault import Fault, FaultKind
@@ -34,25 +36,26 @@ class PublicApp:
     view: LiveView
     loopback: bool
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """What serves the scope, ready to be awaited: a plain function, since each coroutine around another is resumed with it."""
+        if scope["type"] == "http":
+            if "http1" in scope.get("extensions", ()):
+                return self._answer(scope, receive, send)
+            return serve_watched(self._answer, scope, receive, send, self.gateway.plan.config.server.limits.body_read_s)
         if scope["type"] == "lifespan":
-            await serve_lifespan(receive, send)
-        elif scope["type"] == "http":
-            extension = scope.get("extensions", {}).get("http1")
-            if extension is not None:
-                await self._answer(scope, receive, send)
-            else:
-                body_read_s = self.gateway.plan.config.server.limits.body_read_s
-                await serve_watched(self._answer, scope, receive, send, body_read_s)
+            return serve_lifespan(receive, send)
+        return _ignore()
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        operation = OPERATIONS.get(scope["path"])
+        if operation is not None and scope["method"] == "POST":
+            return serve_operation(self.gateway, scope, receive, send, operation, anonymous=self.anonymous)
+        return self._answer_else(scope, send)
+
+    async def _answer_else(self, scope: Scope, send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        operation = OPERATIONS.get(path)
-        if operation is not None:
-            if method != "POST":
-                await self._wrong_method(scope, send, "POST")
-                return
-            await serve_operation(self.gateway, scope, receive, send, operation, anonymous=self.anonymous)
+        if path in OPERATIONS:
+            await self._wrong_method(scope, send, "POST")
         elif path in LIVE or path in READY or path == "/metrics" or path == MODELS or path.startswith(MODELS + "/"):
             if method not in ("GET", "HEAD"):
                 await self._wrong_method(scope, send, "GET, HEAD")
@@ -89,3 +92,7 @@ class PublicApp:
     async def _wrong_method(self, scope: Scope, send: Send, allowed: str) -> None:
         message = f"{scope['method']} is not possible at {scope['path'][:200]}; use {allowed}"
         await refuse_plainly(self.gateway, scope, send, Fault(FaultKind.METHOD_NOT_ALLOWED, message, code=allowed))
+
+
+async def _ignore() -> None:
+    """A scope of another kind (a web socket): the engine refuses it when nobody answers."""

@@ -13,7 +13,7 @@ from json_text import OBJECTS
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.json_scan import load_object, locate, members, repeated
 
-NAMES = tuple((name, f'"{name}"'.encode()) for name in ("model", "stream", "n"))
+NAMES = {name: f'"{name}"'.encode() for name in ("model", "stream", "n")}
 
 
 def _pairs(body: bytes) -> list[tuple[str, Any]]:
@@ -53,7 +53,7 @@ def test_a_name_with_a_slash_is_found_behind_its_escape_too() -> None:
 @given(OBJECTS)
 def test_repeated_tells_what_the_json_module_would_drop(body: bytes) -> None:
     keys = [key for key, _ in _pairs(body)]
-    twice = {name for name, _ in NAMES if keys.count(name) > 1}
+    twice = {name for name in NAMES if keys.count(name) > 1}
     found = repeated(body, orjson.loads(body), NAMES)
     assert (found in twice) if twice else (found is None)
 
