@@ -49,7 +49,12 @@ class Pool:
         self._closed = False
 
     def claim(self, now: float) -> Claim:
-        """A live idle connection, or a slot to "connect" in, or "wait" (then call `wait`), or why not."""
+        """A live idle connection, or a slot to "connect" in, or "wait" (then call `wait`), or why not.
+
+        Its socket is looked at however short a time it was idle. A close that is missed shows itself as a stale connection, but bytes that
+        nobody asked for would be taken for the answer to this request: another caller's, where an upstream and its proxy disagree about
+        where a message ends. Such a second answer mostly comes within milliseconds of the first, just when a look would be saved.
+        """
         idle = self._idle
         while idle:
             connection = idle.pop()

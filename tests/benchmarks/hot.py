@@ -15,6 +15,7 @@ from appliance.core.usage import Usage
 from appliance.dialects.openai_chat import OpenAIStreamTap, read_answer, read_request, rewrite
 from appliance.dialects.protocol import Rewrite
 from appliance.http1.answer import frame_answer
+from appliance.http1.head_memory import HeadMemory
 from appliance.http1.request_head import read_head
 from appliance.http1.server_limits import ServerLimits
 from appliance.telemetry.access import access_line, json_bytes
@@ -68,8 +69,10 @@ def main():
     for _ in range(4):
         tap.feed(CHUNK)
     limits, cells, finished = ServerLimits(), Cells(), record()
+    memory = HeadMemory(limits)
     work = {
         "http1: read a request head": lambda: read_head(HEAD, limits),
+        "http1: read a head that repeats the last": lambda: memory.read(HEAD),
         "http1: frame an answer's head": framed,
         "dialect: read a request": lambda: read_request(REQUEST, "chat"),
         "dialect: splice model and include_usage": lambda: rewrite(REQUEST, parsed, asked),
