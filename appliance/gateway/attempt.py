@@ -115,7 +115,7 @@ async def _exchange(running: Running) -> Fault | None:
     if isinstance(answer, Failure):
         return wire_fault(answer, record.backend)
     try:
-        record.head_at = call.read_at = trio.current_time()
+        record.head_at = call.read_at = answer.head_at
         record.status, record.reused = answer.status, answer.reused
         upstream.state.saw_first_byte(record.head_at - record.started_at - record.waited_s)
         if 200 <= answer.status < 300:

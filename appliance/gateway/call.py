@@ -20,8 +20,14 @@ from appliance.http1.transport import Hold
 
 T = TypeVar("T")
 HeaderList = list[tuple[bytes, bytes]]
-Push = Callable[[bytes], bool | None]
-"""Sends a piece without waiting where the server can do that; see http1.turn.Turn.push."""
+
+
+class Engine(Protocol):
+    """The server below, where it can send without waiting; see http1.turn.Turn."""
+
+    def push(self, body: bytes) -> bool | None: ...
+    def push_whole(self, status: int, headers: HeaderList, body: bytes) -> bool | None: ...
+
 
 
 @attrs.define(eq=False)
@@ -41,7 +47,7 @@ class Outlet:
     _send: Send
     record: RequestRecord
     heard_at: float
-    _push: Push | None = None
+    _engine: Engine | None = None
     started: bool = False
     modelled: bool = False
     ended: bool = False
@@ -60,6 +66,32 @@ class Outlet:
         self.record.status = status
         self.record.committed = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def answer(self, status: int, headers: HeaderList, body: bytes, now: float) -> None:
+        """A whole answer: `start` and the last `write` in one, at once where the server can."""
+        engine, record = self._engine, self.record
+        if engine is None or self.started or self._keeping is not None:
+            await self.start(status, headers)
+            await self.write(body, more=False, now=now)
+            return
+        self.started = record.committed = True
+        record.status = status
+        try:
+            sent = engine.push_whole(status, headers, body)
+        except OSError:
+            self.sending = self.gone = True
+            return
+        if sent is None:
+            await self.start(status, headers)
+            await self.write(body, more=False, now=now)
+            return
+        if not sent:
+            await self.write(b"", more=False)
+            if self.gone:
+                return
+        record.bytes_out += len(body)
+        self.ended = True
+        self.heard_at = now
 
     async def write(self, data: bytes, *, more: bool = True, now: float = 0.0) -> None:
         """Send part of the body, in order. Waits while the caller does not read: that is the back-pressure. Sets `gone` when they left.
@@ -85,18 +117,18 @@ class Outlet:
     @property
     def pushes(self) -> bool:
         """Whether `push` is worth a try."""
-        return self._push is not None and not self.gone
+        return self._engine is not None and not self.gone
 
     def push(self, data: bytes, now: float) -> bool:
         """`write` without waiting. True when all of it has left; otherwise `settle` has to be awaited before anything else is sent."""
-        push = self._push
+        engine = self._engine
         self.owing = True
         self._unsent = data
-        if push is None or self.sending or self.gone or self._keeping is not None:
+        if engine is None or self.sending or self.gone or self._keeping is not None:
             return False
         self.sending = True
         try:
-            whole = push(data)
+            whole = engine.push(data)
         except OSError:
             self.gone = True
             return False

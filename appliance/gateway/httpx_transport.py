@@ -193,6 +193,7 @@ class HttpxExchange:
         "_response",
         "_trace",
         "connect_s",
+        "head_at",
         "headers",
         "reused",
         "status",
@@ -204,6 +205,7 @@ class HttpxExchange:
         self.headers = [(name.lower(), value) for name, value in response.headers.raw]
         self.reused = trace.reused
         self.connect_s = trace.connect_s
+        self.head_at = trio.current_time()
         self._response = response
         # The raw stream, not aiter_raw(): whose end closes the response in ways that cannot be told apart from a cut.
         self._body: AsyncIterator[bytes] = response.stream.__aiter__()
@@ -212,6 +214,10 @@ class HttpxExchange:
         self._failure: Failure | None = None
         self._body_size = 0
         self._body_max_bytes = owner._limits.response_body_max_bytes
+
+    def whole(self) -> bytes | None:
+        """See transport.Exchange.whole; httpx does not tell."""
+        return None
 
     async def read(self) -> bytes | Failure:
         """See transport.Exchange.read."""

@@ -87,8 +87,8 @@ class Proxy:
         route = resolved.route
         candidates = route.order(self.draw(), self.live.turn)
         history: list[Tried] = []
+        now = call.record.started_at  # nothing has been waited for since
         while True:
-            now = trio.current_time()
             available = [candidate.upstream.state.available(now) for candidate in candidates]
             step = next_step(history, available, route.policy, now - call.record.started_at, self.draw() if history else 0.0)
             if isinstance(step, Surface):
@@ -108,6 +108,7 @@ class Proxy:
             history.append(Tried(index, fault))
             if call.outlet.modelled:
                 return await self._surface(call, fault)
+            now = trio.current_time()
 
     async def _surface(self, call: Call, fault: Fault) -> Fault | None:
         """The last word: in-band when a head has left already, else for the door to tell."""

@@ -34,28 +34,34 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
             return protocol_fault(running.record.backend, "used a content encoding that was not asked for")
     if head.content_type[:17].lower() == b"text/event-stream":
         return await stream(running, answer, undo, head)
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        piece = await (answer.read() if undo is None else read_decoded(answer, undo))
-        if not piece or isinstance(piece, Failure):
-            break
-        pieces.append(piece)
-        size += len(piece)
-        if size > HOLD_MAX_BYTES:
-            return await _large(running, answer, undo, head, b"".join(pieces))
-    fault = _end_fault(running, piece, undo)
-    if fault is not None:
-        return fault
-    body = b"".join(pieces)
+    body = answer.whole() if undo is None else None
+    if body is None:
+        gathered = await _gathered(running, answer, undo)
+        if isinstance(gathered, Fault):
+            return gathered
+        body = gathered
+    if len(body) > HOLD_MAX_BYTES:
+        return await _large(running, answer, undo, head, body)
     headers = _judged(running, head, body)
     if isinstance(headers, Fault):
         return headers
     outlet = running.call.outlet
-    await outlet.start(head.status, headers)
     outlet.modelled = True
-    await outlet.write(body, more=False, now=running.record.head_at)
+    await outlet.answer(head.status, headers, body, running.record.head_at)
     return None
+
+
+async def _gathered(running: Running, answer: Exchange, undo: Decoder | None) -> bytes | Fault:
+    """The whole body; or more than HOLD_MAX_BYTES of it, and the rest is still to be read."""
+    pieces: list[bytes] = []
+    size = 0
+    while size <= HOLD_MAX_BYTES:
+        piece = await (answer.read() if undo is None else read_decoded(answer, undo))
+        if not piece or isinstance(piece, Failure):
+            return _end_fault(running, piece, undo) or b"".join(pieces)
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)
 
 
 def _judged(running: Running, head: Head, body: bytes) -> HeaderList | Fault:

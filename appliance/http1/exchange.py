@@ -7,6 +7,7 @@ another, without it (socket closed first) on any failure, close or cancellation.
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import trio
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
@@ -19,11 +20,11 @@ class Http1Exchange:
     """A response whose head has come; see transport.Exchange. `next_head` makes one."""
 
     __slots__ = (
-        "_body_size", "_bug", "_connection", "_failure", "_hold", "_pool", "_ready", "_refused", "_sleeper", "_take", "connect_s",
-        "headers", "reused", "status",
+        "_body_size", "_connection", "_failure", "_hold", "_passing", "_pool", "_ready", "connect_s", "head_at", "headers", "reused",
+        "status",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, pool: Pool, hold: Hold | None, *, reused: bool) -> None:
+    def __init__(self, connection: Connection, pool: Pool, hold: Hold | None, head_at: float, *, reused: bool) -> None:
         self._hold = hold
         reader = connection.reader
         self.status = reader.status
@@ -35,13 +36,17 @@ class Http1Exchange:
         self._failure: Failure | None = None
         self._ready = b""
         self._body_size = 0
-        # While the body is passed on: the task that sleeps, who takes the pieces, the piece refused, what taking one raised.
-        self._sleeper: Task | None = None
-        self._take: Callable[[bytes], bool] = _nobody
-        self._refused = b""
-        self._bug: BaseException | None = None
+        self._passing: _Passing | None = None
+        self.head_at = head_at
         if reader.pieces or reader.complete:
-            self._collect(connection)
+            self._collect(connection, head_at)
+
+    def whole(self) -> bytes | None:
+        """See transport.Exchange.whole."""
+        if self._connection is not None or self._failure is not None:
+            return None
+        ready, self._ready = self._ready, b""
+        return ready
 
     async def read(self) -> bytes | Failure:
         """See transport.Exchange.read."""
@@ -66,7 +71,7 @@ class Http1Exchange:
             if len(pieces) == 1 and not reader.complete and not self._pool.limits.response_body_max_bytes:
                 return pieces.pop()  # the steady state of a stream
             if pieces or reader.complete:
-                self._collect(connection)
+                self._collect(connection, 0.0)
                 if self._ready:
                     ready, self._ready = self._ready, b""
                     return ready
@@ -79,49 +84,47 @@ class Http1Exchange:
         steady = connection is not None and not self._ready and not self._pool.limits.response_body_max_bytes
         if connection is None or not steady or not connection.link.watch(self._arrived):
             return await self.read()
-        self._take = take
-        self._sleeper = current_task()
+        self._passing = passing = _Passing(take, current_task())
         try:
             await wait_task_rescheduled(self._abandon)
         except BaseException:
             self.close()
             raise
         finally:
-            self._sleeper, self._take = None, _nobody
+            self._passing = None
             connection.link.unwatch()
-        if self._bug is not None:
+        if passing.bug is not None:
             self.close()
-            raise self._bug
-        refused, self._refused = self._refused, b""
-        if refused:
-            return refused
+            raise passing.bug
+        if passing.refused:
+            return passing.refused
         reader = connection.reader
         if self._connection is not None:
             if reader.fault is not None:
                 return self._fail(Failure(*reader.fault, received=True, sent=True))
             if reader.pieces or reader.complete:
-                self._collect(connection)
+                self._collect(connection, 0.0)
         return await self.read()
 
     def _abandon(self, _: Any) -> Abort:
         """The sleeping task was cancelled."""
-        self._sleeper = None
+        self._passing = None
         return Abort.SUCCEEDED
 
     def _arrived(self) -> None:
         """Called for the sleeping task: takes one piece of the steady stream; for everything else it wakes the task."""
-        connection, sleeper = self._connection, self._sleeper
-        if sleeper is None:
+        connection, passing = self._connection, self._passing
+        if passing is None:
             return
         try:
-            if connection is not None and self._take_piece(connection):
+            if connection is not None and self._take_piece(connection, passing):
                 return
         except BaseException as bug:
-            self._bug = bug
-        self._sleeper = None
-        reschedule(sleeper)
+            passing.bug = bug
+        self._passing = None
+        reschedule(passing.sleeper)
 
-    def _take_piece(self, connection: Connection) -> bool:
+    def _take_piece(self, connection: Connection, passing: "_Passing") -> bool:
         """Whether there is nothing in it for the task. The link's end stays to be seen, and so does what the reader holds or its fault."""
         data = connection.link.receive_now()
         if data is None:
@@ -136,9 +139,9 @@ class Http1Exchange:
         if not pieces:
             return True  # part of a chunk's head
         piece = pieces.pop()
-        if self._take(piece):
+        if passing.take(piece):
             return True
-        self._refused = piece
+        passing.refused = piece
         return False
 
     def close(self) -> None:
@@ -157,8 +160,10 @@ class Http1Exchange:
             return self._fail(Failure(*reader.fault, received=True, sent=True))
         return None
 
-    def _collect(self, connection: Connection) -> None:
-        """Takes the body bytes the reader holds; a complete message gives its connection back before the caller sees its last bytes."""
+    def _collect(self, connection: Connection, now: float) -> None:
+        """Takes the body bytes the reader holds; a complete message gives its connection back before the caller sees its last bytes.
+        `now` is the clock where it was read for this, else 0.
+        """
         reader = connection.reader
         pieces = reader.pieces
         pool = self._pool
@@ -180,7 +185,7 @@ class Http1Exchange:
             if self._hold is not None:
                 self._hold.let_go()
             if reader.keep_alive and not connection.link.unsent():
-                pool.restore(connection, trio.current_time())
+                pool.restore(connection, now or trio.current_time())
             else:
                 connection.link.close()
                 pool.vacate()
@@ -197,8 +202,14 @@ class Http1Exchange:
         return failure
 
 
-def _nobody(_: bytes) -> bool:
-    return False
+@attrs.define(eq=False)
+class _Passing:
+    """A body being passed on: who takes the pieces, the task that sleeps, the piece refused, what taking one raised."""
+
+    take: Callable[[bytes], bool]
+    sleeper: Task
+    refused: bytes = b""
+    bug: BaseException | None = None
 
 
 async def exchange(
@@ -225,7 +236,7 @@ async def exchange(
     except BaseException:
         link.close()
         raise
-    return Http1Exchange(connection, pool, hold, reused=reused)
+    return Http1Exchange(connection, pool, hold, trio.current_time(), reused=reused)
 
 
 def end_of_stream(connection: Connection) -> bool:

@@ -138,6 +138,7 @@ class Exchange(Protocol):
         headers: names lowercased, in the order they came, values stripped of surrounding white space; trailers are dropped.
         reused: the request went over a pooled connection.
         connect_s: what connecting cost this request; 0.0 when reused.
+        head_at: when the head had come, by trio's clock.
     """
 
     @property
@@ -148,6 +149,13 @@ class Exchange(Protocol):
     def reused(self) -> bool: ...
     @property
     def connect_s(self) -> float: ...
+
+    @property
+    def head_at(self) -> float: ...
+
+    def whole(self) -> bytes | None:
+        """The body where all of it came with the head, as short answers do; then `read` has nothing more. None: it has to be read."""
+        ...
 
     async def read(self) -> bytes | Failure:
         """Next body bytes as soon as there are any; b"" once the message is complete, and again after that.

@@ -166,6 +166,31 @@ class Turn:
         self._rest = rest
         return rest is None
 
+    def push_whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool | None:
+        """Send a whole answer, as two messages to `send` would but without waiting. Returns and raises like `push`; what is left after
+        False goes out with a last, empty `send`.
+        """
+        if self.state != NEW or self.end_reason is not None:
+            return None
+        self._start = {"status": status, "headers": headers}
+        head = self._begin(body, more=False)
+        if self._left != len(body):
+            return None
+        self.state = BROKEN
+        try:
+            self._rest = self._peer.send_now(head, body, b"")
+        except OSError:
+            self._end("client_gone")
+            raise ClientGone from None
+        self._left = 0
+        if self._rest is not None:
+            self.state = SENDING
+            return False
+        self.state = ANSWERED
+        if self._gone is not None:
+            self._gone.set()
+        return True
+
     async def _send_rest(self, rest: Sequence[bytes | memoryview]) -> None:
         self.state = BROKEN
         try:

@@ -32,7 +32,7 @@ async def serve_operation(gateway: Gateway, scope: Scope, receive: Receive, send
     caller = caller_of(scope)
     engine = scope.get("extensions", {}).get("http1")
     record = _new_record(gateway, scope, caller, operation)
-    outlet = Outlet(send, record, record.started_at, None if engine is None else engine.push)
+    outlet = Outlet(send, record, record.started_at, engine)
     gateway.live.requests += 1
     end_reason = _end_reason(engine)
     try:

@@ -3,8 +3,9 @@
 import socket
 from typing import Any
 
+import pytest
 import trio
-from http1_engine import GET, QUICK, post, serving
+from http1_engine import GET, QUICK, get, post, serving
 
 from appliance.http1.turn import ClientGone
 
@@ -120,3 +121,46 @@ async def test_a_push_to_a_client_that_reset_tells_so():
         reset.set()
         with trio.fail_after(5):
             await raised.wait()
+
+
+async def whole_app(scope: Any, receive: Any, send: Any) -> None:
+    """Pushes a whole answer of as many bytes as the path says; sends what could not be pushed, as the method's rules may want."""
+    turn = scope["extensions"]["http1"]
+    body = b"x" * int(scope["path"][1:])
+    headers = [(b"content-length", b"%d" % len(body))]
+    scope["state"]["outcomes"].append(outcome := turn.push_whole(200, headers, body))
+    if outcome is None:
+        await send({**START, "headers": headers})
+        await send(piece(body, more=False))
+    elif not outcome:
+        assert turn.push_whole(200, headers, body) is None
+        await send(piece(b"", more=False))
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, 8_000_000])
+async def test_a_whole_answer_pushed_is_the_one_that_would_have_been_sent(size: int):
+    outcomes: list[bool | None] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await whole_app({**scope, "state": {"outcomes": outcomes}}, receive, send)
+
+    async with serving(app, QUICK) as served:
+        client = await served.connect(receive_buffer_bytes=65536)
+        for _ in range(2):
+            answer = await client.ask(get(f"/{size}"))
+            assert answer.body == b"x" * size
+            assert answer.headers[b"content-length"] == b"%d" % size
+        assert set(outcomes) == {size < 1_000_000}
+        assert (await client.ask(get("/5").replace(b"GET", b"HEAD"), "HEAD")).body == b""
+        assert outcomes[-1] is None
+
+
+async def test_a_whole_answer_shorter_than_its_length_is_not_pushed():
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["extensions"]["http1"].push_whole(200, [(b"content-length", b"3")], b"ab") is None
+        await send(START)
+        await send(piece(b"ok", more=False))
+
+    async with serving(app, QUICK) as served:
+        client = await served.connect()
+        assert (await client.ask(GET)).body == b"ok"
