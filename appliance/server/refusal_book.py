@@ -12,8 +12,8 @@ import trio
 
 ReasonClass = Literal["malformed", "framing", "target", "too_large", "timeout", "unsupported", "overload"]
 
-LINES_MAX_PER_S: Final = 10
-"""Enough to see what a broken client or a scanner does; ten lines are read, a thousand are not."""
+LINES_MAX_PER_S: Final = 20
+"""Enough to see what a broken client or a scanner does; twenty lines are read, a thousand are not."""
 
 SUMMARY_S: Final = 1.0
 """From the first line left out to the line that counts them."""
