@@ -107,6 +107,7 @@ class Conversation:
         messages: in order; system and developer messages stand where the caller put them.
         max_tokens: bound on the answer, reasoning included.
         parallel_tools: whether several calls at once are welcome.
+        single_call: the caller reads one call at most, in the place that OpenAI had for it before there were tools (`function_call`).
         user: the caller's own name for its user. metadata: string pairs.
         cache_key: OpenAI prompt_cache_key. verbosity: OpenAI text.verbosity. service_tier, store, previous: as OpenAI names them.
         extra: top-level fields that this reader does not know, in its language `family`: a writer of the same family may say them, others
@@ -121,6 +122,7 @@ class Conversation:
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
     parallel_tools: bool | None = None
+    single_call: bool = False
     output: OutputFormat | None = None
     reasoning: ReasoningWish | None = None
     sampling: Sampling = Sampling()
