@@ -31,8 +31,16 @@ def classify(
         secrets: what was sent to this backend to prove who asks. A body that holds one does not pass, and texts have it masked.
     """
     said = read_error_body(body, secrets)
+    return fault_of(kind_of(status, said), said, status, headers, body, backend=backend, now=now, secrets=secrets)
+
+
+def fault_of(
+    kind: FaultKind, said: Said, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, backend: str, now: float,
+    secrets: Sequence[bytes] = (),
+) -> Fault:  # fmt: skip
+    """The same for a language that finds out the kind, and what was said, in its own way."""
     headers = list(headers)
-    fault = _fault(kind_of(status, said), said, backend, status)
+    fault = _fault(kind, said, backend, status)
     if said.is_json and _may_pass(fault, body, secrets):
         fault = attrs.evolve(fault, body=body, content_type=_content_type(headers))
     return attrs.evolve(fault, retry_after_s=retry_after_s(headers, now))
