@@ -22,7 +22,7 @@ class Tool:
         strict: the arguments must fit the schema exactly (constrained decoding).
         custom: free-text input; grammar: what that must match (Responses: {"type": "grammar", "syntax": ..., "definition": ...}).
         server: a tool that the provider runs itself; `raw` is its definition in the language `family`. Its name is its type.
-        namespace: group it belongs to (Responses namespaces).
+        namespace: group it belongs to (Responses namespaces); namespace_description: what the model is told of the group.
         cache: as in message.Text.
     """
 
@@ -37,6 +37,7 @@ class Tool:
     family: str = ""
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     cache: str = ""
+    namespace_description: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
