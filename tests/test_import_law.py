@@ -79,7 +79,8 @@ def test_prometheus_client_stays_in_the_exposition_module():
 
 
 def test_one_dialect_never_imports_another():
-    languages = {"openai", "responses", "anthropic", "gemini", "bedrock", "cohere"}
+    # By their modules' first word; OpenAI's two languages are one vendor's, with the same errors and counts.
+    languages = {name: name for name in ("openai", "anthropic", "gemini", "bedrock", "cohere")} | {"responses": "openai"}
     for package, path in sources():
         own = path.stem.split("_")[0]
         if package != "dialects" or own not in languages:
@@ -87,4 +88,4 @@ def test_one_dialect_never_imports_another():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("appliance.dialects."):
                 other = (node.module or "").split(".")[2].split("_")[0]
-                assert other == own or other not in languages, f"{path.name} imports {node.module}"
+                assert languages.get(other) in (None, languages[own]), f"{path.name} imports {node.module}"
