@@ -121,6 +121,8 @@ class Http1Exchange:
                 return
         except BaseException as bug:
             passing.bug = bug
+        if self._passing is None:
+            return  # taking the piece ended the request: the cancellation has woken the task
         self._passing = None
         reschedule(passing.sleeper)
 
