@@ -104,6 +104,7 @@ def test_connections_that_ask_nothing_hold_no_descriptor_once_they_are_gone(gate
         with RawClient(url) as client:
             client.leave("rst" if number % 3 == 0 else "close")
 
+    eventually(lambda: gateway.metric("appliance_client_connections") == 0)  # the admin door opens last: every descriptor is there now
     fds = gateway.open_fds()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(knock, range(400)))
