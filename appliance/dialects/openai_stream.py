@@ -31,6 +31,8 @@ FRAMES_MAX = 8
 _PLAIN_TEXT = re.compile(rb'[^"\\\x00-\x1f]++')
 """Text inside a JSON string that needs no escape: the string ends where it ends."""
 
+_TEXT_START = re.compile(rb'"(?:content|reasoning_content|reasoning|text)"\s*+:\s*+"')
+
 _PLAIN_CONTENT, _EMPTY_CONTENT = b'"content":"', b'"content":""'
 
 _COMPACT = (b'"usage":null', b'"finish_reason":null', b'"index":0')
@@ -114,10 +116,12 @@ class OpenAIStreamTap:
         """Keep what surrounds the text of an ordinary delta: in most streams the next ones differ in nothing else. Servers that vary
         more (padding against traffic analysis, log probabilities) are not tried for ever."""
         self._frames_left -= 1
-        start = delta.find(_PLAIN_CONTENT) + len(_PLAIN_CONTENT)
-        text = _PLAIN_TEXT.match(delta, start) if delta.count(_PLAIN_CONTENT) == 1 else None
+        start = _TEXT_START.search(delta)
+        if start is None or _TEXT_START.search(delta, start.end()) is not None:
+            return
+        text = _PLAIN_TEXT.match(delta, start.end())
         if text is not None and delta[text.end() : text.end() + 1] == b'"':
-            self._frame = (delta[:start], delta[text.end() :])
+            self._frame = (delta[: start.end()], delta[text.end() :])
 
     def end(self) -> bytes:
         """Also decides on an event without its blank line: completed when it is whole JSON, else dropped, so that no half event stands

@@ -1,5 +1,7 @@
 """The short cut for deltas that differ only in their text takes nothing for an ordinary delta that is none."""
 
+import json
+
 import orjson
 import pytest
 from hypothesis import given
@@ -29,9 +31,22 @@ def test_with_and_without_the_short_cut_the_same_is_seen(texts):
     assert (quick.deltas, quick.token_seen, quick.fault) == (slow.deltas, slow.token_seen, slow.fault)
 
 
-def test_the_short_cut_is_learnt_and_taken():
-    tap = fed([event("one"), event("two"), event("three")], learning=True)
-    assert tap._frame[0].endswith(b'"content":"')
+@pytest.mark.parametrize("joints", [(",", ":"), (", ", ": ")], ids=["compact", "spaced"])
+@pytest.mark.parametrize("key", ["content", "reasoning_content", "reasoning"])
+def test_the_short_cut_is_learnt_and_taken(key: str, joints: tuple[str, str]):
+    events = []
+    for text in ("one", "two", "three"):
+        chunk = {"id": "c", "choices": [{"index": 0, "delta": {key: text}, "finish_reason": None}]}
+        events.append(b"data: " + json.dumps(chunk, separators=joints).encode() + b"\n\n")
+    tap = fed(events, learning=True)
+    assert tap._frame == (events[0].partition(b"one")[0], events[0].partition(b"one")[2])
+    assert tap.deltas == 3
+
+
+def test_a_delta_with_two_texts_is_no_frame():
+    both = {"content": "one", "reasoning": "two"}
+    tap = fed([b"data: " + orjson.dumps({"choices": [{"index": 0, "delta": both, "finish_reason": None}]}) + b"\n\n"] * 3, learning=True)
+    assert tap._frame == (b"", b"")
     assert tap.deltas == 3
 
 
