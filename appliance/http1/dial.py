@@ -3,10 +3,14 @@
 The rule: what comes out is a ready link or a Failure that says which step failed; a socket that did not make it is closed.
 """
 
+import contextlib
+import errno
+import os
 import socket
 import ssl
 
 import trio
+from trio.lowlevel import wait_writable
 
 from appliance.http1.arrivals import Arrivals
 from appliance.http1.link import Link
@@ -41,8 +45,7 @@ async def _dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLim
         if origin.unix_path is not None:
             sock = _bare(await _open_unix(origin.unix_path))
         else:
-            # Trio's own socket type costs several µs per call, so only its connecting is used.
-            sock = _bare((await trio.open_tcp_stream(origin.host, origin.port)).socket)
+            sock = await _open_tcp(origin.host, origin.port)
             for level, option, value in SOCKET_OPTIONS:
                 sock.setsockopt(level, option, value)
     except OSError as error:
@@ -59,6 +62,35 @@ async def _dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLim
         link.close()
         return Failure("tls", refusal)
     return link
+
+
+async def _open_tcp(host: str, port: int) -> socket.socket:
+    """Names go through trio's happy eyeballs. A literal address has nothing to try in turn, and connects at a tenth of its cost."""
+    family = _literal_family(host)
+    if family is None:
+        # Trio's own socket type costs several µs per call, so only its connecting is used.
+        return _bare((await trio.open_tcp_stream(host, port)).socket)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        code = sock.connect_ex((host, port))
+        if code == errno.EINPROGRESS:
+            await wait_writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _literal_family(host: str) -> socket.AddressFamily | None:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, host)
+            return family
+    return None
 
 
 async def _open_unix(path: str) -> trio.socket.SocketType:

@@ -87,7 +87,7 @@ async def test_cancelled_at_every_await_of_a_large_upload_the_socket_closes() ->
         step = 1
         while await cancelled_at(step, server.transport(), post(b"x" * 8_000_000)):
             step += 1
-        assert step > 3
+        assert step > 2
         for peer in server.peers[:-1]:
             await peer.ended.wait()
 
