@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from appliance.core.fault import Fault, FaultKind
+from appliance.core.user_name import user_name
 from appliance.dialects.json_scan import json_type, load_object, repeated
 from appliance.dialects.protocol import ParsedRequest
 
@@ -58,7 +59,7 @@ def read_request(body: bytes, operation: str) -> ParsedRequest | Fault:
         bool(stream),
         None if operation == "embeddings" else token_limit(fields),
         isinstance(options, dict) and bool(options.get("include_usage")),
-        _printable(user) if isinstance(user, str) else "",
+        user_name(user) if isinstance(user, str) else "",
         fields,
         _ESTIMATES[operation],
     )
@@ -71,11 +72,6 @@ def token_limit(fields: Mapping[str, Any]) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
     return None
-
-
-def _printable(user: str) -> str:
-    """The caller's name for their user, for logs and labels; what goes upstream stays as it came."""
-    return user if user.isprintable() else _CONTROL.sub("", user)
 
 
 def _bad(param: str, message: str, code: str) -> Fault:

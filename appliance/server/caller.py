@@ -16,9 +16,6 @@ from appliance.http1.asgi import Scope
 from appliance.server.body import wrong_type
 from appliance.server.reply import HeaderList, header_map
 
-USER_MAX_CHARS = 256
-"""Of an X-User-ID header or a `user` field that is kept."""
-
 REMEMBERED_AS = "caller"
 
 

@@ -19,7 +19,7 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
 from appliance.http1.asgi import Receive, Scope, Send
 from appliance.server.body import read_body
-from appliance.server.caller import USER_MAX_CHARS, Caller, caller_of
+from appliance.server.caller import Caller, caller_of
 from appliance.server.reply import HeaderList, header_map, reply
 
 
@@ -80,7 +80,7 @@ async def _admit(
     if isinstance(parsed, Fault):
         return parsed
     record.requested_model, record.stream = parsed.model, parsed.stream
-    record.user = caller.user or parsed.user[:USER_MAX_CHARS]
+    record.user = caller.user or parsed.user
     texts = {name: value.decode("latin-1") for name, value in header_map(scope).items()} if plan.needs_headers else {}
     if parsed.model in plan.named:
         record.model = parsed.model
