@@ -1,0 +1,100 @@
+"""Parts of an answer as content blocks for a caller of Anthropic's Messages API.
+
+The rule: words and calls look as Anthropic's own; what its API has no block for takes the nearest one, so that nothing a model said is
+lost: a picture is an image block, another vendor's seal travels wrapped in a signature or in redacted thinking. The words of a refusal
+stand beside the content, as Anthropic's own do.
+"""
+
+from typing import Any
+
+import attrs
+
+from appliance.core.message import Citation, Foreign, Media, Part, Reasoning, Text, ToolCall
+from appliance.core.seal import Seal, wrap
+from appliance.core.tool_forms import arguments_of, flat_name
+from appliance.core.tool_ids import made_id
+from appliance.dialects.anthropic_blocks import FAMILY, carrier
+from appliance.dialects.anthropic_json import fragment_or_wrapped
+from appliance.dialects.anthropic_parts import CITED, Block
+from appliance.dialects.codec import Reply
+
+
+@attrs.define
+class AnswerBlocks:
+    """Of one answer."""
+
+    reply: Reply
+    _calls: int = 0
+
+    def whole(self, part: Part) -> list[Block]:
+        """A finished part: its block, followed by its seal where that needs one of its own; nothing for a part that says nothing."""
+        if isinstance(part, Text):
+            citations = written_citations(part.citations)
+            if not part.text and not citations:
+                return []
+            block = {"type": "text", "text": part.text} | ({"citations": citations} if citations else {})
+            return [block, *self.after(part, part.seal)]
+        if isinstance(part, ToolCall):
+            arguments = arguments_of(part.arguments) if part.custom else part.arguments
+            return [self.call(part) | {"input": fragment_or_wrapped(arguments)}, *self.after(part, part.seal)]
+        if isinstance(part, Reasoning):
+            return self._reasoning(part)
+        if isinstance(part, Foreign):
+            return [dict(part.raw)] if part.family == FAMILY else []
+        return [_shown(part)] if isinstance(part, Media) else []
+
+    def call(self, part: ToolCall) -> Block:
+        """The block of a tool call with no input yet."""
+        self._calls += 1
+        name = flat_name(part.name, part.namespace)
+        return {"type": "tool_use", "id": part.id or made_id(self.reply.id, self._calls), "name": name, "input": {}}
+
+    def after(self, part: Part, seal: Seal | None) -> list[Block]:
+        """The block that carries the seal of a text or tool call. A text's only for callers that asked for thinking, who know such blocks:
+        no vendor insists on it, while some callers take the last block for the answer."""
+        if seal is None or (isinstance(part, Text) and not self._thinks()):
+            return []
+        return [{"type": "redacted_thinking", "data": carrier(seal)}]
+
+    def _thinks(self) -> bool:
+        wish = self.reply.conversation.reasoning
+        return wish is not None and wish.enabled is not False
+
+    @staticmethod
+    def _reasoning(part: Reasoning) -> list[Block]:
+        sealed = wrap(part.seal, FAMILY) if part.seal is not None else ""
+        if part.hidden:
+            return [{"type": "redacted_thinking", "data": sealed}] if sealed else []
+        return [{"type": "thinking", "thinking": part.text, "signature": sealed}] if part.text or sealed else []
+
+
+def stop_details(refusal: str) -> dict[str, Any]:
+    """The member of an answer that holds the words of a refusal, none for none."""
+    return {"stop_details": {"type": "refusal", "category": None, "explanation": refusal}} if refusal else {}
+
+
+def written_citations(citations: tuple[Citation, ...]) -> list[Any]:
+    return [written for one in citations if (written := written_citation(one)) is not None]
+
+
+def written_citation(citation: Citation) -> Any:
+    """Anthropic's own as it was; another vendor's as a search result from the web, the only kind that has an address. None without one."""
+    if citation.raw.get("type") in CITED:
+        return citation.raw
+    if not citation.url:
+        return None
+    return {
+        "type": "web_search_result_location", "url": citation.url, "title": citation.title or None, "cited_text": citation.cited,
+        "encrypted_index": "",
+    }  # fmt: skip
+
+
+def _shown(part: Media) -> Block:
+    source: Block
+    if part.url:
+        source = {"type": "url", "url": part.url}
+    elif part.file_id:
+        source = {"type": "file", "file_id": part.file_id}
+    else:
+        source = {"type": "text" if part.plain else "base64", "media_type": part.media_type, "data": part.data}
+    return {"type": "image" if part.kind == "image" else "document", "source": source}

@@ -1,0 +1,172 @@
+"""Parts of a conversation as content blocks of a request to Anthropic.
+
+The rule: what a block cannot say is noted in `dropped`; what would change the meaning raises `Unfit`, which the request's writer turns into
+a fault. Paths are those of core.conversation.
+"""
+
+import base64
+from typing import Any
+
+import attrs
+
+from appliance.core.message import Citation, Foreign, Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from appliance.core.tool_forms import arguments_of, flat_name
+from appliance.core.tool_ids import safe_id
+from appliance.dialects.anthropic_blocks import FAMILY, PDF
+from appliance.dialects.anthropic_json import fragment
+from appliance.dialects.fields import Unfit
+
+Block = dict[str, Any]
+
+CITED = frozenset({
+    "char_location", "page_location", "content_block_location", "web_search_result_location", "search_result_location",
+})  # fmt: skip
+
+_IMAGE_STARTS = (("/9j/", "image/jpeg"), ("iVBOR", "image/png"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp"))
+"""How the formats that Anthropic takes begin in base64, for images whose type nobody told."""
+
+
+def cache_mark(cache: str) -> Block:
+    """`cache_control`, if any, to be merged into a block. Five minutes go unsaid: older copies of the API know no other."""
+    if not cache:
+        return {}
+    return {"cache_control": {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}}
+
+
+@attrs.frozen
+class PartWriter:
+    """Of one request. dropped: paths of what was left out, added to on the way."""
+
+    dropped: list[str]
+
+    def blocks(self, part: Part, path: str, role: str) -> list[Block]:
+        """No block for what is left out. role: "user" or "assistant"."""
+        if isinstance(part, Text):
+            return self._text(part, path)
+        if isinstance(part, ToolCall):
+            return [self._call(part, path)]
+        if isinstance(part, ToolResult):
+            return [self._result(part, path)]
+        if isinstance(part, Media):
+            return self._media_in(role, part, path)
+        if isinstance(part, Reasoning):
+            return self._reasoning(part, path)
+        if isinstance(part, Refusal):
+            return self._text(Text(part.text), path)
+        return self._foreign(part, path)
+
+    def _text(self, part: Text, path: str) -> list[Block]:
+        self._note_seal(part, path)
+        if not part.text.strip():  # "text content blocks must contain non-whitespace text"
+            return []
+        block: Block = {"type": "text", "text": part.text}
+        citations = [raw for place, one in enumerate(part.citations) if (raw := self._citation(one, f"{path}.citations[{place}]"))]
+        if citations:
+            block["citations"] = citations
+        return [block | cache_mark(part.cache)]
+
+    def _citation(self, citation: Citation, path: str) -> Any:
+        """Anthropic's own only: another vendor's source is no document of this request, and a web citation needs its encrypted index."""
+        raw = citation.raw
+        if raw.get("type") not in CITED or (raw["type"] == "web_search_result_location" and not raw.get("encrypted_index")):
+            self.dropped.append(path)
+            return None
+        return raw
+
+    def _call(self, call: ToolCall, path: str) -> Block:
+        self._note_seal(call, path)
+        arguments = arguments_of(call.arguments) if call.custom else call.arguments
+        spliced = fragment(arguments)
+        if spliced is None:
+            raise Unfit(f"{path}.arguments", "must be a JSON object")
+        name = flat_name(call.name, call.namespace)
+        return {"type": "tool_use", "id": safe_id(call.id), "name": name, "input": spliced} | cache_mark(call.cache)
+
+    def _result(self, result: ToolResult, path: str) -> Block:
+        block: Block = {"type": "tool_result", "tool_use_id": safe_id(result.call_id)}
+        content: list[Block] = []
+        for place, part in enumerate(result.parts):
+            where = f"{path}.parts[{place}]"
+            content += self._text(part, where) if isinstance(part, Text) else [self._media(part, where)]
+        if content:
+            block["content"] = plain_or_blocks(content)
+        if result.is_error:
+            block["is_error"] = True
+        return block | cache_mark(result.cache)
+
+    def _reasoning(self, part: Reasoning, path: str) -> list[Block]:
+        seal = part.seal
+        if seal is None:
+            self.dropped.append(f"{path}: unsigned reasoning")
+            return []
+        if seal.maker != FAMILY:
+            self.dropped.append(f"{path}: sealed reasoning of {seal.maker}")
+            return []
+        if part.hidden:
+            return [{"type": "redacted_thinking", "data": seal.value}]
+        return [{"type": "thinking", "thinking": part.text, "signature": seal.value}]
+
+    def _foreign(self, part: Foreign, path: str) -> list[Block]:
+        if part.family == FAMILY:
+            return [dict(part.raw)]
+        self.dropped.append(f"{path}: {part.kind}")
+        return []
+
+    def _note_seal(self, part: Text | ToolCall, path: str) -> None:
+        if part.seal is not None:
+            self.dropped.append(f"{path}: sealed reasoning of {part.seal.maker}")
+
+    def _media_in(self, role: str, part: Media, path: str) -> list[Block]:
+        if role == "assistant":  # what a model of another vendor drew: only users may show something here
+            self.dropped.append(f"{path}: {part.kind}")
+            return []
+        return [self._media(part, path)]
+
+    def _media(self, part: Media, path: str) -> Block:
+        if part.detail and part.detail != "auto":
+            self.dropped.append(f"{path}.detail")
+        if part.kind == "image":
+            return {"type": "image", "source": _image_source(part)} | cache_mark(part.cache)
+        if part.kind != "document":
+            raise Unfit(path, f"holds {part.kind}, which Anthropic's models do not take")
+        block: Block = {"type": "document", "source": _document_source(part, path)}
+        block |= {name: value for name, value in (("title", part.name), ("context", part.context)) if value}
+        if part.cites:
+            block["citations"] = {"enabled": True}
+        return block | cache_mark(part.cache)
+
+
+def plain_or_blocks(blocks: list[Block]) -> Any:
+    """One plain text as a string, which every copy of the API takes everywhere; else the blocks."""
+    return blocks[0]["text"] if len(blocks) == 1 and blocks[0].keys() == {"type", "text"} else blocks
+
+
+def _image_source(part: Media) -> Block:
+    if part.url:
+        return {"type": "url", "url": part.url}
+    if part.file_id:
+        return {"type": "file", "file_id": part.file_id}
+    guessed = next((kind for start, kind in _IMAGE_STARTS if part.data.startswith(start)), "image/png")
+    return {"type": "base64", "media_type": part.media_type or guessed, "data": part.data}
+
+
+def _document_source(part: Media, path: str) -> Block:
+    if part.url:
+        return {"type": "url", "url": part.url}
+    if part.file_id:
+        return {"type": "file", "file_id": part.file_id}
+    if part.plain:
+        return {"type": "text", "media_type": "text/plain", "data": part.data}
+    kind = part.media_type.partition(";")[0].strip().lower()
+    if kind in ("", PDF):
+        return {"type": "base64", "media_type": PDF, "data": part.data}
+    if kind.startswith("text/") or kind in ("application/json", "application/xml"):
+        return {"type": "text", "media_type": "text/plain", "data": _decoded(part.data, path)}
+    raise Unfit(path, "is a document that is neither PDF nor text, which is all that Anthropic's models take")
+
+
+def _decoded(data: str, path: str) -> str:
+    try:
+        return base64.b64decode(data, validate=True).decode()
+    except ValueError:
+        raise Unfit(path, "is a document of text that is not base64 of UTF-8") from None
