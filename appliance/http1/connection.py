@@ -7,8 +7,6 @@ that the sweeper reads (`sweep`), so waiting costs no timer.
 
 import socket
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import unquote
 
 import attrs
 import trio
@@ -21,16 +19,14 @@ from appliance.http1.peer_socket import PeerSocket
 from appliance.http1.refusal import Refusal, refusal_bytes
 from appliance.http1.request_body import RequestBody, body_error
 from appliance.http1.request_head import FORBIDDEN, RequestHead, read_head
+from appliance.http1.scope import Address, request_scope
 from appliance.http1.server_state import ServerState
 from appliance.http1.turn import ANSWERED, EndReason, Turn, unless_departure
 
 HEAD_END = b"\r\n\r\n"
-ASGI = {"version": "3.0", "spec_version": "2.4"}
 
 # What a connection is waiting for. RUNNING covers everything from a whole head to the end of its answer.
 IDLE, HEAD, RUNNING, LINGERING = range(4)
-
-Address = tuple[str, int | None] | None
 
 
 @attrs.define(eq=False)
@@ -193,7 +189,7 @@ class Connection:
         self.answers += 1
         keep_alive = head.keep_alive and self.answers < limits.requests_per_connection_max
         turn = Turn(peer, server, head, body, self.end, keep_alive, head.expects_continue, peer.half_closed)
-        scope = self._asgi_scope(head, turn)
+        scope = request_scope(head, turn, self.client, self.local, server.lifespan_state)
         error: Exception | None = None
         self.turn = turn
         if peer.half_closed:
@@ -221,35 +217,6 @@ class Connection:
             await self._close_gently(sure=body.complete and not peer.buffer and not head.keep_alive)
             return False
         return True
-
-    def _asgi_scope(self, head: RequestHead, turn: Turn) -> Scope:
-        shared = head.shared_scope
-        if shared is None:
-            shared = head.shared_scope = self._shared_scope(head)
-        scope = shared.copy()
-        scope["headers"] = head.headers
-        scope["extensions"] = {"http1": turn}
-        state = self.server.lifespan_state
-        if state is not None:
-            scope["state"] = state.copy()
-        return scope
-
-    def _shared_scope(self, head: RequestHead) -> dict[str, Any]:
-        """Of a request's scope, what its repeats on this connection have in common."""
-        path = head.path.decode("ascii")
-        return {
-            "type": "http",
-            "asgi": ASGI,
-            "http_version": "1.1" if head.http11 else "1.0",
-            "method": head.method.decode("ascii"),
-            "scheme": "http",
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": head.path,
-            "query_string": head.query,
-            "root_path": "",
-            "client": self.client,
-            "server": self.local,
-        }
 
     async def _mend(self, turn: Turn, error: Exception | None, scope: Scope) -> None:
         """The application raised, or returned without a whole answer: say so in a status while that is possible, else let the cut be

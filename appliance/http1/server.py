@@ -16,10 +16,11 @@ import trio
 from trio.lowlevel import wait_readable
 
 from appliance.http1.asgi import App
-from appliance.http1.connection import Address, Connection
+from appliance.http1.connection import Connection
 from appliance.http1.peer_socket import PeerSocket
 from appliance.http1.peers import PeerWatch
 from appliance.http1.refusal import OnRefusal, Refusal, RenderRefusal
+from appliance.http1.scope import Address
 from appliance.http1.server_limits import ServerLimits
 from appliance.http1.server_state import OnError, ServerState
 from appliance.http1.turn import EndReason
