@@ -32,8 +32,7 @@ class TargetPlan:
     Attributes:
         model: empty where the requested name is passed on; served: its bare name then known ahead, else empty.
         verbatim: neither the operator nor the vendor wants any byte of a request for this model changed, but for the model's own name and
-        the
-            question for usage in a stream.
+            the question for usage in a stream.
     """
 
     upstream: Upstream
