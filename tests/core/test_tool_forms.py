@@ -9,7 +9,8 @@ from appliance.core.conversation import Tool
 from appliance.core.message import ToolCall
 from appliance.core.tool_forms import arguments_of, flat_name, function_of, restored, text_of
 
-PATCH = Tool("patch", "Edits files.", custom=True, grammar={"type": "grammar", "syntax": "lark", "definition": "start: /x+/"}, namespace="fs")
+GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: /x+/"}
+PATCH = Tool("patch", "Edits files.", custom=True, grammar=GRAMMAR, namespace="fs")
 
 
 @given(st.text())
