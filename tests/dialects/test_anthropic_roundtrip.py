@@ -1,0 +1,197 @@
+"""What Anthropic's language can say is said and read back without loss; what nobody should send breaks nothing."""
+
+import json
+from itertools import pairwise
+
+import attrs
+from anthropic_values import PLAIN, REPLY, SONNET, conversations
+from core.canonical_values import completions, names, parts, words
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.core.assembly import fold, unfold
+from appliance.core.completion import Candidate, Completion
+from appliance.core.conversation import Conversation, Tool, ToolChoice
+from appliance.core.fault import Fault, FaultKind
+from appliance.core.message import Message, Reasoning, Text, ToolCall, ToolResult
+from appliance.core.seal import Seal
+from appliance.dialects.anthropic import ANTHROPIC
+from appliance.dialects.codec import Target, Written
+
+
+@given(conversations())
+def test_a_conversation_written_and_read_is_itself(conversation):
+    written = ANTHROPIC.write_request(conversation, SONNET)
+    assert isinstance(written, Written)
+    assert written.dropped == ()
+    assert ANTHROPIC.read_request(json.loads(written.body)) == conversation
+
+
+@given(conversations())
+def test_a_request_read_and_written_twice_is_the_same_bytes(conversation):
+    first = ANTHROPIC.write_request(conversation, SONNET)
+    again = ANTHROPIC.write_request(ANTHROPIC.read_request(json.loads(first.body)), SONNET)
+    assert again.body == first.body
+
+
+def as_said(answer: Completion) -> Completion:
+    """The answer as far as this language says it, when both sides are ours."""
+    said = []
+    candidate = answer.candidates[0]
+    refusal = "".join(part.text for part in candidate.parts if type(part).__name__ == "Refusal")
+    for part in candidate.parts:
+        if isinstance(part, Text):
+            citations = tuple(one for one in part.citations if one.url)
+            if part.text or citations:
+                said.append(("text", part.text, len(citations)))
+        elif isinstance(part, ToolCall):
+            said.append(("call", part.id, part.name, json.loads(part.arguments or "{}")))
+            if part.seal is not None:
+                said.append(("sealed",))
+        elif isinstance(part, Reasoning) and (part.text or part.seal):
+            said.append(("thought", part.text, part.seal is not None))
+        elif type(part).__name__ in ("Foreign", "Media"):
+            said.append((type(part).__name__,))
+    return said, refusal
+
+
+def as_read(answer: Completion):
+    said, refusal = [], ""
+    for part in answer.candidates[0].parts if answer.candidates else ():
+        if isinstance(part, Text):
+            said.append(("text", part.text, len(part.citations)))
+        elif isinstance(part, ToolCall):
+            said.append(("call", part.id, part.name, json.loads(part.arguments)))
+        elif isinstance(part, Reasoning):
+            said.append(("sealed",) if part.hidden else ("thought", part.text, part.seal is not None))
+        elif type(part).__name__ == "Refusal":
+            refusal += part.text
+        else:
+            said.append((type(part).__name__,))
+    return said, refusal
+
+
+def with_types(answer: Completion) -> Completion:
+    """Foreign blocks of the generator have no `type`, which a real one has."""
+    def typed(part):
+        return attrs.evolve(part, raw={"type": "odd", **part.raw}) if type(part).__name__ == "Foreign" else part
+
+    return attrs.evolve(
+        answer, candidates=tuple(attrs.evolve(one, parts=tuple(typed(part) for part in one.parts)) for one in answer.candidates)
+    )
+
+
+@given(completions)
+def test_whole_and_streamed_say_the_same(answer):
+    answer = with_types(answer)
+    whole = ANTHROPIC.read_answer(ANTHROPIC.write_answer(answer, REPLY))
+    writer = ANTHROPIC.stream_writer(REPLY)
+    data = writer.write(unfold(answer)) + writer.end()
+    reader = ANTHROPIC.stream_reader(1_000_000, "b")
+    streamed = fold(reader.feed(data) + reader.end())
+    assert (reader.fault, reader.finished) == (None, True)
+    assert as_read(streamed) == as_read(whole) == as_said(answer)
+    assert streamed.candidates[0].finish == whole.candidates[0].finish
+    assert (streamed.id, streamed.model) == (whole.id, whole.model) == (answer.id, "claude")
+    if answer.usage is not None:
+        assert streamed.usage == whole.usage == answer.usage
+
+
+@given(completions, st.randoms(use_true_random=False))
+def test_an_answer_written_in_any_batches_is_the_same_bytes(answer, chance):
+    deltas = unfold(answer)
+    one, many = ANTHROPIC.stream_writer(REPLY), ANTHROPIC.stream_writer(REPLY)
+    data = b""
+    left = list(deltas)
+    while left:
+        count = chance.randint(1, 3)
+        data += many.write(left[:count])
+        del left[:count]
+    assert data + many.end() == one.write(deltas) + one.end()
+
+
+@given(st.lists(st.builds(Message, st.sampled_from(["system", "developer", "user", "assistant", "tool"]),
+                          st.lists(parts | st.builds(ToolResult, names, st.lists(st.builds(Text, words), max_size=2).map(tuple)),
+                                   max_size=4).map(tuple)), max_size=5),
+       st.sampled_from(["claude-3-haiku-20240307", "claude-sonnet-4-6", "claude-opus-4-8", "kimi-k2"]))  # fmt: skip
+def test_any_conversation_is_written_or_refused(messages, model):
+    written = ANTHROPIC.write_request(Conversation("m", tuple(messages)), Target(model))
+    if isinstance(written, Fault):
+        assert written.kind is FaultKind.BAD_REQUEST
+        return
+    body = json.loads(written.body)
+    assert body["messages"]
+    roles = [turn["role"] for turn in body["messages"]]
+    assert all(one != other for one, other in pairwise(roles))
+    assert set(roles) <= {"user", "assistant"}
+    for turn in body["messages"]:
+        blocks = turn["content"] if isinstance(turn["content"], list) else [{"type": "text", "text": turn["content"]}]
+        assert blocks
+        assert all(block["text"].strip() for block in blocks if block.get("type") == "text")
+        kinds = [block.get("type") == "tool_result" for block in blocks]
+        assert kinds == sorted(kinds, reverse=True)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6), lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from([
+        "type", "role", "content", "text", "source", "data", "url", "id", "name", "input", "tool_use_id", "thinking", "signature",
+        "citations", "cache_control", "ttl", "system", "messages", "tools", "title", "input_schema",
+    ]), inner | st.sampled_from([
+        "user", "assistant", "system", "text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking", "base64",
+        "content", "search_result",
+    ]), max_size=4), max_leaves=12,
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from([
+    "model", "messages", "system", "max_tokens", "tools", "tool_choice", "thinking", "output_config", "metadata", "stop_sequences",
+    "temperature", "stream", "service_tier", "other",
+]), json_values, max_size=6), st.lists(json_values, max_size=2))  # fmt: skip
+def test_any_json_is_read_or_refused(fields, turns):
+    for body in (fields, {"model": "m", "max_tokens": 1, **fields, "messages": turns}):
+        for read in (ANTHROPIC.read_request, ANTHROPIC.read_count):
+            found = read(body)
+            if isinstance(found, Fault):
+                assert found.kind is FaultKind.BAD_REQUEST
+                assert found.param
+            else:
+                assert isinstance(found, Conversation)
+                ANTHROPIC.write_request(found, SONNET)
+
+
+def test_a_seal_of_another_maker_goes_through_a_caller_and_comes_back():
+    for part in (
+        Reasoning("hm", seal=Seal("openai", "gAAA==")), Reasoning(seal=Seal("openai", "gAAA=="), hidden=True),
+        ToolCall("c1", "f", "{}", seal=Seal("gemini", "sig/+=")), Reasoning("hm"),
+    ):  # fmt: skip
+        answer = Completion("a", "m", (Candidate((part,), "stop"),))
+        writer = ANTHROPIC.stream_writer(REPLY)
+        events = fold(ANTHROPIC.stream_reader(10_000, "b").feed(writer.write(unfold(answer)) + writer.end()))
+        assert events is not None
+        content = json.loads(ANTHROPIC.write_answer(answer, REPLY))["content"]
+        turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": content}]
+        back = ANTHROPIC.read_request({"model": "m", "max_tokens": 1, "messages": turns})
+        assert back.messages[1].parts == (part,)
+
+
+def test_a_texts_seal_travels_only_to_callers_that_asked_for_thinking():
+    answer = Completion("a", "m", (Candidate((Text("x", seal=Seal("gemini", "s")),), "stop"),))
+    assert len(json.loads(ANTHROPIC.write_answer(answer, REPLY))["content"]) == 1
+    fields = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "thinking": {"type": "adaptive"}}
+    thinking = attrs.evolve(REPLY, conversation=ANTHROPIC.read_request(fields))
+    content = json.loads(ANTHROPIC.write_answer(answer, thinking))["content"]
+    assert [block["type"] for block in content] == ["text", "redacted_thinking"]
+    back = ANTHROPIC.read_request({**fields, "messages": [*fields["messages"], {"role": "assistant", "content": content}]})
+    assert back.messages[1].parts == answer.candidates[0].parts
+
+
+def test_a_free_text_tool_of_a_namespace_goes_out_as_a_function():
+    tools = (Tool("patch", "Edits.", custom=True, namespace="fs"),)
+    call = Message("assistant", (ToolCall("c1", "patch", "*** Begin", "fs", custom=True),))
+    result = Message("tool", (ToolResult("c1", (Text("ok"),), custom=True),))
+    conversation = attrs.evolve(PLAIN, messages=(*PLAIN.messages, call, result), tools=tools, tool_choice=ToolChoice("named", "patch"))
+    body = json.loads(ANTHROPIC.write_request(conversation, SONNET).body)
+    assert body["tools"][0]["name"] == body["tool_choice"]["name"] == body["messages"][1]["content"][0]["name"] == "fs__patch"
+    assert body["messages"][1]["content"][0]["input"] == {"input": "*** Begin"}
+    assert body["tools"][0]["input_schema"]["required"] == ["input"]
