@@ -1,0 +1,163 @@
+"""Reads the `input` of a Responses request: a text, or items, into messages.
+
+The rule: items that one speaker's turn is spread over (thoughts, words, calls) become one message again, and a run of tool results one
+message of role `tool`. What only the backend that stored it could read is refused; a built-in tool's items travel as they are.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from appliance.core.message import Foreign, Media, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
+from appliance.core.seal import Seal, unwrap
+from appliance.dialects import fields as f
+from appliance.dialects.fields import Unfit
+from appliance.dialects.responses_content import FAMILY, read_content
+from appliance.dialects.responses_tools import Toolbox
+
+OWN = "openai"
+"""The maker of the seals that this language carries as they are."""
+
+CARRIED = "prev."
+"""Starts the encrypted content of a reasoning item that holds the seal of the part before it (Gemini signs its calls): calls have no field
+for one here. A seal of OpenAI's never has a full stop."""
+
+_ROLES = ("user", "assistant", "system", "developer")
+_STORED = {
+    "item_reference": "refers to an item that is stored at a provider: send the item itself",
+    "compaction": "is encrypted and can only be read by the provider that made it: send the conversation itself",
+    "compaction_summary": "is encrypted and can only be read by the provider that made it: send the conversation itself",
+}
+_NOTED = ("phase", "caller", "async")
+"""Members of items that no other language has: what the words are for, and that a program of the model's made the call."""
+
+
+@attrs.define
+class InputReader:
+    """Attributes:
+    lost: members of items that could not be carried, to be reported.
+    """
+
+    toolbox: Toolbox
+    lost: set[str] = attrs.field(factory=set)
+    _messages: list[Message] = attrs.field(factory=list)
+    _role: Role | None = None
+    _parts: list[Part] = attrs.field(factory=list)
+    _names: dict[str, str] = attrs.field(factory=dict)
+
+    def read(self, value: Any, path: str) -> tuple[Message, ...]:
+        if isinstance(value, str):
+            return (Message("user", (Text(value),)),)
+        if not isinstance(value, list):
+            raise Unfit(path, f"must be a string or an array, not {f.kind_of(value)}")
+        for place, one in enumerate(value):
+            self._read_item(f.mapping(one, f"{path}[{place}]"), f"{path}[{place}]")
+        self._close()
+        return tuple(self._messages)
+
+    def _read_item(self, item: Mapping[str, Any], path: str) -> None:
+        kind = f.optional(f.text, item, "type", path)
+        self.lost |= {name for name in _NOTED if item.get(name) not in (None, False, {"type": "direct"})}
+        match kind:
+            case "message":
+                self._read_message(item, path)
+            case None if "role" in item:  # the easy form leaves the type out
+                self._read_message(item, path)
+            case "function_call":
+                self._read_call(item, path, "arguments")
+            case "custom_tool_call":
+                self._read_call(item, path, "input")
+            case "function_call_output" | "custom_tool_call_output":
+                self._read_result(item, path)
+            case "reasoning":
+                self._read_reasoning(item, path)
+            case "additional_tools":
+                self.toolbox.add(item.get("tools") or [], f"{path}.tools")
+            case "agent_message":
+                self._alone("user", read_content(item.get("content") or [], f"{path}.content"))
+            case None if "id" in item:
+                raise Unfit(path, _STORED["item_reference"])
+            case None:
+                raise Unfit(f"{path}.type", "is missing")
+            case _:
+                self._read_built_in(item, kind, path)
+
+    def _read_message(self, item: Mapping[str, Any], path: str) -> None:
+        role = f.one_of(item.get("role"), _ROLES, f"{path}.role")
+        content = read_content(item.get("content"), f"{path}.content")
+        if role == "assistant":
+            self._add("assistant", *content)
+        else:
+            self._alone("user" if role == "user" else "system" if role == "system" else "developer", content)
+
+    def _read_call(self, item: Mapping[str, Any], path: str, field: str) -> None:
+        name = f.needed(f.text, item, "name", path)
+        call_id = f.needed(f.text, item, "call_id", path)
+        self._names[call_id] = name
+        namespace = f.optional(f.text, item, "namespace", path) or ""
+        arguments = f.optional(f.text, item, field, path) or ""
+        self._add("assistant", ToolCall(call_id, name, arguments, namespace, custom=field == "input"))
+
+    def _read_result(self, item: Mapping[str, Any], path: str) -> None:
+        call_id = f.needed(f.text, item, "call_id", path)
+        parts: list[Text | Media] = []
+        for part in read_content(item.get("output"), f"{path}.output"):
+            if not isinstance(part, Text | Media):
+                raise Unfit(f"{path}.output", "must hold input_text, input_image and input_file only")
+            parts.append(part)
+        name = f.optional(f.text, item, "name", path) or self._names.get(call_id, "")
+        self._add("tool", ToolResult(call_id, tuple(parts), name, custom=item["type"] == "custom_tool_call_output"))
+
+    def _read_reasoning(self, item: Mapping[str, Any], path: str) -> None:
+        sealed = f.optional(f.text, item, "encrypted_content", path) or ""
+        words = [Reasoning(text) for text in _texts(item, "content", path)]
+        words += [Reasoning(text, summary=True) for text in _texts(item, "summary", path)]
+        if sealed.startswith(CARRIED):
+            self._seal_last(unwrap(sealed.removeprefix(CARRIED), OWN))
+        elif sealed:
+            seal = unwrap(sealed, OWN)
+            last = attrs.evolve(words.pop(), seal=seal) if words else Reasoning(seal=seal, hidden=True)
+            self._add("assistant", *words, last)
+        elif words:
+            self._add("assistant", *words)
+        else:
+            self._add("assistant", Foreign(FAMILY, "reasoning", dict(item)))  # nothing but the id of stored thoughts
+
+    def _seal_last(self, seal: Seal) -> None:
+        """To the call or words that it was made for; thoughts of their own where those are gone."""
+        last = self._parts[-1] if self._parts and self._role == "assistant" else None
+        if isinstance(last, ToolCall | Text) and last.seal is None:
+            self._parts[-1] = attrs.evolve(last, seal=seal)
+        else:
+            self._add("assistant", Reasoning(seal=seal, hidden=True))
+
+    def _read_built_in(self, item: Mapping[str, Any], kind: str, path: str) -> None:
+        if kind in _STORED:
+            raise Unfit(path, _STORED[kind])
+        if kind == "tool_search_output":  # what the search loaded can be called from here on
+            self.toolbox.add(item.get("tools") or [], f"{path}.tools")
+        self._add("assistant", Foreign(FAMILY, kind, dict(item)))
+
+    def _add(self, role: Role, *parts: Part) -> None:
+        if role != self._role:
+            self._close()
+            self._role = role
+        self._parts += parts
+
+    def _alone(self, role: Role, parts: tuple[Part, ...]) -> None:
+        """A message of its own, whoever spoke before."""
+        self._close()
+        if parts:
+            self._messages.append(Message(role, parts))
+
+    def _close(self) -> None:
+        if self._role is not None and self._parts:
+            self._messages.append(Message(self._role, tuple(self._parts)))
+        self._role, self._parts = None, []
+
+
+def _texts(item: Mapping[str, Any], name: str, path: str) -> list[str]:
+    where = f"{path}.{name}"
+    found = f.optional(f.sequence, item, name, path) or []
+    return [f.needed(f.text, f.mapping(one, f"{where}[{place}]"), "text", f"{where}[{place}]") for place, one in enumerate(found)]
