@@ -73,6 +73,7 @@ def as_read(answer: Completion):
 
 def with_types(answer: Completion) -> Completion:
     """Foreign blocks of the generator have no `type`, which a real one has."""
+
     def typed(part):
         return attrs.evolve(part, raw={"type": "odd", **part.raw}) if type(part).__name__ == "Foreign" else part
 
