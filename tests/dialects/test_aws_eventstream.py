@@ -5,7 +5,7 @@ import struct
 from zlib import crc32
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.dialects.aws_eventstream import EventStreamReader, Message, read_headers, write_event, write_exception, write_message
@@ -13,7 +13,8 @@ from appliance.dialects.aws_eventstream import EventStreamReader, Message, read_
 MAX = 1_000_000
 values = st.one_of(st.text(max_size=30), st.binary(max_size=30), st.integers(-(2**63), 2**63 - 1), st.booleans())
 messages = st.builds(
-    lambda headers, payload: (headers, payload), st.dictionaries(st.text(min_size=1, max_size=12), values, max_size=5), st.binary(max_size=80)
+    lambda headers, payload: (headers, payload), st.dictionaries(st.text(min_size=1, max_size=12), values, max_size=5),
+        st.binary(max_size=80)
 )
 
 
@@ -29,6 +30,7 @@ def read(data: bytes, cuts: list[int]) -> list[Message]:
     return out
 
 
+@settings(deadline=None)
 @given(st.lists(messages, max_size=4), st.lists(st.integers(0, 400), max_size=6))
 def test_what_was_written_is_read_in_any_pieces(sent, cuts):
     data = b"".join(write_message(headers, payload) for headers, payload in sent)
@@ -54,14 +56,16 @@ def test_the_published_messages_are_read_and_written(raw, headers, payload):
 def test_every_type_of_header_is_read():
     block = (
         b"\x01a\x00" b"\x01b\x01" b"\x01c\x02\xff" b"\x01d\x03\x00\x02" b"\x01e\x04\xff\xff\xff\xfe" b"\x01f\x05" + struct.pack(">q", 9)
-        + b"\x01g\x06\x00\x02hi" b"\x01h\x07\x00\x02ho" b"\x01i\x08" + struct.pack(">q", 1_700_000_000_000) + b"\x01j\x09" + bytes(range(16))
+        + b"\x01g\x06\x00\x02hi" b"\x01h\x07\x00\x02ho" b"\x01i\x08" + struct.pack(">q",
+            1_700_000_000_000) + b"\x01j\x09" + bytes(range(16))
     )  # fmt: skip
     assert read_headers(block) == {
         "a": True, "b": False, "c": -1, "d": 2, "e": -2, "f": 9, "g": b"hi", "h": "ho", "i": 1_700_000_000_000, "j": bytes(range(16)),
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("block", [b"\x05a", b"\x01a", b"\x01a\x07", b"\x01a\x07\x00\x09hi", b"\x01a\x0b", b"\x01\xff\x00", b"\x01a\x09abc"])
+@pytest.mark.parametrize("block", [b"\x05a", b"\x01a", b"\x01a\x07", b"\x01a\x07\x00\x09hi", b"\x01a\x0b", b"\x01\xff\x00",
+    b"\x01a\x09abc"])
 def test_headers_that_are_none_are_none(block):
     assert read_headers(block) is None
     reader = EventStreamReader(MAX)
@@ -83,6 +87,7 @@ def test_one_wrong_bit_breaks_the_stream_for_good():
         assert reader.held_bytes == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=8))
 def test_arbitrary_bytes_never_raise_and_never_pile_up(pieces):
     reader = EventStreamReader(64)
