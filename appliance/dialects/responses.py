@@ -14,6 +14,7 @@ from appliance.dialects import responses_request, responses_request_writer, upst
 from appliance.dialects.codec import Reply, StreamReader, StreamWriter, Target, Written
 from appliance.dialects.responses_answer import read_answer
 from appliance.dialects.responses_error import ResponsesCaller
+from appliance.dialects.responses_seals import without_foreign_seals
 from appliance.dialects.responses_stream_reader import ResponsesStreamReader
 from appliance.dialects.responses_stream_writer import ResponsesStreamWriter, write_answer
 
@@ -55,3 +56,5 @@ class Responses(ResponsesCaller):
 
 
 RESPONSES = Responses()
+
+__all__ = ["RESPONSES", "Responses", "without_foreign_seals"]

@@ -28,6 +28,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.sequence import Sequencer
 from appliance.core.usage import Usage
 from appliance.dialects.codec import Reply
+from appliance.dialects.custom_tools import Restoration, Restorer, needs_plain
 from appliance.dialects.responses_error import ResponsesCaller, failure
 from appliance.dialects.responses_items import Items
 from appliance.dialects.responses_response import ending, response_id, shell, write_usage
@@ -38,18 +39,26 @@ _CALLER = ResponsesCaller()
 
 @attrs.define
 class ResponsesStreamWriter:
-    """One answer. Of several candidates only the first is written: this API has no place for others."""
+    """One answer. Of several candidates only the first is written: this API has no place for others. Calls of plain functions that stand
+    for the caller's free-text or grouped tools are turned back."""
 
     _reply: Reply
     _wire: Wire = attrs.field(factory=Wire)
     _sequencer: Sequencer = attrs.field(factory=Sequencer)
     _shell: dict[str, Any] = attrs.field(factory=dict)
     _items: Items | None = None
+    _restorer: Restorer | None = None
     _finish: Finish = ""
     _usage: Usage | None = None
     _broken: bool = False
 
+    def __attrs_post_init__(self) -> None:
+        if needs_plain(self._reply.conversation):
+            self._restorer = Restoration.of(self._reply.conversation).stream()
+
     def write(self, deltas: Sequence[Delta]) -> bytes:
+        if self._restorer is not None:
+            deltas = self._restorer.deltas(deltas)
         for delta in deltas:
             if type(delta) is TextAdded and self._items is not None and delta.index == self._items.open_part and not delta.candidate:
                 self._items.add_text(delta.text)  # the usual case: more of the part that is open, for which nothing can wait
