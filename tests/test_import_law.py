@@ -80,7 +80,8 @@ def test_prometheus_client_stays_in_the_exposition_module():
 
 def test_one_dialect_never_imports_another():
     # By their modules' first word; OpenAI's languages are one vendor's, with the same errors and counts.
-    languages = {name: name for name in ("openai", "anthropic", "gemini", "bedrock", "cohere")} | {"responses": "openai", "chat": "openai"}
+    languages = {name: name for name in ("openai", "anthropic", "gemini", "bedrock", "cohere")}
+    languages |= {"responses": "openai", "chat": "openai"}
     for package, path in sources():
         own = path.stem.split("_")[0]
         if package != "dialects" or own not in languages:

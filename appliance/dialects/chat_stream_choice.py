@@ -189,15 +189,14 @@ class ChoiceWriter:
     def _end_call(self, call: ToolCall, opened: OpenPart) -> list[Entry]:
         if opened.place and self.reply.conversation.single_call:
             return []
-        entries = []
         if opened.converted:
-            entries.append(self.entry(self._call_delta(opened, free_text("".join(opened.held)))))
-        elif not opened.chars and not call.custom:  # clients parse arguments without looking
-            entries.append(self.entry(self._call_delta(opened, "{}")))
-        seal = opened.seal or call.seal
-        if seal is not None and not self.reply.conversation.single_call:
-            entries.append(self.entry({"tool_calls": [{"index": opened.place, "extra_content": write_extra(seal)}]}))
-        return entries
+            return [self.entry(self._call_delta(opened, free_text("".join(opened.held))))]
+        rest = "" if opened.chars or call.custom else "{}"  # clients parse arguments without looking
+        delta, seal = self._call_delta(opened, rest), opened.seal or call.seal
+        if seal is not None and not call.custom and "tool_calls" in delta:
+            delta["tool_calls"][0]["extra_content"] = write_extra(seal)
+            return [self.entry(delta)]
+        return [self.entry(delta)] if rest else []
 
     def _end_thought(self, part: Reasoning, opened: OpenPart) -> list[Entry]:
         """As soon as one thought is sealed, all are told in details, the ones before it as well."""
