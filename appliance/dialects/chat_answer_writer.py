@@ -17,6 +17,7 @@ from appliance.core.tool_forms import flat_name, restored
 from appliance.core.tool_ids import made_id
 from appliance.core.usage import Usage
 from appliance.dialects.chat_answer_parts import LOGPROB_LEAST, mended
+from appliance.dialects.chat_request import SERVICE_TIERS
 from appliance.dialects.chat_seal import details_for_caller, write_extra
 from appliance.dialects.codec import Reply
 
@@ -42,7 +43,7 @@ def write_answer(answer: Completion, reply: Reply) -> bytes:
     }
     if answer.usage is not None:
         body["usage"] = written_usage(answer.usage)
-    if answer.service_tier:
+    if answer.service_tier in SERVICE_TIERS:
         body["service_tier"] = answer.service_tier
     body["system_fingerprint"] = answer.fingerprint or None
     return dumped(body)

@@ -28,6 +28,9 @@ SAMPLING = {
 }
 """top_k, min_p and repetition_penalty are of vLLM, SGLang, llama.cpp, OpenRouter, Together and others; OpenAI has none of them."""
 
+SERVICE_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
+"""The ones that OpenAI names, in requests and answers; strict clients know no others."""
+
 KNOWN = SPELLINGS | SAMPLING.keys() | {
     "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "tools", "tool_choice", "functions",
     "function_call", "parallel_tool_calls", "response_format", "stop", "n", "logit_bias", "modalities", "user", "safety_identifier",

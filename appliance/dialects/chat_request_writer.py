@@ -16,15 +16,13 @@ from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.chat_message_writer import NAME, MessageWriter
 from appliance.dialects.chat_reasoning import write_wish
-from appliance.dialects.chat_request import KNOWN, SAMPLING
+from appliance.dialects.chat_request import KNOWN, SAMPLING, SERVICE_TIERS
 from appliance.dialects.chat_tools import write_choice, write_format, write_tools
 from appliance.dialects.codec import Target, Written
 from appliance.dialects.fields import Unfit
 
 USER_MAX_CHARS = 64
 """OpenAI refuses longer names of users; it advises to send a hash anyway (API reference, safety_identifier)."""
-
-SERVICE_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
 
 PRESET_DROP = ("allowed_tools", "prompt_cache_key", "verbosity", "store", "metadata", "service_tier")
 PRESET_RENAME = {"developer": "system", "custom": "function"}

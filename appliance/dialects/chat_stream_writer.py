@@ -25,6 +25,7 @@ from appliance.core.delta import (
 from appliance.core.fault import Fault
 from appliance.core.usage import Usage
 from appliance.dialects.chat_answer_writer import dumped, written_usage
+from appliance.dialects.chat_request import SERVICE_TIERS
 from appliance.dialects.chat_stream_choice import ChoiceWriter
 from appliance.dialects.codec import Reply
 from appliance.dialects.openai_envelope import OpenAICaller
@@ -77,7 +78,7 @@ class ChatStreamWriter:
         self._id = started.id or reply.id
         head: dict[str, Any] = {"id": self._id, "object": "chat.completion.chunk", "created": started.created or reply.created}
         head |= {"model": reply.model, "system_fingerprint": started.fingerprint or None}
-        if started.service_tier:
+        if started.service_tier in SERVICE_TIERS:
             head["service_tier"] = started.service_tier
         self._head = dumped(head)[:-1] + b","
         self._tail = b',"usage":null}\n\n' if reply.conversation.wants_usage else b"}\n\n"
