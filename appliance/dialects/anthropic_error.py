@@ -37,7 +37,7 @@ _TYPES_BY_STATUS = {
 }
 
 _CONTEXT_WORDS = re.compile(r"exceed(?:s|ed)? (?:the )?context|context limit", re.IGNORECASE)
-""""input length and `max_tokens` exceed context limit: 199000 + 4096 > 200000"."""
+"""As in "input length and `max_tokens` exceed context limit: 199000 + 4096 > 200000"."""
 
 _BILLING = "insufficient_quota"
 """A code that stands for Anthropic's `billing_error` where faults are told apart by their words alone."""

@@ -52,7 +52,7 @@ def _function(tool: Tool) -> dict[str, Any]:
 
 
 def _object_schema(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """ "input_schema.type: Field required", and "object" is all it may be."""
+    """The API demands a type, and "object" is all that it may be."""
     if parameters.get("type") == "object":
         return parameters
     return {"type": "object", "properties": {}} if not parameters else {**parameters, "type": "object"}
@@ -79,7 +79,7 @@ def _named(name: str, tools: tuple[Tool, ...]) -> str:
 
 
 def _without_tools(choice: ToolChoice | None, dropped: list[str]) -> None:
-    """ "tool_choice may only be specified while providing tools"."""
+    """The API takes a choice only beside tools."""
     if choice is None:
         return
     if choice.mode in ("required", "named"):

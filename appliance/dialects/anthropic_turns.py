@@ -77,7 +77,7 @@ def _system_as_turn(system: list[Block]) -> list[Turn]:
 
 
 def _strip_end(last: Turn) -> None:
-    """ "final assistant content cannot end with trailing whitespace"."""
+    """The API says: "final assistant content cannot end with trailing whitespace"."""
     block = last["content"][-1]
     if last["role"] == "assistant" and block.get("type") == "text":
         block["text"] = block["text"].rstrip()

@@ -130,7 +130,7 @@ def test_any_conversation_is_written_or_refused(messages, model):
         assert blocks
         assert all(block["text"].strip() for block in blocks if block.get("type") == "text")
         kinds = [block.get("type") == "tool_result" for block in blocks]
-        assert kinds == sorted(kinds, reverse=True)
+        assert turn["role"] == "assistant" or kinds == sorted(kinds, reverse=True)
 
 
 json_values = st.recursive(
@@ -168,12 +168,12 @@ def test_a_seal_of_another_maker_goes_through_a_caller_and_comes_back():
     ):  # fmt: skip
         answer = Completion("a", "m", (Candidate((part,), "stop"),))
         writer = ANTHROPIC.stream_writer(REPLY)
-        events = fold(ANTHROPIC.stream_reader(10_000, "b").feed(writer.write(unfold(answer)) + writer.end()))
-        assert events is not None
-        content = json.loads(ANTHROPIC.write_answer(answer, REPLY))["content"]
-        turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": content}]
-        back = ANTHROPIC.read_request({"model": "m", "max_tokens": 1, "messages": turns})
-        assert back.messages[1].parts == (part,)
+        streamed = fold(ANTHROPIC.stream_reader(10_000, "b").feed(writer.write(unfold(answer)) + writer.end()))
+        for seen in (answer, streamed):  # what the caller keeps of a stream is the same blocks
+            content = json.loads(ANTHROPIC.write_answer(seen, REPLY))["content"]
+            turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": content}]
+            back = ANTHROPIC.read_request({"model": "m", "max_tokens": 1, "messages": turns})
+            assert back.messages[1].parts == (part,)
 
 
 def test_a_texts_seal_travels_only_to_callers_that_asked_for_thinking():
