@@ -149,6 +149,8 @@ class _Applications(TaskGroup):
 
         async def tell(message: Any) -> None:
             if message["type"] == "http.disconnect":
+                with contextlib.suppress(trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
+                    queue.send_nowait(message)
                 queue.close()  # seen as EndOfChannel behind what is in the queue; who waits for room in it is released
                 return
             with contextlib.suppress(trio.ClosedResourceError):  # nobody reads on
