@@ -53,4 +53,4 @@ def holds_call(parts: Iterable[Part]) -> bool:
 
 
 def holds_refusal(parts: Iterable[Part]) -> bool:
-    return any(isinstance(part, Refusal) for part in parts)
+    return any(isinstance(part, Refusal) and part.text for part in parts)
