@@ -1,0 +1,67 @@
+"""Token counts in Gemini's way, there and back: candidates exclude thoughts, the prompt includes what the cache held, and what tools of
+Google's fed into the model stands beside both.
+
+The rule: a count that cannot be read is 0, and no counts at all are None. Source: ai.google.dev/api/generate-content#UsageMetadata.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from appliance.core.usage import Usage
+
+TOKENS_MAX = 1_000_000_000_000
+"""Above it a count is a mistake of the vendor's, and would spoil every sum it is added to."""
+
+
+def read_usage(usage: object) -> Usage | None:
+    """Of a `usageMetadata`. Vertex's first chunks have one that holds no counts."""
+    if not isinstance(usage, dict):
+        return None
+    prompt, candidates = usage.get("promptTokenCount"), usage.get("candidatesTokenCount")
+    if prompt is None and candidates is None and usage.get("totalTokenCount") is None:
+        return None
+    asked = _count(prompt)
+    thoughts = _count(usage.get("thoughtsTokenCount"))
+    answered = _count(candidates)
+    fed = _count(usage.get("toolUsePromptTokenCount"))
+    total = _count(usage.get("totalTokenCount"))
+    if candidates is None and total > asked + thoughts + fed:  # an answer without a candidate's count
+        answered = total - asked - thoughts - fed
+    return Usage(
+        input_tokens=asked + fed,
+        output_tokens=answered + thoughts,
+        cached_input_tokens=min(_count(usage.get("cachedContentTokenCount")), asked + fed),
+        reasoning_tokens=thoughts,
+        input_audio_tokens=_audio(usage.get("promptTokensDetails")) + _audio(usage.get("toolUsePromptTokensDetails")),
+        output_audio_tokens=_audio(usage.get("candidatesTokensDetails")),
+    )
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """Details by kind only where something is known of them: nothing says how many of the other tokens were text."""
+    out: dict[str, Any] = {
+        "promptTokenCount": usage.input_tokens,
+        "candidatesTokenCount": max(usage.output_tokens - usage.reasoning_tokens, 0),
+        "totalTokenCount": usage.total_tokens,
+    }
+    if usage.reasoning_tokens:
+        out["thoughtsTokenCount"] = usage.reasoning_tokens
+    if usage.cached_input_tokens:
+        out["cachedContentTokenCount"] = usage.cached_input_tokens
+    if usage.input_audio_tokens:
+        out["promptTokensDetails"] = [{"modality": "AUDIO", "tokenCount": usage.input_audio_tokens}]
+    if usage.output_audio_tokens:
+        out["candidatesTokensDetails"] = [{"modality": "AUDIO", "tokenCount": usage.output_audio_tokens}]
+    return out
+
+
+def _audio(details: object) -> int:
+    if not isinstance(details, list):
+        return 0
+    return sum(_count(one.get("tokenCount")) for one in details if isinstance(one, Mapping) and one.get("modality") == "AUDIO")
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return int(value) if 0 <= value <= TOKENS_MAX else 0
