@@ -12,7 +12,8 @@ import trio
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord
 from appliance.core.usage import Usage
-from appliance.dialects.openai_chat import classify, rewrite
+from appliance.dialects.language import Language
+from appliance.dialects.languages import LANGUAGES
 from appliance.dialects.protocol import Rewrite
 from appliance.gateway.answer_head import decoded
 from appliance.gateway.call import Call
@@ -20,6 +21,7 @@ from appliance.gateway.faults import wire_fault
 from appliance.gateway.plan import TargetPlan
 from appliance.gateway.pump import forward
 from appliance.gateway.running import Running
+from appliance.gateway.translation import translated_body
 from appliance.http1.transport import Exchange, Failure, Hold
 from appliance.providers import request_rewrite
 
@@ -43,7 +45,7 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     record = AttemptRecord(upstream.name, upstream.provider.gen_ai_name, asked, served, now, half_open=permit.half_open)
     call.record.attempts.append(record)
     call.record.model = served
-    running = Running(call, target, record, permit)
+    running = Running(call, target, record, permit, _language(call, target))
     call.running = running
     call.read_at, call.idle_s, call.deltas = now, 0.0, 0
     running.start_clock(now)
@@ -109,8 +111,14 @@ async def _queue(running: Running) -> Fault | None:
 
 async def _exchange(running: Running) -> Fault | None:
     call, record, upstream = running.call, running.record, running.target.upstream
-    body = _body(running)
-    request = upstream.request(call.parsed.operation, record.model, call.forwarded, body)
+    body = translated_body(running) if running.translates else _body(running)
+    if isinstance(body, Fault):
+        return body
+    operation = call.parsed.operation
+    if not upstream.serves(operation):
+        words = f"the backend {record.backend} has no {operation.replace('_', ' ')}; choose a model of another one"
+        return Fault(FaultKind.BAD_REQUEST, words, param="model", code="unsupported_operation")
+    request = upstream.request(operation, record.model, call.forwarded, body, running.language.name, stream=call.parsed.stream)
     answer = await upstream.transport.send(request, call.hold)
     if isinstance(answer, Failure):
         return wire_fault(answer, record.backend)
@@ -123,6 +131,12 @@ async def _exchange(running: Running) -> Fault | None:
         return await _refused(running, answer)
     finally:
         answer.close()
+
+
+def _language(call: Call, target: TargetPlan) -> Language:
+    """Only chats are said in several languages; everything else is OpenAI's on both sides."""
+    name = target.upstream.language(call.language.name) if call.parsed.operation == "chat" else call.language.name
+    return call.language if name == call.language.name else LANGUAGES[name]
 
 
 def _body(running: Running) -> bytes:
@@ -139,7 +153,9 @@ def _body(running: Running) -> bytes:
     upstream = target.upstream
     settings = upstream.settings
     adjusted = request_rewrite(upstream.provider, parsed, wanted, settings.api_version, settings.deployments)
-    return rewrite(running.call.body, parsed, adjusted)
+    verbatim = running.language.verbatim
+    assert verbatim is not None  # it is the caller's own language
+    return verbatim.rewrite(running.call.body, parsed, adjusted)
 
 
 async def _refused(running: Running, answer: Exchange) -> Fault:
@@ -154,7 +170,9 @@ async def _refused(running: Running, answer: Exchange) -> Fault:
     body = decoded(b"".join(pieces), answer.headers, ERROR_BODY_MAX_BYTES)
     secrets = running.target.upstream.secrets
     now = running.call.record.wall_time
-    return classify(answer.status, answer.headers, body, backend=running.record.backend, now=now, secrets=secrets)
+    language = running.language
+    fault = language.classify(answer.status, answer.headers, body, backend=running.record.backend, now=now, secrets=secrets)
+    return attrs.evolve(fault, body=None) if running.translates and fault.body is not None else fault
 
 
 def _settle(running: Running, fault: Fault | None) -> None:

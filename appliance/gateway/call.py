@@ -11,8 +11,11 @@ from typing import Protocol, TypeVar
 import attrs
 import trio
 
+from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault
 from appliance.core.record import RequestRecord
+from appliance.dialects.codec import StreamWriter
+from appliance.dialects.language import Language
 from appliance.dialects.protocol import CallerDialect, ParsedRequest
 from appliance.gateway.plan import KeyPlan
 from appliance.http1.asgi import Send
@@ -27,7 +30,6 @@ class Engine(Protocol):
 
     def push(self, body: bytes) -> bool | None: ...
     def push_whole(self, status: int, headers: HeaderList, body: bytes) -> bool | None: ...
-
 
 
 @attrs.define(eq=False)
@@ -169,6 +171,12 @@ class Outlet:
             self._keeping = None
 
 
+def caller_of(language: Language) -> CallerDialect:
+    """What the gateway itself says to callers of a language."""
+    assert language.caller is not None  # a language that no caller speaks never gets as far as a call
+    return language.caller
+
+
 class Timed(Protocol):
     """The running attempt, as far as its time is concerned."""
 
@@ -186,13 +194,14 @@ class Call:
         deadline: when the running phase of the attempt is over time; the proxy's watch compares it with the clock.
         read_at: when upstream last gave a byte of the running attempt; idle_s: how long it may be silent now, 0 for no bound.
         deltas: content events of the running attempt, the basis of an estimate when no usage came.
+        conversation: the request in canonical values, once some backend needed a translation; writer: of a translated stream.
         outlives: the answer is to be read to its end should the caller leave; drained: they left, and it is.
     """
 
     record: RequestRecord
     parsed: ParsedRequest
     body: bytes = attrs.field(repr=False)
-    dialect: CallerDialect
+    language: Language
     key: KeyPlan
     forwarded: bytes = attrs.field(repr=False)
     headers: dict[bytes, str] = attrs.field(repr=False)
@@ -208,6 +217,18 @@ class Call:
     read_at: float = 0.0
     idle_s: float = 0.0
     deltas: int = 0
+    conversation: Conversation | Fault | None = attrs.field(default=None, repr=False)
+    writer: StreamWriter | None = None
+
+    def stream_error(self, fault: Fault) -> bytes:
+        """The in-band error event of the caller's language."""
+        if self.writer is not None:
+            return self.writer.error(fault, self.record.request_id)
+        return caller_of(self.language).stream_error(fault, self.record.request_id)
+
+    def keepalive(self) -> bytes:
+        """What means nothing between two events of the caller's language."""
+        return (self.writer or caller_of(self.language)).keepalive()
 
     def cut(self, fault: Fault) -> None:
         """End what the request is waiting for; the caller hears `fault`."""

@@ -87,7 +87,7 @@ class Proxy:
         route = resolved.route
         candidates = route.order(self.draw(), self.live.turn)
         history: list[Tried] = []
-        now = call.record.started_at  # nothing has been waited for since
+        now = trio.current_time()
         while True:
             available = [candidate.upstream.state.available(now) for candidate in candidates]
             step = next_step(history, available, route.policy, now - call.record.started_at, self.draw() if history else 0.0)
@@ -119,7 +119,7 @@ class Proxy:
         if call.outlet.gone or call.outlet.ended or call.outlet.sending:
             return None
         if call.parsed.stream:
-            await call.outlet.write(call.dialect.stream_error(fault, call.record.request_id), more=False)
+            await call.outlet.write(call.stream_error(fault), more=False)
         # A whole answer that broke off half way is left unfinished: the connection is cut, which no client takes for success.
         return None
 
@@ -188,7 +188,7 @@ async def _tick(call: Call, route: RoutePlan) -> None:
         if route.keepalive_s:
             quiet_until = max(call.outlet.heard_at, call.outlet.kept_at) + route.keepalive_s
             if now >= quiet_until:
-                await call.outlet.keep_alive(call.dialect.keepalive(), lambda: _waiting_headers(call))
+                await call.outlet.keep_alive(call.keepalive(), lambda: _waiting_headers(call))
                 quiet_until = now + route.keepalive_s
             wake = min(wake, quiet_until)
         await trio.sleep_until(max(wake, now + TICK_MIN_S))
@@ -201,4 +201,3 @@ def _waiting_headers(call: Call) -> HeaderList:
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-cache"),
     ]
-

@@ -5,7 +5,7 @@ fault up to there can be retried elsewhere.
 """
 
 from appliance.core.fault import Fault
-from appliance.dialects.openai_chat import hidden_error, read_answer
+from appliance.dialects.languages import summary_of
 from appliance.dialects.protocol import Answer
 from appliance.gateway.answer_head import Head, read_head, response_headers
 from appliance.gateway.call import HeaderList
@@ -13,6 +13,7 @@ from appliance.gateway.decoding import Decoder, decoder, read_decoded
 from appliance.gateway.faults import CLIENT_GONE, protocol_fault, wire_fault
 from appliance.gateway.running import Running
 from appliance.gateway.streaming import stream
+from appliance.gateway.translation import dropped_header, read_whole, written_whole
 from appliance.http1.transport import Exchange, Failure
 
 HOLD_MAX_BYTES = 1_048_576
@@ -40,8 +41,13 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
         if isinstance(gathered, Fault):
             return gathered
         body = gathered
-    if len(body) > HOLD_MAX_BYTES:
+    if len(body) > HOLD_MAX_BYTES and not running.translates:
         return await _large(running, answer, undo, head, body)
+    if running.translates:
+        translated = _translated(running, head, body)
+        if isinstance(translated, Fault):
+            return translated
+        body = translated
     headers = _judged(running, head, body)
     if isinstance(headers, Fault):
         return headers
@@ -55,31 +61,48 @@ async def _gathered(running: Running, answer: Exchange, undo: Decoder | None) ->
     """The whole body; or more than HOLD_MAX_BYTES of it, and the rest is still to be read."""
     pieces: list[bytes] = []
     size = 0
-    while size <= HOLD_MAX_BYTES:
+    most = running.target.upstream.settings.limits.response_max_bytes if running.translates else HOLD_MAX_BYTES
+    while size <= most:
         piece = await (answer.read() if undo is None else read_decoded(answer, undo))
         if not piece or isinstance(piece, Failure):
             return _end_fault(running, piece, undo) or b"".join(pieces)
         pieces.append(piece)
         size += len(piece)
+    if running.translates:
+        return protocol_fault(running.record.backend, f"answered with more than {most} bytes")
     return b"".join(pieces)
 
 
 def _judged(running: Running, head: Head, body: bytes) -> HeaderList | Fault:
     """The head for a whole answer, which is noted; or what is wrong with it."""
     record = running.record
-    hidden = hidden_error(body, record.backend, running.target.upstream.secrets)
-    if hidden is not None:
-        return hidden
-    said = read_answer(body)
-    if isinstance(said, Fault):
-        return said
-    _note_whole(running, said)
+    if not running.translates:
+        verbatim = running.language.verbatim
+        assert verbatim is not None  # it is the caller's own language
+        hidden = verbatim.hidden(body, record.backend, running.target.upstream.secrets)
+        if hidden is not None:
+            return hidden
+        said = verbatim.answer(body)
+        if isinstance(said, Fault):
+            return said
+        _note_whole(running, said)
     if running.call.outlet.started:
         # A stream was asked for and kept alive, but this backend answered whole: what can be told in-band is that it failed.
         return protocol_fault(record.backend, "answered whole where a stream was asked for")
     headers = response_headers(running, head)
     headers.append((b"content-length", b"%d" % len(body)))
     return headers
+
+
+def _translated(running: Running, head: Head, body: bytes) -> bytes | Fault:
+    """The whole answer in the caller's language; what it says of itself is noted."""
+    answer = read_whole(running.language, body)
+    if isinstance(answer, Fault):
+        return answer
+    _note_whole(running, summary_of(answer))
+    head.content_type = b"application/json"
+    head.passed += dropped_header(running.call.record.dropped_fields)
+    return written_whole(running.call, answer)
 
 
 def _end_fault(running: Running, last: bytes | Failure, undo: Decoder | None) -> Fault | None:
@@ -119,7 +142,8 @@ async def _large(running: Running, answer: Exchange, undo: Decoder | None, head:
         if total > limit:
             return protocol_fault(record.backend, f"answered with more than {limit} bytes")
         tail = (tail + piece)[-TAIL_BYTES:]
-    said = read_answer(tail)
+    verbatim = running.language.verbatim
+    said = verbatim.answer(tail) if verbatim is not None else None
     if isinstance(said, Answer):
         _note_whole(running, said)
     await call.outlet.write(b"", more=False)

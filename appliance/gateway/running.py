@@ -9,6 +9,7 @@ import attrs
 from appliance.core.breaker import Permit
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord
+from appliance.dialects.language import Language
 from appliance.gateway.call import Call
 from appliance.gateway.faults import STALLED, timeout_fault
 from appliance.gateway.plan import TargetPlan
@@ -16,14 +17,20 @@ from appliance.gateway.plan import TargetPlan
 
 @attrs.define(eq=False)
 class Running:
-    """One attempt under way. slot: it has one of its backend's, to be given back."""
+    """One attempt under way. language: the one its backend is spoken to in. slot: it has one of its backend's, to be given back."""
 
     call: Call
     target: TargetPlan
     record: AttemptRecord
     permit: Permit
+    language: Language
     first_byte: bool = False
     slot: bool = False
+
+    @property
+    def translates(self) -> bool:
+        """Whether caller and backend speak different languages."""
+        return self.language is not self.call.language
 
     def start_clock(self, now: float) -> None:
         """The first phase: to the first byte of a stream, to the end of a whole answer."""

@@ -10,13 +10,14 @@ import trio
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord
-from appliance.dialects.openai_chat import OpenAIStreamTap
+from appliance.dialects.language import TapWish
 from appliance.dialects.protocol import StreamTap
 from appliance.gateway.answer_head import Head, response_headers
 from appliance.gateway.call import Call
 from appliance.gateway.decoding import Decoder, read_decoded
 from appliance.gateway.faults import CLIENT_GONE, protocol_fault, wire_fault
 from appliance.gateway.running import Running
+from appliance.gateway.translation import dropped_header, stream_type, translating_tap
 from appliance.http1.transport import Exchange, Failure
 
 END_WAIT_S = 0.25
@@ -26,10 +27,15 @@ END_WAIT_S = 0.25
 async def stream(running: Running, answer: Exchange, undo: Decoder | None, head: Head) -> Fault | None:
     record, parsed = running.record, running.call.parsed
     limits = running.target.upstream.settings.limits
-    tap: StreamTap = OpenAIStreamTap(
-        hide_usage=not parsed.wants_usage, event_max_bytes=limits.event_max_bytes, backend=record.backend,
-        secrets=running.target.upstream.secrets,
-    )  # fmt: skip
+    tap: StreamTap
+    if running.translates:
+        tap = translating_tap(running, limits.event_max_bytes)
+        head.content_type = stream_type(running.call)
+        head.passed += dropped_header(running.call.record.dropped_fields)
+    else:
+        verbatim = running.language.verbatim
+        assert verbatim is not None  # it is the caller's own language
+        tap = verbatim.tap(TapWish(not parsed.wants_usage, limits.event_max_bytes, record.backend, running.target.upstream.secrets))
     try:
         data = await _until_committed(running, answer, undo, head, tap)
         if isinstance(data, Fault):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import attrs
 
 from appliance.config.upstreams import Backend
+from appliance.dialects.languages import LANGUAGES
 from appliance.gateway.live import BackendState, backend_state
 from appliance.gateway.slots import Slots
 from appliance.gateway.trust import BadTrust, upstream_tls
@@ -46,20 +47,39 @@ class Upstream:
     head: bytes = attrs.field(repr=False)
     secrets: tuple[bytes, ...] = attrs.field(repr=False)
     served_by: tuple[bytes, bytes]
-    _targets: dict[tuple[str, str], bytes] = attrs.field(factory=dict, repr=False)
+    _targets: dict[tuple[str, str, str, bool], bytes] = attrs.field(factory=dict, repr=False)
 
-    def request(self, operation: str, model: str, forwarded: bytes, body: bytes) -> UpstreamRequest:
+    def request(
+        self, operation: str, model: str, forwarded: bytes, body: bytes, language: str = "openai_chat", *, stream: bool = False
+    ) -> UpstreamRequest:
         """A POST of `body` for an operation. `forwarded` is a block of header lines of the caller's, already filtered."""
-        return UpstreamRequest(b"POST", self.target(operation, model), self.head + forwarded, body)
+        for name, value in self.provider.headers:
+            if not forwarded.startswith(name + b":") and b"\n" + name + b":" not in forwarded:
+                forwarded += b"%b: %b\r\n" % (name, value)
+        return UpstreamRequest(b"POST", self.target(operation, model, language, stream), self.head + forwarded, body)
 
-    def target(self, operation: str, model: str) -> bytes:
-        known = self._targets.get((operation, model))
+    def target(self, operation: str, model: str, language: str = "openai_chat", stream: bool = False) -> bytes:
+        known = self._targets.get((operation, model, language, stream))
         if known is None:
             settings = self.settings
-            known = endpoint(self.provider, self.base_url, operation, model, settings.api_version, settings.deployments)
+            known = endpoint(
+                self.provider, self.base_url, operation, model, settings.api_version, settings.deployments, language, stream=stream
+            )
             if len(self._targets) < TARGETS_MAX:
-                self._targets[operation, model] = known
+                self._targets[operation, model, language, stream] = known
         return known
+
+    def serves(self, operation: str) -> bool:
+        """Whether the vendor has such an operation."""
+        return operation == "chat" or operation in self.provider.paths
+
+    def language(self, callers: str) -> str:
+        """The wire language a chat is said in here: the one pinned, else the caller's own where the vendor has it, else its first."""
+        pinned = self.settings.dialect
+        if pinned is not None:
+            return pinned
+        dialects = self.provider.dialects
+        return callers if callers in dialects else dialects[0]
 
     def health_path(self) -> str | None:
         """Path of the free probe relative to base_url, "" for a bare connect, None when probing is off."""
@@ -83,6 +103,8 @@ def build_upstream(name: str, settings: Backend, contexts: dict[str, ssl.SSLCont
     head = _head(settings, provider, origin)
     if isinstance(head, str):
         return f"backends.{name}.{head}"
+    if settings.dialect is not None and settings.dialect not in LANGUAGES:
+        return f"backends.{name}.dialect {settings.dialect!r} is not spoken by this version; it knows {', '.join(LANGUAGES)}"
     transport = _transport(name, settings, origin, contexts, arrivals)
     if isinstance(transport, str):
         return transport

@@ -5,6 +5,6 @@
 
 from appliance.providers.row import Provider, Rename
 from appliance.providers.table import PROVIDERS
-from appliance.providers.wire import auth_headers, bare_model, endpoint, request_rewrite
+from appliance.providers.wire import auth_headers, bare_model, endpoint, request_rewrite, translation_quirks
 
-__all__ = ["PROVIDERS", "Provider", "Rename", "auth_headers", "bare_model", "endpoint", "request_rewrite"]
+__all__ = ["PROVIDERS", "Provider", "Rename", "auth_headers", "bare_model", "endpoint", "request_rewrite", "translation_quirks"]

@@ -8,8 +8,8 @@ import attrs
 
 from appliance.core.glob import compile_globs
 
-Auth = Literal["bearer", "api-key", "none"]
-"""How a key travels: `Authorization: Bearer`, Azure's `api-key` header, or not at all."""
+Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
+"""How a key travels: `Authorization: Bearer`, a header of the vendor's own (Azure, Anthropic, Google), or not at all."""
 
 StreamUsage = Literal["ask", "given", "refused"]
 """Usage in streams: comes when `stream_options.include_usage` asks for it; comes unasked; or the option itself is an error."""
@@ -17,6 +17,15 @@ StreamUsage = Literal["ask", "given", "refused"]
 OPENAI_PATHS: Mapping[str, str] = MappingProxyType(
     {"chat": "/chat/completions", "text_completion": "/completions", "embeddings": "/embeddings"}
 )
+
+LANGUAGE_PATHS: Mapping[str, str] = MappingProxyType({
+    "openai_responses": "/responses", "anthropic_messages": "/v1/messages", "gemini": "/v1beta/models/{model}:generateContent",
+    "gemini stream": "/v1beta/models/{model}:streamGenerateContent?alt=sse", "bedrock": "/model/{model}/converse",
+    "bedrock stream": "/model/{model}/converse-stream", "cohere": "/v2/chat",
+})  # fmt: skip
+"""Where a chat goes by the language it is said in, for all but OpenAI's own (`paths`); " stream" where a streamed one goes elsewhere.
+Relative to what the vendor's own SDK calls base_url: OpenAI's ends in /v1, the others' do not.
+"""
 
 
 @attrs.frozen
@@ -47,8 +56,11 @@ class Provider:
         health_path: a free GET relative to base_url (the model list), empty for a bare connect.
         models: globs over the bare names that only this vendor serves under them. Hosts of open models claim none.
         gen_ai_name: `gen_ai.provider.name` of the OpenTelemetry registry where it has one, else our name of the vendor.
+        headers: lines that every request carries unless the caller's own say the same name (anthropic-version).
         key_optional: works without a key, as servers on one's own machine do.
         strips_suffix: what follows a colon in a model's name is a way of serving it, not another model.
+        short_ids: tool-call ids must be nine letters and digits.
+        newest_fields: knows the fields of chat completions that are OpenAI's own and that few others have taken over.
         deployments: models are reached by deployment names of the operator's own (Azure).
         stream_usage, drop, renames: where the vendor departs from OpenAI's own API. `drop` and `renames` concern chat and completions.
     """
@@ -61,9 +73,12 @@ class Provider:
     health_path: str = "/models"
     models: tuple[str, ...] = ()
     gen_ai_name: str = attrs.field(default=attrs.Factory(lambda self: self.name, takes_self=True))
+    headers: tuple[tuple[bytes, bytes], ...] = ()
     key_optional: bool = False
     strips_suffix: bool = False
     deployments: bool = False
+    short_ids: bool = False
+    newest_fields: bool = False
     stream_usage: StreamUsage = "ask"
     drop: tuple[str, ...] = ()
     renames: tuple[Rename, ...] = ()

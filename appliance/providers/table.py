@@ -15,11 +15,16 @@ REASONING_LIMIT = Rename("max_tokens", "max_completion_tokens", ("o1*", "o3*", "
 _ROWS = (
     # platform.openai.com/docs/api-reference. Not gpt-*: the open gpt-oss models are everybody's but OpenAI's.
     Provider(
-        "openai", "https://api.openai.com/v1", renames=(REASONING_LIMIT,),
+        "openai", "https://api.openai.com/v1", renames=(REASONING_LIMIT,), newest_fields=True,
         models=(
             *(f"gpt-{generation}*" for generation in range(3, 10)), "gpt-audio*", "chatgpt-*", "o1*", "o3*", "o4*", "ft:*",
             "text-embedding-*", "davinci-002", "babbage-002",
         ),
+    ),
+    # platform.claude.com/docs/en/api/overview; the version is the only one there is, and a caller's own goes before it
+    Provider(
+        "anthropic", "https://api.anthropic.com", dialects=("anthropic_messages",), auth="x-api-key", health_path="/v1/models", paths={},
+        models=("claude-*",), headers=((b"anthropic-version", b"2023-06-01"),),
     ),
     # openrouter.ai/docs/api-reference/overview; variants such as `:free` and `:nitro`: openrouter.ai/docs/guides/routing/model-variants
     Provider("openrouter", "https://openrouter.ai/api/v1", strips_suffix=True),
@@ -30,7 +35,7 @@ _ROWS = (
     # docs.mistral.ai/api. `stream_options` and `max_completion_tokens` are answered with 422 extra_forbidden; usage is on the last chunk.
     Provider(
         "mistral", "https://api.mistral.ai/v1", gen_ai_name="mistral_ai", stream_usage="refused",
-        renames=(Rename("max_completion_tokens", "max_tokens"),),
+        renames=(Rename("max_completion_tokens", "max_tokens"),), short_ids=True,
         models=("mistral-*", "ministral-*", "magistral-*", "codestral-*", "devstral-*", "pixtral-*", "voxtral-*", "open-mi?tral-*"),
     ),
     # api-docs.deepseek.com
@@ -52,6 +57,7 @@ _ROWS = (
     # learn.microsoft.com/azure/ai-foundry/openai/reference; listing models needs an api-version, so the probe is a connect
     Provider(
         "azure-openai", auth="api-key", health_path="", gen_ai_name="azure.ai.openai", deployments=True, renames=(REASONING_LIMIT,),
+        newest_fields=True,
     ),
     # docs.vllm.ai/en/latest/serving/openai_compatible_server.html
     Provider("vllm", "http://127.0.0.1:8000/v1", key_optional=True),

@@ -5,8 +5,9 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
+from appliance.dialects.chat import PRESET_DROP, PRESET_RENAME
 from appliance.dialects.protocol import ParsedRequest, Rewrite
-from appliance.providers.row import Provider
+from appliance.providers.row import LANGUAGE_PATHS, Provider
 
 AZURE_API_VERSION = "2024-10-21"
 """The last dated version that is generally available (learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle)."""
@@ -18,20 +19,29 @@ NO_DEPLOYMENTS: Mapping[str, str] = {}
 
 
 def endpoint(
-    provider: Provider, base_url: str, operation: str, model: str, api_version: str = "", deployments: Mapping[str, str] = NO_DEPLOYMENTS
-) -> bytes:
+    provider: Provider, base_url: str, operation: str, model: str, api_version: str = "", deployments: Mapping[str, str] = NO_DEPLOYMENTS,
+    language: str = "openai_chat", *, stream: bool = False,
+) -> bytes:  # fmt: skip
     """The request target in origin form, base_url's path included.
 
     Args:
         base_url: the operator's or the row's, a valid URL.
         api_version: Azure's `api-version` query parameter, empty for the default of the form that base_url has.
         deployments: Azure's deployment names by model; a model without one is its own deployment's name.
+        language: the wire language a chat is said in; stream: whether its answer is asked for as a stream.
     """
     prefix = urlsplit(base_url.strip()).path.rstrip("/")
+    if operation == "chat" and language != "openai_chat":
+        return (prefix + _chat_path(language, model, stream)).encode("ascii")
     path = provider.paths[operation]
     if provider.deployments:
         return _azure_target(prefix, path, deployments.get(model, model), api_version)
     return (prefix + path).encode("ascii")
+
+
+def _chat_path(language: str, model: str, stream: bool) -> str:
+    path = LANGUAGE_PATHS.get(f"{language} stream" if stream else language) or LANGUAGE_PATHS[language]
+    return path.replace("{model}", quote(model.removeprefix("models/") if language == "gemini" else model, safe=""))
 
 
 def _azure_target(prefix: str, path: str, deployment: str, api_version: str) -> bytes:
@@ -58,7 +68,7 @@ def auth_headers(provider: Provider, api_key: str) -> list[tuple[bytes, bytes]] 
         return "holds a character that a header cannot carry: check how it was copied"
     if key != key.strip(b" \xa0"):
         return "begins or ends with a space: check how it was copied"
-    return [(b"api-key", key)] if provider.auth == "api-key" else [(b"authorization", b"Bearer " + key)]
+    return [(b"authorization", b"Bearer " + key)] if provider.auth == "bearer" else [(provider.auth.encode("ascii"), key)]
 
 
 def bare_model(provider: Provider, model: str) -> str:
@@ -96,6 +106,17 @@ def request_rewrite(
     if drop or any(name in parsed.fields or wanted.max_tokens is not None for name in rename):
         return attrs.evolve(wanted, drop=(*wanted.drop, *drop), rename={**rename, **wanted.rename})
     return wanted
+
+
+def translation_quirks(provider: Provider, model: str) -> tuple[tuple[str, ...], Mapping[str, str], bool, bool]:
+    """What a request that is written anew for this vendor must heed: fields to leave out, fields it calls otherwise, whether usage in a
+    stream has to be asked for, and whether tool-call ids must be short.
+    """
+    drop = (*provider.drop, "stream_options") if provider.stream_usage == "refused" else provider.drop
+    rename = _renames(provider, model)
+    if not provider.newest_fields:
+        drop, rename = (*PRESET_DROP, *drop), {**PRESET_RENAME, **rename}
+    return drop, rename, provider.stream_usage == "ask", provider.short_ids
 
 
 def _azure_refuses_usage(provider: Provider, parsed: ParsedRequest, api_version: str) -> bool:

@@ -10,7 +10,7 @@ import trio
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
-from appliance.dialects.openai_chat import OPENAI, read_request
+from appliance.dialects.language import Language
 from appliance.dialects.protocol import CallerDialect, ParsedRequest
 from appliance.gateway.admission import given_request_id
 from appliance.gateway.call import Call, Outlet
@@ -20,28 +20,32 @@ from appliance.gateway.plan import KeyPlan, Plan, Resolved
 from appliance.http1.asgi import Receive, Scope, Send
 from appliance.server.body import read_body
 from appliance.server.caller import Caller, caller_of
+from appliance.server.paths import envelope_of
 from appliance.server.reply import HeaderList, header_map, reply
 
 
-async def serve_operation(gateway: Gateway, scope: Scope, receive: Receive, send: Send, operation: str, *, anonymous: bool) -> None:
+async def serve_operation(
+    gateway: Gateway, scope: Scope, receive: Receive, send: Send, operation: str, language: Language, *, anonymous: bool
+) -> None:
     """Answer one POST of an inference operation (`chat`, `text_completion`, `embeddings`).
 
     Args:
+        language: the caller's wire language.
         anonymous: whether this listener may let in callers without a key.
     """
     caller = caller_of(scope)
     engine = scope.get("extensions", {}).get("http1")
-    record = _new_record(gateway, scope, caller, operation)
+    record = _new_record(gateway, scope, caller, operation, language)
     outlet = Outlet(send, record, record.started_at, engine)
     gateway.live.requests += 1
     end_reason = _end_reason(engine)
     try:
-        admitted = await _admit(gateway, scope, receive, caller, outlet, end_reason, anonymous=anonymous)
+        admitted = await _admit(gateway, scope, receive, caller, outlet, end_reason, language, anonymous=anonymous)
         fault = admitted if isinstance(admitted, Fault) else await gateway.proxy.serve(*admitted)
         if fault is not None:
             record.fault = fault
             if fault.kind is not FaultKind.CLIENT_GONE and not outlet.gone:
-                await refuse(outlet, OPENAI, fault, record)
+                await refuse(outlet, envelope_of(scope["path"]), fault, record)
         elif not outlet.ended and engine is not None:
             # An answer that cannot be finished: its connection ends, so that no client takes it for whole. Hypercorn does so by itself.
             engine.abort(engine.ends_with_connection)
@@ -59,8 +63,8 @@ async def serve_operation(gateway: Gateway, scope: Scope, receive: Receive, send
 
 
 async def _admit(
-    gateway: Gateway, scope: Scope, receive: Receive, caller: Caller, outlet: Outlet, end_reason: Callable[[], str | None], *,
-    anonymous: bool,
+    gateway: Gateway, scope: Scope, receive: Receive, caller: Caller, outlet: Outlet, end_reason: Callable[[], str | None],
+    language: Language, *, anonymous: bool,
 ) -> tuple[Call, Resolved] | Fault:  # fmt: skip
     """Who calls, what they ask for and where that may go; or why not."""
     record, plan, headers = outlet.record, gateway.plan, scope["headers"]
@@ -76,7 +80,9 @@ async def _admit(
     plan = gateway.plan  # a reload may have come while the body did, and from here to the proxy nothing waits
     record.bytes_in = len(body)
     record.started_at = outlet.heard_at = trio.current_time()
-    parsed = read_request(body, record.operation)
+    verbatim = language.verbatim
+    assert verbatim is not None  # a path leads here only for languages that callers speak
+    parsed = verbatim.read(body, record.operation)
     if isinstance(parsed, Fault):
         return parsed
     record.requested_model, record.stream = parsed.model, parsed.stream
@@ -89,7 +95,7 @@ async def _admit(
         return resolved
     record.route = resolved.route.name
     forwarded = caller.forwarded(gateway.forwarded, headers)
-    return Call(record, parsed, body, OPENAI, key, forwarded, texts, outlet, end_reason), resolved
+    return Call(record, parsed, body, language, key, forwarded, texts, outlet, end_reason), resolved
 
 
 def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, caller: Caller, texts: dict[bytes, str]) -> Resolved | Fault:
@@ -114,11 +120,11 @@ def _forbidden(message: str) -> Fault:
     return Fault(FaultKind.MODEL_FORBIDDEN, message, param="model", code="model_not_allowed")
 
 
-def _new_record(gateway: Gateway, scope: Scope, caller: Caller, operation: str) -> RequestRecord:
+def _new_record(gateway: Gateway, scope: Scope, caller: Caller, operation: str, language: Language) -> RequestRecord:
     own = gateway.new_id()
     client = scope.get("client")
     return RequestRecord(
-        own, caller.request_id or own, trio.current_time(), gateway.wall_clock(), scope["method"], scope["path"], operation=operation,
+        own, caller.request_id or own, trio.current_time(), gateway.wall_clock(), scope["method"], scope["path"], language.name, operation,
         client=client[0] if client else "",
     )  # fmt: skip
 
@@ -164,4 +170,4 @@ async def refuse_plainly(gateway: Gateway, scope: Scope, send: Send, fault: Faul
     if fault.kind is FaultKind.METHOD_NOT_ALLOWED and fault.code:
         extra.append((b"allow", fault.code.encode()))
         fault = Fault(fault.kind, fault.message)
-    await reply(send, fault.surface_status, OPENAI.error(fault, shown), headers=extra)
+    await reply(send, fault.surface_status, envelope_of(scope["path"]).error(fault, shown), headers=extra)

@@ -15,10 +15,10 @@ from appliance.server.inference import refuse_plainly, serve_operation
 from appliance.server.lifespan import serve_lifespan
 from appliance.server.metrics import may_read, serve_metrics
 from appliance.server.models import serve_models
+from appliance.server.paths import OPERATIONS
 from appliance.server.watched import serve_watched
 from appliance.telemetry.live import LiveView
 
-OPERATIONS = {"/v1/chat/completions": "chat", "/v1/completions": "text_completion", "/v1/embeddings": "embeddings"}
 LIVE = ("/livez", "/healthz")
 READY = ("/readyz", "/health")
 MODELS = "/v1/models"
@@ -49,7 +49,7 @@ class PublicApp:
     def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         operation = OPERATIONS.get(scope["path"])
         if operation is not None and scope["method"] == "POST":
-            return serve_operation(self.gateway, scope, receive, send, operation, anonymous=self.anonymous)
+            return serve_operation(self.gateway, scope, receive, send, *operation, anonymous=self.anonymous)
         return self._answer_else(scope, send)
 
     async def _answer_else(self, scope: Scope, send: Send) -> None:

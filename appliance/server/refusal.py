@@ -5,7 +5,7 @@ the path belongs to, on the admin listener in the shape of its other errors.
 import orjson
 
 from appliance.core.fault import Fault, FaultKind
-from appliance.dialects.openai_chat import OPENAI
+from appliance.server.paths import envelope_of
 
 _KINDS = {
     404: FaultKind.NOT_FOUND,
@@ -19,9 +19,8 @@ _KINDS = {
 
 def render_refusal(status: int, reason: str, target: bytes) -> tuple[bytes, bytes]:
     """Content type and body of an engine's own answer."""
-    del target  # every path speaks OpenAI's dialect so far
     fault = Fault(_KINDS.get(status, FaultKind.BAD_REQUEST), reason)
-    return b"application/json", OPENAI.error(fault, "")
+    return b"application/json", envelope_of(target.partition(b"?")[0].decode("latin-1")).error(fault, "")
 
 
 def render_admin_refusal(status: int, reason: str, target: bytes) -> tuple[bytes, bytes]:

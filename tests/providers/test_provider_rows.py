@@ -8,13 +8,14 @@ import attrs
 import pytest
 
 from appliance.core.glob import compile_globs
+from appliance.dialects.languages import LANGUAGES
 from appliance.dialects.openai_chat import read_request, rewrite
 from appliance.dialects.protocol import ParsedRequest, Rewrite
 from appliance.providers import PROVIDERS, Provider, Rename, auth_headers, bare_model, endpoint, request_rewrite
 
 NAMES = [
-    "openai", "openrouter", "featherless", "groq", "mistral", "deepseek", "together", "fireworks", "cerebras", "xai", "perplexity",
-    "nvidia", "huggingface", "azure-openai", "vllm", "ollama", "llamacpp", "lmstudio", "sglang", "kserve", "custom",
+    "openai", "anthropic", "openrouter", "featherless", "groq", "mistral", "deepseek", "together", "fireworks", "cerebras", "xai",
+    "perplexity", "nvidia", "huggingface", "azure-openai", "vllm", "ollama", "llamacpp", "lmstudio", "sglang", "kserve", "custom",
 ]  # fmt: skip
 LOCAL = {"vllm", "ollama", "llamacpp", "lmstudio", "sglang", "kserve", "custom"}
 
@@ -27,8 +28,9 @@ def test_every_vendor_is_there() -> None:
 def test_a_row_is_sound(name: str) -> None:
     row = PROVIDERS[name]
     assert row.name == name
-    assert row.dialects == ("openai_chat",)
-    assert set(row.paths) == {"chat", "text_completion", "embeddings"}
+    assert row.dialects == (("anthropic_messages",) if name == "anthropic" else ("openai_chat",))
+    assert set(row.paths) == (set() if name == "anthropic" else {"chat", "text_completion", "embeddings"})
+    assert set(row.dialects) <= set(LANGUAGES)
     assert all(path.startswith("/") for path in row.paths.values())
     assert row.health_path == "" or row.health_path.startswith("/")
     assert re.fullmatch(r"[a-z0-9_.]+", row.gen_ai_name.replace("-", "_"))
@@ -48,7 +50,7 @@ def test_a_bare_name_is_claimed_by_one_vendor_at_most() -> None:
         ("ft:gpt-4o:x::y", "openai"), ("text-embedding-3-small", "openai"), ("mistral-large-latest", "mistral"),
         ("codestral-2501", "mistral"), ("open-mixtral-8x7b", "mistral"),
         ("deepseek-chat", "deepseek"), ("grok-4", "xai"), ("sonar-pro", "perplexity"), ("sonar", "perplexity"),
-        ("gpt-oss-120b", None), ("llama-3.3-70b-versatile", None), ("claude-sonnet-4", None), ("qwen3", None),
+        ("gpt-oss-120b", None), ("llama-3.3-70b-versatile", None), ("claude-sonnet-4", "anthropic"), ("qwen3", None),
     ]  # fmt: skip
     for model, owner in samples:
         claiming = [name for name, row in PROVIDERS.items() if compile_globs(row.models)(model)]

@@ -71,6 +71,7 @@ def test_the_newer_azure_form_gets_the_deployment_as_its_model() -> None:
 def test_keys_travel_as_the_vendor_expects() -> None:
     assert auth_headers(PROVIDERS["openai"], "sk-1") == [(b"authorization", b"Bearer sk-1")]
     assert auth_headers(PROVIDERS["azure-openai"], "k") == [(b"api-key", b"k")]
+    assert auth_headers(PROVIDERS["anthropic"], "k") == [(b"x-api-key", b"k")]
     assert auth_headers(PROVIDERS["ollama"], "") == []
     assert auth_headers(PROVIDERS["vllm"], "token") == [(b"authorization", b"Bearer token")]
 

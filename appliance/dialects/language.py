@@ -1,0 +1,60 @@
+"""One wire language as the gateway uses it: a row that says which function does what. Adding a language adds a row and no branch."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import attrs
+
+from appliance.core.fault import Fault
+from appliance.dialects.codec import Accepted, Spoken
+from appliance.dialects.protocol import Answer, CallerDialect, ParsedRequest, Rewrite, StreamTap
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Classify(Protocol):
+    def __call__(
+        self, status: int, headers: Headers, body: bytes, *, backend: str, now: float, secrets: Sequence[bytes] = ()
+    ) -> Fault: ...
+
+
+@attrs.frozen
+class TapWish:
+    """What a verbatim stream is to be read with. hide_usage: the usage event was our wish and not the caller's."""
+
+    hide_usage: bool
+    event_max_bytes: int
+    backend: str
+    secrets: tuple[bytes, ...] = attrs.field(repr=False, default=())
+
+
+@attrs.frozen
+class Verbatim:
+    """How bytes of this language pass when caller and backend both speak it.
+
+    Attributes:
+        read: what must be known of a request, by operation.
+        rewrite: what the operator changes in it.
+        tap: reads along with a stream; answer: what a whole answer says of itself; hidden: the fault inside one of status 200.
+    """
+
+    read: Callable[[bytes, str], ParsedRequest | Fault]
+    rewrite: Callable[[bytes, ParsedRequest, Rewrite], bytes]
+    tap: Callable[[TapWish], StreamTap]
+    answer: Callable[[bytes], Answer | Fault]
+    hidden: Callable[[bytes, str, Sequence[bytes]], Fault | None]
+
+
+@attrs.frozen
+class Language:
+    """Attributes:
+    caller: what the gateway itself says to a caller; None where no caller speaks it. accepted, spoken: the codec's two sides.
+    verbatim: None where no caller speaks it. classify: what a backend's refusal means.
+    """
+
+    name: str
+    classify: Classify
+    spoken: Spoken
+    caller: CallerDialect | None = None
+    accepted: Accepted | None = None
+    verbatim: Verbatim | None = None

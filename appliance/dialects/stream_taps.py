@@ -1,0 +1,128 @@
+"""Streams of any language on their way to the caller, behind the one interface that the gateway knows (protocol.StreamTap).
+
+Two ways. `ReadingTap`: caller and backend speak the same language, so whole events leave as the very bytes that came, and a reader follows
+along. `TranslatingTap`: what the reader of the backend's language understands is written in the caller's. The rule for both: nothing of an
+event that turns out to be an error, or no event at all, is passed on.
+"""
+
+from collections.abc import Sequence
+
+from appliance.core.delta import Delta, Finished, PartStarted, Started, TextAdded, UsageKnown
+from appliance.core.fault import Fault, FaultKind
+from appliance.core.message import Foreign, Media, ToolCall
+from appliance.core.usage import Usage
+from appliance.dialects.codec import StreamReader, StreamWriter
+from appliance.dialects.protocol import Answer
+from appliance.dialects.sse import EventCutter
+
+
+class _Followed:
+    """What a stream says about itself, from its deltas."""
+
+    __slots__ = ("_finish", "_model", "_usage", "committed", "deltas", "fault", "finished", "reader", "token_seen")
+
+    def __init__(self, reader: StreamReader) -> None:
+        self.reader = reader
+        self.committed = self.token_seen = self.finished = False
+        self.fault: Fault | None = None
+        self.deltas = 0
+        self._usage: Usage | None = None
+        self._model = self._finish = ""
+
+    def answer(self) -> Answer:
+        return Answer(self._usage, self._model, self._finish)
+
+    def _follow(self, deltas: Sequence[Delta]) -> None:
+        for delta in deltas:
+            if isinstance(delta, TextAdded):
+                self.token_seen = self.committed = True
+                self.deltas += 1
+            elif isinstance(delta, PartStarted):
+                self.committed = True
+                if isinstance(delta.part, ToolCall | Media | Foreign):
+                    self.token_seen = True
+            elif isinstance(delta, Started):
+                self.committed = True
+                self._model = delta.model or self._model
+                self._usage = delta.usage or self._usage
+            elif isinstance(delta, Finished):
+                self.committed = True
+                self._finish = self._finish or delta.finish
+            elif isinstance(delta, UsageKnown):
+                self._usage = delta.usage
+
+
+class ReadingTap(_Followed):
+    """Same language on both sides, any that streams server-sent events."""
+
+    __slots__ = ("_cutter", "_event_max_bytes", "_lf_passes")
+
+    def __init__(self, reader: StreamReader, event_max_bytes: int) -> None:
+        super().__init__(reader)
+        self._cutter = EventCutter()
+        self._event_max_bytes = event_max_bytes
+        self._lf_passes = False
+
+    def feed(self, data: bytes) -> bytes:
+        if self.fault is not None or self.finished or not data:
+            return b""
+        cutter = self._cutter
+        prefix = b""
+        if cutter.trailing_lf:
+            cutter.trailing_lf = False
+            if data[:1] == b"\n":
+                prefix, data = (b"\n" if self._lf_passes else b""), data[1:]
+        block = cutter.take(data) if data else b""
+        passed = 0
+        for start, _, end in cutter.cut(block) if block else []:
+            self._follow(self.reader.feed(block[start:end]))
+            self.fault, self.finished = self.reader.fault, self.reader.finished
+            if self.fault is not None:
+                return prefix + block[:start]
+            passed = end
+            if self.finished:
+                break
+        self._lf_passes = bool(passed)
+        if cutter.held_bytes > self._event_max_bytes + 2:
+            self.fault = Fault(FaultKind.PROTOCOL, f"the backend sent an event of more than {self._event_max_bytes} bytes")
+        return prefix + block[:passed]
+
+    def end(self) -> bytes:
+        if self.fault is not None or self.finished:
+            return b""
+        rest = self._cutter.rest()
+        self._follow(self.reader.feed(rest))
+        self._follow(self.reader.end())
+        self.fault, self.finished = self.reader.fault, self.reader.finished
+        return rest.rstrip(b"\r\n") + b"\n\n" if rest.strip() and self.fault is None else b""
+
+
+class TranslatingTap(_Followed):
+    """The backend's language in, the caller's out."""
+
+    __slots__ = ("writer",)
+
+    def __init__(self, reader: StreamReader, writer: StreamWriter) -> None:
+        super().__init__(reader)
+        self.writer = writer
+
+    def feed(self, data: bytes) -> bytes:
+        if self.fault is not None or self.finished:
+            return b""
+        return self._written(self.reader.feed(data))
+
+    def end(self) -> bytes:
+        if self.fault is not None or self.finished:
+            return b""
+        return self._written(self.reader.end())
+
+    def _written(self, deltas: Sequence[Delta]) -> bytes:
+        """What these deltas are in the caller's language; with the end of the answer once the reader has seen it. Deltas in front of a
+        fault are passed on: they came before it."""
+        self._follow(deltas)
+        out = self.writer.write(deltas) if deltas else b""
+        self.fault = self.reader.fault
+        if self.fault is None and self.reader.finished:
+            self.finished = True
+            out += self.writer.end()
+        return out

@@ -1,0 +1,90 @@
+"""One attempt whose backend speaks another language than the caller: the request and the answer by way of canonical values.
+
+What the backend's language cannot say is noted in the record and in a response header; what must not be left out is a fault of the
+caller's, told before the backend is asked.
+"""
+
+import attrs
+
+from appliance.core.completion import Completion
+from appliance.core.conversation import Conversation
+from appliance.core.fault import Fault, FaultKind
+from appliance.dialects.codec import Accepted, Reply, Target
+from appliance.dialects.language import Language
+from appliance.dialects.overrides import overridden
+from appliance.dialects.protocol import StreamTap
+from appliance.dialects.stream_taps import TranslatingTap
+from appliance.gateway.call import Call
+from appliance.gateway.running import Running
+from appliance.providers import translation_quirks
+
+DROPPED_HEADER = b"x-gateway-dropped"
+DROPPED_HEADER_MAX_CHARS = 1_000
+"""Of the list of what could not be said; the record has all of it."""
+
+
+def conversation_of(call: Call) -> Conversation | Fault:
+    """The caller's request, read once however many attempts are made of it."""
+    if call.conversation is None:
+        accepted = call.language.accepted
+        if accepted is None:
+            return Fault(FaultKind.INTERNAL, "this request cannot be translated")
+        call.conversation = accepted.read_request(call.parsed.fields)
+    return call.conversation
+
+
+def translated_body(running: Running) -> bytes | Fault:
+    """The request in the backend's language. Notes in the record what was dropped."""
+    call, target, model = running.call, running.target, running.record.model
+    conversation = conversation_of(call)
+    if isinstance(conversation, Fault):
+        return conversation
+    cap = target.max_tokens
+    if cap is not None and (conversation.max_tokens is None or conversation.max_tokens > cap):
+        conversation = attrs.evolve(conversation, max_tokens=cap)
+    drop, rename, include_usage, short_ids = translation_quirks(target.upstream.provider, model)
+    written = running.language.spoken.write_request(
+        conversation, Target(model, include_usage=include_usage, drop=drop, rename=rename, short_ids=short_ids)
+    )
+    if isinstance(written, Fault):
+        return written
+    call.record.dropped_fields = list(written.dropped)
+    return overridden(written.body, target.overrides) if target.overrides else written.body
+
+
+def translating_tap(running: Running, event_max_bytes: int) -> StreamTap:
+    """Reads the backend's stream and writes the caller's; the writer is the call's from here on."""
+    call = running.call
+    call.writer = _accepted(call).stream_writer(_reply(call))
+    return TranslatingTap(running.language.spoken.stream_reader(event_max_bytes, running.record.backend), call.writer)
+
+
+def stream_type(call: Call) -> bytes:
+    """Content type of a streamed answer for this caller."""
+    return _accepted(call).stream_type
+
+
+def read_whole(language: Language, body: bytes) -> Completion | Fault:
+    return language.spoken.read_answer(body)
+
+
+def written_whole(call: Call, answer: Completion) -> bytes:
+    return _accepted(call).write_answer(answer, _reply(call))
+
+
+def dropped_header(dropped: list[str]) -> list[tuple[bytes, bytes]]:
+    """The response header that tells of it; none where nothing was dropped."""
+    text = ", ".join(dropped)[:DROPPED_HEADER_MAX_CHARS]
+    shown = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+    return [(DROPPED_HEADER, shown.encode())] if shown else []
+
+
+def _accepted(call: Call) -> Accepted:
+    assert call.language.accepted is not None  # a caller's language has this side, or its request would not have been read
+    return call.language.accepted
+
+
+def _reply(call: Call) -> Reply:
+    conversation = call.conversation
+    assert isinstance(conversation, Conversation)  # an answer follows a request that was written from it
+    return Reply(conversation, call.parsed.model, call.record.id, int(call.record.wall_time))
