@@ -86,7 +86,7 @@ class EventStreamReader:
             start = end
         else:
             self._needed = _PRELUDE_BYTES
-        self._held = bytearray(data[start:])
+        self._held = bytearray(data[start:]) if start < size else bytearray()
         return messages
 
     def _end_of(self, data: bytes, start: int) -> int:

@@ -107,6 +107,8 @@ class CohereStreamReader:
         if not self._started:
             self._started = True
             out.append(Started(text_of(event.get("id"))))
+        if kind == "content-delta" and len(event) == 3 and self._say_more(event, out):
+            return
         message = _inner(event, "delta", "message")
         if kind == "content-delta":
             self._content(event, message, out)
@@ -133,6 +135,18 @@ class CohereStreamReader:
             self._close(("call", _number(event)), out)
         elif kind == "message-end":
             self._finish(_inner(event, "delta"), out)
+
+    def _say_more(self, event: Mapping[str, Any], out: list[Delta]) -> bool:
+        """The event of nearly every token: more words for a block that is open. False when it is not that."""
+        try:
+            text = event["delta"]["message"]["content"]["text"]
+            found = self._open["text", event["index"]]
+        except (KeyError, TypeError):
+            return False
+        if type(text) is not str or not text:
+            return False
+        out.append(TextAdded(found.index, text))
+        return True
 
     def _content(self, event: Mapping[str, Any], message: Mapping[str, Any], out: list[Delta]) -> None:
         content = _inner(message, "content")
