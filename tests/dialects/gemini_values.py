@@ -1,4 +1,4 @@
-"""Shared by the tests of Gemini's codec: chunks as bytes and back, plain values, and random conversations and answers that its language says."""
+"""Shared by the tests of Gemini's codec: chunks as bytes and back, and random conversations and answers that its language says."""
 
 import json
 from pathlib import Path
@@ -28,8 +28,8 @@ def array(*chunks):
 
 
 def chunk(*parts, finish=None, index=0, **members):
-    candidate = {"content": {"parts": list(parts), "role": "model"}, "index": index}
-    return {"candidates": [candidate | ({"finishReason": finish} if finish else {})], "responseId": "r1", "modelVersion": "gemini-x", **members}
+    candidate = {"content": {"parts": list(parts), "role": "model"}, "index": index} | ({"finishReason": finish} if finish else {})
+    return {"candidates": [candidate], "responseId": "r1", "modelVersion": "gemini-x", **members}
 
 
 def chunks_of(data):
@@ -127,7 +127,7 @@ def wishes(draw):
 
 @st.composite
 def answers(draw):
-    """Whole answers that the language says, whole and as a stream: no two texts without a seal in a row, which a stream cannot tell apart."""
+    """Answers that the language says whole and as a stream: no two texts without a seal in a row, which a stream cannot tell apart."""
     candidates = []
     for number in range(draw(st.integers(1, 2))):
         parts = []

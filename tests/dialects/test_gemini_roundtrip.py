@@ -101,7 +101,8 @@ def _candidate(message: Message):
 
 def test_texts_in_a_row_stay_apart_in_one_content_and_are_one_over_a_streams_contents():
     user = {"role": "user", "parts": [{"text": "x"}]}
-    one = GEMINI.read_request({"contents": [user, {"role": "model", "parts": [{"text": "a"}, {"text": "b"}]}]})
-    two = GEMINI.read_request({"contents": [user, {"role": "model", "parts": [{"text": "a"}]}, {"role": "model", "parts": [{"text": "b"}]}]})
+    first, second = {"text": "a"}, {"text": "b"}
+    one = GEMINI.read_request({"contents": [user, {"role": "model", "parts": [first, second]}]})
+    two = GEMINI.read_request({"contents": [user, {"role": "model", "parts": [first]}, {"role": "model", "parts": [second]}]})
     assert one.messages[1].parts == (Text("a"), Text("b"))
     assert two.messages[1].parts == (Text("ab"),)
