@@ -132,7 +132,8 @@ class Items:
         if item is None:
             return
         if "status" in item and item["type"] in _PREFIXES:
-            item["status"] = "incomplete" if status == "incomplete" else "completed"
+            broken = status == "incomplete" and item["type"] != "image_generation_call"
+            item["status"] = "incomplete" if broken else "completed"
         self.wire.event("response.output_item.done", {"output_index": len(self.output) - 1, "item": item})
         if self._carried is not None:
             seal, self._carried = self._carried, None

@@ -3,12 +3,11 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 from openai import OpenAI
 from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import TypeAdapter
 
 from appliance.core.conversation import Conversation
 from appliance.core.delta import Delta
@@ -19,7 +18,8 @@ from appliance.dialects.responses_stream_reader import ResponsesStreamReader
 
 WIRE = Path(__file__).parents[3] / "shared" / "recordings" / "wire"
 ASKED = Conversation("gpt", (Message("user", (Text("hello"),)),), family="openai_responses")
-_EVENTS: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+_EVENTS = {get_args(one.model_fields["type"].annotation)[0]: one for one in get_args(get_args(ResponseStreamEvent)[0])}
+"""The SDK's class of each event: a union of all of them takes long to say no."""
 
 
 def reply_to(conversation: Conversation = ASKED) -> Reply:
@@ -87,7 +87,7 @@ def validated(stream: bytes) -> list[dict[str, Any]]:
     """The events, each one that the SDK's types call valid, numbered without a gap."""
     events = list(events_of(stream))
     for event in events:
-        _EVENTS.validate_python(event, strict=False)
+        _EVENTS[event["type"]].model_validate(event)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     return events
 
