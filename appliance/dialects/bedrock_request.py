@@ -11,7 +11,7 @@ from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.bedrock_answer import FAMILY
 from appliance.dialects.bedrock_model import abilities
-from appliance.dialects.bedrock_tools import forces, tool_config
+from appliance.dialects.bedrock_tools import forces, one_at_a_time, tool_config
 from appliance.dialects.bedrock_turns import Turns
 from appliance.dialects.bedrock_wishes import Wishes, through_tool, write_wishes
 from appliance.dialects.codec import Target, Written
@@ -41,6 +41,11 @@ def _write(conversation: Conversation, target: Target) -> Written | Fault:
     tools = tool_config(conversation, able, turns.called, through_tool(conversation, able), dropped)
     wishes = write_wishes(conversation, able, forced=forces(tools), unsigned_loop=_unsigned_loop(turns.turns))
     dropped += wishes.dropped
+    if (conversation.parallel_tools is False or conversation.single_call) and tools:
+        if able.claude:
+            wishes.additional["tool_choice"] = one_at_a_time(tools)
+        else:
+            dropped.append("parallel_tools")
     body: dict[str, Any] = {"messages": turns.turns, "system": turns.system, "toolConfig": tools, **_members(wishes)}
     _more(conversation, body, dropped)
     body = {name: value for name, value in body.items() if value}
@@ -83,7 +88,7 @@ def _more(conversation: Conversation, body: dict[str, Any], dropped: list[str]) 
         dropped.append("service_tier")
     for name, said in (
         ("user", bool(conversation.user)), ("cache_key", bool(conversation.cache_key)), ("verbosity", bool(conversation.verbosity)),
-        ("store", bool(conversation.store)), ("parallel_tools", conversation.parallel_tools is False and bool(conversation.tools)),
+        ("store", bool(conversation.store)),
     ):  # fmt: skip
         if said:
             dropped.append(name)

@@ -53,6 +53,14 @@ def forces(config: dict[str, Any]) -> bool:
     return "toolChoice" in config
 
 
+def one_at_a_time(config: dict[str, Any]) -> dict[str, Any]:
+    """Claude's own tool_choice, which can ask for one call at a time, in place of Converse's: the two together are refused, so that one is
+    taken out of `config`."""
+    given = config.pop("toolChoice", {"auto": {}})
+    kind, more = next(iter(given.items()))
+    return {"type": kind, **more, "disable_parallel_tool_use": True}
+
+
 def _tools(conversation: Conversation, able: Abilities, dropped: list[str]) -> list[dict[str, Any]]:
     choice = conversation.tool_choice
     allowed = set(choice.allowed) if choice is not None else set()

@@ -174,10 +174,11 @@ def _thinking(conversation: Conversation, model: str, body: dict[str, Any], drop
 
 def _more(conversation: Conversation, body: dict[str, Any], dropped: list[str]) -> None:
     """What only others know, and what the caller said in Cohere's own words (safety_mode, citation_options, priority, documents)."""
+    single = conversation.parallel_tools is False or conversation.single_call
     for name, said in (
         ("user", bool(conversation.user)), ("metadata", bool(conversation.metadata)), ("cache_key", bool(conversation.cache_key)),
         ("verbosity", bool(conversation.verbosity)), ("service_tier", conversation.service_tier not in ("", "auto", "default")),
-        ("store", bool(conversation.store)), ("parallel_tools", conversation.parallel_tools is False and bool(conversation.tools)),
+        ("store", bool(conversation.store)), ("parallel_tools", single and "tools" in body),
     ):  # fmt: skip
         if said:
             dropped.append(name)
