@@ -19,6 +19,10 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 NAME = "openai_chat"
 
+REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
+"""Strings that say thoughts: DeepSeek, xAI, Moonshot, Alibaba and vLLM write the first; Groq, OpenRouter and newer vLLM the second;
+GitHub's Copilot the third. A vendor that writes two of them writes the same in both."""
+
 
 def read_messages(messages: list[Any]) -> tuple[Message, ...]:
     """All messages. Raises Unfit."""
@@ -130,11 +134,7 @@ def thinking_words(thinking: object) -> str:
 
 
 def read_thoughts(message: Mapping[str, Any]) -> list[Reasoning]:
-    """The reasoning of a message in whichever field it stands; the details first, since they say all that the strings say and more.
-
-    DeepSeek, xAI, Moonshot, Alibaba and vLLM write `reasoning_content`; Groq, OpenRouter and newer vLLM `reasoning`; GitHub's Copilot
-    `reasoning_text`.
-    """
+    """The reasoning of a message in whichever field it stands; the details first, since they say all that the strings say and more."""
     words = reasoning_words(message)
     details = read_details(message.get("reasoning_details"))
     if not details:
@@ -145,7 +145,7 @@ def read_thoughts(message: Mapping[str, Any]) -> list[Reasoning]:
 
 
 def reasoning_words(fields: Mapping[str, Any]) -> str:
-    for name in ("reasoning_content", "reasoning", "reasoning_text"):
+    for name in REASONING_FIELDS:
         value = fields.get(name)
         if isinstance(value, str) and value:
             return value

@@ -16,7 +16,7 @@ from appliance.core.seal import Seal
 from appliance.core.tool_ids import made_id
 from appliance.dialects.chat_answer import finish_of
 from appliance.dialects.chat_answer_parts import citations_of, images_of, logprobs_of, mended_text
-from appliance.dialects.chat_message import reasoning_words, thinking_words
+from appliance.dialects.chat_message import REASONING_FIELDS, reasoning_words, thinking_words
 from appliance.dialects.chat_seal import detail_seal, read_extra
 from appliance.dialects.chat_stream_calls import LEGACY, Call, CallBook
 from appliance.dialects.openai_usage import text_of
@@ -31,6 +31,7 @@ class ChoiceReader:
     """Attributes:
     number: of the candidate. seed: what ids are made from. held_max: characters that may be held back.
     kind, part: what is open beside calls, and its number; kind "" for nothing. half: of a surrogate pair, at the end of its words.
+    field: of a delta, where more words of the open part would stand; "" if they need a closer look.
     full: more than held_max would have to be held, or there are too many calls: this is no answer of a model.
     """
 
@@ -38,6 +39,7 @@ class ChoiceReader:
     seed: str
     held_max: int
     kind: str = ""
+    field: str = ""
     part: int = -1
     reason: object = None
     stopped: str = ""
@@ -80,6 +82,12 @@ class ChoiceReader:
         if isinstance(stopped, str):
             self.stopped = stopped
 
+    def more(self, text: str, out: list[Delta]) -> None:
+        """More words of the part that `field` names."""
+        if self.kind == REASONING and self._hold(len(text)):
+            self._heard.append(text)
+        out.append(TextAdded(self.part, text, self.number))
+
     def cite(self, citations: tuple[Citation, ...], out: list[Delta]) -> None:
         """Sources of the words; without words there is nothing that they could belong to."""
         if self.kind == TEXT:
@@ -108,7 +116,7 @@ class ChoiceReader:
 
     def _open(self, kind: str, part: Part, out: list[Delta]) -> None:
         self._end(out)
-        self.kind, self.part = kind, self._count
+        self.kind, self.part, self.field = kind, self._count, "content" if kind == TEXT else ""
         self._count += 1
         out.append(PartStarted(self.part, part, self.number))
 
@@ -138,7 +146,7 @@ class ChoiceReader:
         if seal is not None:
             out.append(SealAdded(self.part, seal, self.number))
         out.append(PartEnded(self.part, self.number))
-        self.kind, self.part, self._detail, self._detail_key, self._seal = "", -1, {}, None, None
+        self.kind, self.part, self.field, self._detail, self._detail_key, self._seal = "", -1, "", {}, None, None
         self._heard = []
 
     def _whole(self, part: Part, out: list[Delta]) -> None:
@@ -170,6 +178,8 @@ class ChoiceReader:
                 said = self._read_detail(one, bool(words), out) or said
         if words and not said:
             self._think(words, out)
+            spelled = [name for name in REASONING_FIELDS if delta.get(name)]
+            self.field = spelled[0] if len(spelled) == 1 else ""
 
     def _think(self, words: str, out: list[Delta]) -> None:
         """Thoughts in a bare string. What follows a sealed part belongs to another one."""
@@ -209,6 +219,7 @@ class ChoiceReader:
 
     def _gather(self, detail: Mapping[str, Any]) -> None:
         """What a detail says beside its words; signatures and data may come in pieces."""
+        self.field = ""
         for name, value in detail.items():
             if name in ("text", "summary", "index") or value in (None, ""):
                 continue

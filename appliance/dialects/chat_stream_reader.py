@@ -10,20 +10,19 @@ from typing import Any
 import attrs
 
 from appliance.core.assembly import unfold
-from appliance.core.delta import Delta, Started, TextAdded, UsageKnown
+from appliance.core.delta import Delta, Started, UsageKnown
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.usage import Usage
 from appliance.dialects.chat_answer import CHOICES_MAX, answer_of, created_of
 from appliance.dialects.chat_answer_parts import links_of, mended, read_json
-from appliance.dialects.chat_stream_parts import TEXT, ChoiceReader
+from appliance.dialects.chat_stream_parts import ChoiceReader
 from appliance.dialects.openai_usage import text_of, usage_of
 from appliance.dialects.sse_reader import Said, SseReader
 from appliance.dialects.upstream_error import error_in_answer
 
 DONE = b"[DONE]"
 
-_QUIET = ("content", "role")
-"""Members of a delta that hold nothing but words."""
+_DATA = b"data: {"
 
 
 @attrs.define
@@ -35,6 +34,7 @@ class ChatStreamReader:
     fault: Fault | None = None
     finished: bool = False
     _sse: SseReader = attrs.field(init=False, repr=False)
+    _clear: bool = True  # nothing of an event is held by _sse
     _started: bool = False
     _seed: str = ""
     _first: ChoiceReader | None = None
@@ -48,7 +48,9 @@ class ChatStreamReader:
     def feed(self, data: bytes) -> list[Delta]:
         out: list[Delta] = []
         if self.fault is None and not self.finished:
-            self._take(self._sse.feed(data), out)
+            events = self._whole_events(data) if self._clear else None
+            self._clear = data.endswith(b"\n\n") or (self._clear and not data)
+            self._take(self._sse.feed(data) if events is None else events, out)
             if self._sse.overflow:
                 self._break(f"sent an event of more than {self.event_max_bytes} bytes")
         return out
@@ -67,6 +69,16 @@ class ChatStreamReader:
         elif self.fault is None:
             self.fault = Fault(FaultKind.STREAM_CUT, f"{self._who()} ended its stream before the answer was complete")
         return out
+
+    def _whole_events(self, data: bytes) -> list[Said] | None:
+        """The short way for a read that is whole events of one `data` line each; None for everything else."""
+        if not data.endswith(b"\n\n") or b"\r" in data or len(data) > self.event_max_bytes:
+            return None
+        blocks = data[:-2].split(b"\n\n")
+        for block in blocks:
+            if not block.startswith(_DATA) or b"\n" in block:
+                return None
+        return [Said(b"", block[6:]) for block in blocks]
 
     def _take(self, events: list[Said], out: list[Delta]) -> None:
         for name, data in events:
@@ -90,24 +102,24 @@ class ChatStreamReader:
             self._read_chunk(chunk, name == b"error", lax, out)
 
     def _read_words(self, chunk: Mapping[str, Any], out: list[Delta]) -> bool:
-        """The short way for what nearly all chunks are: more words of the one open text. False for everything else."""
+        """The short way for what nearly all chunks are: more words of the one open part. False for everything else."""
         first, choices = self._first, chunk.get("choices")
-        if first is None or first.kind != TEXT or type(choices) is not list or len(choices) != 1:
+        if first is None or not first.field or first.half or type(choices) is not list or len(choices) != 1:
             return False
         choice = choices[0]
         if type(choice) is not dict or choice.get("finish_reason") or choice.get("logprobs") or choice.get("index"):
             return False
         delta = choice.get("delta")
-        if type(delta) is not dict or type(text := delta.get("content")) is not str or "error" in chunk or "error" in choice:
+        if type(delta) is not dict or type(text := delta.get(first.field)) is not str or "error" in chunk or "error" in choice:
             return False
-        if chunk.get("usage") or "x_groq" in chunk or choice.get("usage") or "citations" in chunk:
+        if chunk.get("usage") or "x_groq" in chunk or choice.get("usage") or choice.get("stop_reason") or "citations" in chunk:
             return False
-        if len(delta) > 1 and any(value and name not in _QUIET for name, value in delta.items()):
-            return False
-        if first.half:
-            return False
+        if len(delta) > 1:
+            for name, value in delta.items():
+                if value and name != first.field and name != "role":
+                    return False
         if text:
-            out.append(TextAdded(first.part, text, 0))
+            first.more(text, out)
         return True
 
     def _read_chunk(self, chunk: dict[str, Any], named_error: bool, lax: bool, out: list[Delta]) -> None:
