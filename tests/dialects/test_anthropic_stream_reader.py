@@ -82,6 +82,9 @@ def test_byte_by_byte_and_at_any_cuts_the_deltas_are_the_same():
     whole, _ = read(FULL)
     assert read(FULL, cuts=list(range(1, len(FULL))))[0] == whole
     assert read(FULL.replace(b"\n", b"\r\n"), cuts=list(range(1, len(FULL) + FULL.count(b"\n"))))[0] == whole
+    ends = [place + 2 for place in range(len(FULL)) if FULL.startswith(b"\n\n", place)]
+    assert read(FULL, cuts=ends[:-1])[0] == whole
+    assert read(b": keep\n\n\n" + FULL, cuts=[9, *(place + 9 for place in ends[:-1])])[0] == whole
     chance = random.Random(7)
     for _ in range(50):
         assert read(FULL, cuts=sorted(chance.sample(range(1, len(FULL)), 5)))[0] == whole
@@ -291,9 +294,10 @@ events = st.fixed_dictionaries({"type": st.sampled_from([
 
 @given(st.lists(events, max_size=8), st.data())
 def test_any_events_are_read_without_raising_and_alike_in_any_pieces(said, data):
-    raw = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in said)
+    raw = b"".join(b"event: %b\ndata: %b\n\n" % (one["type"].encode(), json.dumps(one).encode()) for one in said)
     deltas, reader = read(raw)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
+    ends = [place + 2 for place in range(len(raw)) if raw.startswith(b"\n\n", place)]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6) | st.just(ends)))
     again, other = read(raw, cuts=cuts)
     assert repr(again) == repr(deltas)
     assert (other.finished, repr(other.fault)) == (reader.finished, repr(reader.fault))
