@@ -12,7 +12,7 @@ from appliance.core.fault import Fault
 from appliance.dialects.chat_message import NAME, read_messages
 from appliance.dialects.chat_reasoning import SPELLINGS, read_wish
 from appliance.dialects.chat_tools import read_choice, read_format, read_tools
-from appliance.dialects.fields import Unfit, flag, integer, mapping, needed, number, optional, sequence, text, texts
+from appliance.dialects.fields import SHOWN_MAX_CHARS, Unfit, flag, integer, mapping, needed, number, optional, sequence, text, texts
 
 SAMPLING = {
     "temperature": number,
@@ -88,7 +88,7 @@ def _read_sampling(fields: Mapping[str, Any]) -> Sampling:
     if candidates is not None and candidates < 1:
         raise Unfit("n", "must be at least 1")
     bias = optional(mapping, fields, "logit_bias")
-    weights = None if bias is None else {token: number(weight, f"logit_bias.{token}") for token, weight in bias.items()}
+    weights = None if bias is None else {token: number(weight, f"logit_bias.{token[:SHOWN_MAX_CHARS]}") for token, weight in bias.items()}
     return Sampling(**said, stop=_read_stop(fields.get("stop")), logit_bias=weights, candidates=candidates)
 
 
@@ -100,4 +100,4 @@ def _read_stop(stop: Any) -> tuple[str, ...]:
 
 def _read_metadata(fields: Mapping[str, Any]) -> dict[str, str]:
     found = optional(mapping, fields, "metadata") or {}
-    return {name: text(value, f"metadata.{name}") for name, value in found.items()}
+    return {name: text(value, f"metadata.{name[:SHOWN_MAX_CHARS]}") for name, value in found.items()}
