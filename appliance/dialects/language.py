@@ -1,7 +1,7 @@
 """One wire language as the gateway uses it: a row that says which function does what. Adding a language adds a row and no branch."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import attrs
 
@@ -35,6 +35,8 @@ class Verbatim:
     Attributes:
         read: what must be known of a request, by operation.
         rewrite: what the operator changes in it.
+        count: the answer to a request to count tokens, by this gateway's own estimate, where no backend can count; None where the
+            language has no such request.
         tap: reads along with a stream; answer: what a whole answer says of itself; hidden: the fault inside one of status 200.
     """
 
@@ -43,6 +45,7 @@ class Verbatim:
     tap: Callable[[TapWish], StreamTap]
     answer: Callable[[bytes], Answer | Fault]
     hidden: Callable[[bytes, str, Sequence[bytes]], Fault | None]
+    count: Callable[[Mapping[str, Any]], bytes | Fault] | None = None
 
 
 @attrs.frozen

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import attrs
 
@@ -23,17 +24,22 @@ def _openai_tap(wish: TapWish) -> StreamTap:
 
 def _messages_request(body: bytes, operation: str) -> ParsedRequest | Fault:
     """Anthropic's requests have what the gateway must know under OpenAI's names, but for the user's; and every stream ends with usage."""
-    parsed = read_request(body, operation)
+    parsed = read_request(body, "chat")
     if isinstance(parsed, Fault):
         return parsed
     metadata = parsed.fields.get("metadata")
     user = metadata.get("user_id") if isinstance(metadata, dict) else None
-    return attrs.evolve(parsed, wants_usage=True, user=user_name(user) if isinstance(user, str) else "")
+    return attrs.evolve(parsed, operation=operation, wants_usage=True, user=user_name(user) if isinstance(user, str) else "")
 
 
 def summary_of(answer: Completion) -> Answer:
     """What a whole answer says of itself."""
     return Answer(answer.usage, answer.model, answer.candidates[0].finish if answer.candidates else "")
+
+
+def _counted(fields: Mapping[str, Any]) -> bytes | Fault:
+    conversation = ANTHROPIC.read_count(fields)
+    return conversation if isinstance(conversation, Fault) else ANTHROPIC.write_count_answer(ANTHROPIC.estimate(conversation))
 
 
 def _read_by(spoken: Spoken, body: bytes) -> Answer | Fault:
@@ -55,7 +61,7 @@ ANTHROPIC_MESSAGES = Language(
     Verbatim(
         _messages_request, rewrite,
         lambda wish: ReadingTap(ANTHROPIC.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
-        lambda body: _read_by(ANTHROPIC, body), _nothing_hidden,
+        lambda body: _read_by(ANTHROPIC, body), _nothing_hidden, _counted,
     ),
 )  # fmt: skip
 

@@ -19,7 +19,7 @@ from appliance.gateway.answer_head import decoded
 from appliance.gateway.call import Call
 from appliance.gateway.faults import wire_fault
 from appliance.gateway.plan import TargetPlan
-from appliance.gateway.pump import forward
+from appliance.gateway.pump import answer_count, forward
 from appliance.gateway.running import Running
 from appliance.gateway.translation import translated_body
 from appliance.http1.transport import Exchange, Failure, Hold
@@ -116,6 +116,8 @@ async def _exchange(running: Running) -> Fault | None:
         return body
     operation = call.parsed.operation
     if not upstream.serves(operation):
+        if operation == "count_tokens":
+            return await answer_count(running)
         words = f"the backend {record.backend} has no {operation.replace('_', ' ')}; choose a model of another one"
         return Fault(FaultKind.BAD_REQUEST, words, param="model", code="unsupported_operation")
     request = upstream.request(operation, record.model, call.forwarded, body, running.language.name, stream=call.parsed.stream)
@@ -147,7 +149,7 @@ def _body(running: Running) -> bytes:
     wanted = Rewrite(
         model=running.record.model if running.record.model != parsed.model else None,
         include_usage=parsed.stream and parsed.operation != "embeddings" and not parsed.wants_usage,
-        max_tokens=target.max_tokens,
+        max_tokens=target.max_tokens if parsed.operation != "count_tokens" else None,
         overrides=target.overrides,
     )
     upstream = target.upstream

@@ -4,7 +4,9 @@ Nothing goes out before the first good event of a stream (see streaming.py) or t
 fault up to there can be retried elsewhere.
 """
 
-from appliance.core.fault import Fault
+import trio
+
+from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.languages import summary_of
 from appliance.dialects.protocol import Answer
 from appliance.gateway.answer_head import Head, read_head, response_headers
@@ -20,6 +22,9 @@ HOLD_MAX_BYTES = 1_048_576
 """A whole answer up to this size is held until it is complete, so that a cut or broken one can be retried. Longer ones (embeddings) pass
 through.
 """
+
+ESTIMATED = (b"x-gateway-estimated", b"true")
+"""The response header of a count that is the gateway's own."""
 
 TAIL_BYTES = 65_536
 """Of an answer that passes through, kept to find the usage at its end."""
@@ -57,6 +62,20 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
     return None
 
 
+async def answer_count(running: Running) -> Fault | None:
+    """Tokens of a backend that cannot count: an estimate, and marked as one."""
+    call = running.call
+    verbatim = call.language.verbatim
+    counted = verbatim.count(call.parsed.fields) if verbatim is not None and verbatim.count is not None else None
+    if counted is None or isinstance(counted, Fault):
+        return counted or Fault(FaultKind.BAD_REQUEST, "tokens cannot be counted in this language")
+    headers = response_headers(running, Head(200, b"application/json", b"", b"", []))
+    headers += [ESTIMATED, (b"content-length", b"%d" % len(counted))]
+    call.outlet.modelled = True
+    await call.outlet.answer(200, headers, counted, trio.current_time())
+    return None
+
+
 async def _gathered(running: Running, answer: Exchange, undo: Decoder | None) -> bytes | Fault:
     """The whole body; or more than HOLD_MAX_BYTES of it, and the rest is still to be read."""
     pieces: list[bytes] = []
@@ -82,7 +101,7 @@ def _judged(running: Running, head: Head, body: bytes) -> HeaderList | Fault:
         hidden = verbatim.hidden(body, record.backend, running.target.upstream.secrets)
         if hidden is not None:
             return hidden
-        said = verbatim.answer(body)
+        said = Answer(None) if running.call.parsed.operation == "count_tokens" else verbatim.answer(body)
         if isinstance(said, Fault):
             return said
         _note_whole(running, said)

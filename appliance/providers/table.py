@@ -23,7 +23,8 @@ _ROWS = (
     ),
     # platform.claude.com/docs/en/api/overview; the version is the only one there is, and a caller's own goes before it
     Provider(
-        "anthropic", "https://api.anthropic.com", dialects=("anthropic_messages",), auth="x-api-key", health_path="/v1/models", paths={},
+        "anthropic", "https://api.anthropic.com", dialects=("anthropic_messages",), auth="x-api-key", health_path="/v1/models",
+        paths=MappingProxyType({"count_tokens": "/v1/messages/count_tokens"}),
         models=("claude-*",), headers=((b"anthropic-version", b"2023-06-01"),),
     ),
     # openrouter.ai/docs/api-reference/overview; variants such as `:free` and `:nitro`: openrouter.ai/docs/guides/routing/model-variants

@@ -10,6 +10,7 @@ OPERATIONS: dict[str, tuple[str, Language]] = {
     "/v1/completions": ("text_completion", OPENAI_CHAT),
     "/v1/embeddings": ("embeddings", OPENAI_CHAT),
     "/v1/messages": ("chat", ANTHROPIC_MESSAGES),
+    "/v1/messages/count_tokens": ("count_tokens", ANTHROPIC_MESSAGES),
 }
 
 

@@ -29,7 +29,7 @@ def test_a_row_is_sound(name: str) -> None:
     row = PROVIDERS[name]
     assert row.name == name
     assert row.dialects == (("anthropic_messages",) if name == "anthropic" else ("openai_chat",))
-    assert set(row.paths) == (set() if name == "anthropic" else {"chat", "text_completion", "embeddings"})
+    assert set(row.paths) == ({"count_tokens"} if name == "anthropic" else {"chat", "text_completion", "embeddings"})
     assert set(row.dialects) <= set(LANGUAGES)
     assert all(path.startswith("/") for path in row.paths.values())
     assert row.health_path == "" or row.health_path.startswith("/")

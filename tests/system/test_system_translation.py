@@ -166,6 +166,22 @@ def test_a_path_of_anthropics_has_its_envelope(url: str) -> None:
     assert unknown.json()["error"]["type"] == "authentication_error"
 
 
+def test_tokens_are_estimated_where_the_provider_cannot_count(url: str) -> None:
+    body = messages("sim", "How many tokens are in this sentence of ten words?")
+    del body["max_tokens"]
+    said = post(url, "/v1/messages/count_tokens", body)
+    assert said.status_code == 200
+    assert said.headers["x-gateway-estimated"] == "true"
+    assert 5 < said.json()["input_tokens"] < 50
+    assert post(url, "/v1/messages/count_tokens", {"model": "sim", "messages": [{"role": "user", "content": 5}]}).status_code == 400
+
+
+def test_an_anthropic_client_gets_the_models_in_its_own_shape(url: str) -> None:
+    said = httpx.get(url + "/v1/models?limit=1000", headers={"x-api-key": KEY, "anthropic-version": "2023-06-01"}).json()
+    assert said.keys() == {"data", "has_more", "first_id", "last_id"}
+    assert "object" in httpx.get(url + "/v1/models", headers={"x-api-key": KEY}).json()
+
+
 @needs_recordings
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_chat_is_answered_by_anthropic(url: str, gateway: Gateway, stream: bool) -> None:
