@@ -26,6 +26,9 @@ _TOOL_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 NO_OUTPUT = "(no output)"
 """For a tool's empty result: blank text is refused ("text content blocks must contain non-whitespace text")."""
 
+OPENING = "(The conversation begins.)"
+"""For one in which the assistant speaks first: "A conversation must start with a user message"."""
+
 _INSTRUCTIONS = ("system", "developer")
 
 _SIGNERS = ("anthropic", "amazon", "")
@@ -174,16 +177,31 @@ class Turns:
         return given if _TOOL_ID.fullmatch(given) else safe_id(given)
 
     def _finish(self) -> None:
-        """Documents want words beside them (API_runtime_Message): where a user wrote none, the document's name. A prefill must not end
+        """Results of tools stand first in their turn (Claude: "tool_use ids were found without tool_result blocks immediately after").
+        Documents want words beside them (API_runtime_Message): where a user wrote none, the document's name. A prefill must not end
         with white space (Claude: "final assistant content cannot end with trailing whitespace")."""
+        if self.turns[0]["role"] == "assistant":
+            self.turns.insert(0, {"role": "user", "content": [{"text": OPENING}]})
         for turn in self.turns:
-            content = turn["content"]
+            content = turn["content"] = _results_first(turn["content"])
             first = next((number for number, block in enumerate(content) if "document" in block), None)
             if first is not None and not any("text" in block for block in content):
                 content.insert(first, {"text": content[first]["document"]["name"]})
         last = self.turns[-1]
         if last["role"] == "assistant" and "text" in last["content"][-1]:
             last["content"][-1]["text"] = last["content"][-1]["text"].rstrip()
+
+
+def _results_first(content: list[Block]) -> list[Block]:
+    """A cache mark stays behind the result that it follows."""
+    of_results = ["toolResult" in block for block in content]
+    for number in range(1, len(content)):
+        of_results[number] = of_results[number] or (of_results[number - 1] and "cachePoint" in content[number])
+    if not any(of_results) or of_results == sorted(of_results, reverse=True):
+        return content
+    return [one for one, mine in zip(content, of_results, strict=True) if mine] + [
+        one for one, mine in zip(content, of_results, strict=True) if not mine
+    ]
 
 
 def cache_point(cache: str) -> Block:

@@ -93,6 +93,17 @@ def test_turns_alternate_and_blank_words_are_left_out():
     assert dropped == ("messages[1].parts[0]: blank text", "messages[2].name")
 
 
+def test_the_user_opens_and_results_stand_first_in_their_turn():
+    found, _ = turns(
+        Message("assistant", (Text("Hello, what can I do?"),)), *HI, Message("assistant", (ToolCall("t", "f"),)),
+        Message("user", (Text("Wait."),)), Message("tool", (ToolResult("t", (Text("r"),), cache="5m"),)),
+    )  # fmt: skip
+    assert found[0] == {"role": "user", "content": [{"text": "(The conversation begins.)"}]}
+    assert found[4]["content"] == [
+        {"toolResult": {"toolUseId": "t", "content": [{"text": "r"}]}}, {"cachePoint": {"type": "default"}}, {"text": "Wait."},
+    ]  # fmt: skip
+
+
 def test_instructions_in_the_middle_move_to_the_front_and_that_is_said():
     body, dropped = written(messages=(*HI, Message("system", (Text("New rule."),)), Message("user", (Text("So?"),))))
     assert body["system"] == [{"text": "New rule."}]
@@ -268,6 +279,7 @@ def test_every_request_keeps_to_the_languages_rules(conversation, model):
         return
     body = orjson.loads(found.body)
     roles = [one["role"] for one in body["messages"]]
+    assert roles[0] == "user"
     assert all(a != b for a, b in pairwise(roles))
     for turn in body["messages"]:
         assert turn["content"]
