@@ -153,6 +153,4 @@ def usages(draw):
     return Usage(prompt, output, draw(small), 0, draw(small), draw(small), draw(small))
 
 
-
-
 CITATION = Citation("A title", "https://x.test/a", "", 2, 5, {"groundingChunk": {"web": {"uri": "https://x.test/a", "title": "A title"}}})

@@ -51,7 +51,8 @@ def test_both_spellings_of_every_field_mean_the_same(spelling: str):
         "generationConfig": {
             "maxOutputTokens": 5, "topP": 0.5, "topK": 40.0, "stopSequences": ["x"], "candidateCount": 2,
             "responseMimeType": "application/json", "responseJsonSchema": {"type": "object"}, "presencePenalty": 1, "frequencyPenalty": 0.5,
-            "responseLogprobs": True, "logprobs": 3, "responseModalities": ["TEXT"], "thinkingConfig": {"thinkingBudget": 100, "includeThoughts": True}, "seed": 1, "temperature": 0,
+            "responseLogprobs": True, "logprobs": 3, "responseModalities": ["TEXT"], "thinkingConfig": {"thinkingBudget": 100,
+            "includeThoughts": True}, "seed": 1, "temperature": 0,
         },
     }  # fmt: skip
     fields = whole if spelling == "camel" else _snake(whole)
