@@ -62,6 +62,11 @@ class Growth:
     def empty(self) -> bool:
         return not self._items and not self._ended
 
+    @property
+    def size(self) -> int:
+        """What is remembered: parts and items, empty ones too."""
+        return self.count + len(self._items) + len(self._ended)
+
     def start(self, start: Start) -> None:
         if not self.started:
             self.started, self._id = True, start.id

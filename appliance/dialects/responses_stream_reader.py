@@ -19,8 +19,8 @@ from appliance.dialects.sse_reader import Said, SseReader
 from appliance.dialects.upstream_error import error_in_answer
 from appliance.dialects.upstream_json import parse
 
-PARTS_MAX = 100_000
-"""Parts of one answer: more than any model writes, so that a stream of empty items ends."""
+SIZE_MAX = 100_000
+"""Parts and items of one answer: more than any model writes, so that a stream of empty items ends."""
 
 
 @attrs.define
@@ -45,8 +45,8 @@ class ResponsesStreamReader:
         if self.fault is None and not self.finished:
             if self._sse.overflow:
                 self._protocol(f"an event of more than {self.event_max_bytes} bytes")
-            elif self._growth.count > PARTS_MAX:
-                self._protocol(f"an answer of more than {PARTS_MAX} parts")
+            elif self._growth.size > SIZE_MAX:
+                self._protocol(f"an answer of more than {SIZE_MAX} parts")
             elif self._sse.alien and not self._growth.started:
                 self._read_alien()
         return self._take()
