@@ -45,11 +45,12 @@ class Growth:
     """Attributes:
     out: deltas that nobody has taken yet.
     count: parts so far; kinds: what they are; last: type and status of the last whole item.
-    scored: log probabilities so far.
+    size: parts and items so far, empty ones too. scored: log probabilities so far.
     """
 
     out: list[Delta] = attrs.field(factory=list, repr=False)
     count: int = 0
+    size: int = 0
     kinds: set[type] = attrs.field(factory=set)
     last: list[dict[str, Any]] = attrs.field(factory=list)
     scored: int = 0
@@ -61,11 +62,6 @@ class Growth:
     @property
     def empty(self) -> bool:
         return not self._items and not self._ended
-
-    @property
-    def size(self) -> int:
-        """What is remembered: parts and items, empty ones too."""
-        return self.count + len(self._items) + len(self._ended)
 
     def start(self, start: Start) -> None:
         if not self.started:
@@ -117,7 +113,7 @@ class Growth:
         place = _index(event, "summary_index" if field == "summary" else "content_index")
         if index is None or place is None or index in self._ended:
             return None
-        item = self._items.setdefault(index, _Item())
+        item = self._items.get(index) or self._new_item(index)
         grown = item.parts.get((field, place))
         if grown is None:
             thought = isinstance(part, Reasoning)
@@ -157,7 +153,7 @@ class Growth:
         index, raw = _index(event, "output_index"), event.get("item")
         if index is None or not isinstance(raw, dict) or index in self._items or index in self._ended:
             return
-        item = self._items[index] = _Item()
+        item = self._new_item(index)
         if raw.get("type") in CALLS:
             self._open(item, ("call", 0), call_of(raw, made_id(self._id, self.count)))
 
@@ -165,7 +161,8 @@ class Growth:
         index, raw = _index(event, "output_index"), event.get("item")
         if index is None or not isinstance(raw, dict) or index in self._ended:
             return
-        item = self._items.pop(index, None) or _Item()
+        item = self._items.get(index) or self._new_item(index)
+        del self._items[index]
         self._ended.add(index)
         self.last = [{name: raw.get(name) for name in ("type", "status")}]
         kind = raw.get("type")
@@ -240,12 +237,18 @@ class Growth:
         item = self._items.get(index) if index is not None else None
         return item.parts.get((field, place)) if item is not None and place is not None else None
 
+    def _new_item(self, index: int) -> _Item:
+        self.size += 1
+        item = self._items[index] = _Item()
+        return item
+
     def _open(self, item: _Item, place: tuple[str, int], part: Part) -> Grown:
         self.start(Start())
         grown = item.parts[place] = Grown(self.count, part)
         self.kinds.add(type(part))
         self.out.append(PartStarted(self.count, part))
         self.count += 1
+        self.size += 1
         return grown
 
     def _close(self, grown: Grown) -> None:

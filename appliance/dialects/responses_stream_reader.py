@@ -33,6 +33,7 @@ class ResponsesStreamReader:
     finished: bool = False
     _sse: SseReader = attrs.field(init=False, repr=False)
     _growth: Growth = attrs.field(factory=Growth)
+    _at_start: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._sse = SseReader(self.event_max_bytes)
@@ -40,8 +41,13 @@ class ResponsesStreamReader:
     def feed(self, data: bytes) -> list[Delta]:
         if self.fault is not None or self.finished:
             return []
-        for said in self._sse.feed(data):
-            self._read(said)
+        alone = self._alone(data)
+        if alone is not None:
+            self._read(alone)
+        else:
+            self._at_start = data.endswith(b"\n\n")
+            for said in self._sse.feed(data):
+                self._read(said)
         if self.fault is None and not self.finished:
             if self._sse.overflow:
                 self._protocol(f"an event of more than {self.event_max_bytes} bytes")
@@ -61,6 +67,15 @@ class ResponsesStreamReader:
             else:
                 self.fault = Fault(FaultKind.STREAM_CUT, f"{self._who()} ended its stream before the answer was complete")
         return self._take()
+
+    def _alone(self, data: bytes) -> Said | None:
+        """The event in what came, if that is exactly one as vendors write them and nothing is held back: the case of nearly every piece, at
+        a third of the work."""
+        if not (self._at_start and self._growth.started and data.startswith(b"event: ") and len(data) <= self.event_max_bytes):
+            return None
+        line = data.find(b"\n")
+        one = data.startswith(b"data: {", line + 1) and data.endswith(b"}\n\n") and data.find(b"\n", line + 1) == len(data) - 2
+        return Said(data[7:line], data[line + 7 : -2]) if one and b"\r" not in data else None
 
     def _take(self) -> list[Delta]:
         out, self._growth.out = self._growth.out, []
