@@ -114,7 +114,7 @@ class Supervisor:
         self.drain.ask("stop")
 
     async def _serve_door(self, door: Door, task_status: trio.TaskStatus[None]) -> None:
-        app = PublicApp(self.gateway, self.view, door.loopback)
+        app = PublicApp(self.gateway, self.view, door.loopback, self.view.refusals.enter)
         limits = self.gateway.plan.config.server.limits
         self._doors_open += 1
         server = engine(app, door, limits, self._on_error, self.view.refusals.enter)
@@ -178,14 +178,17 @@ class Supervisor:
         if self.reload_config is None:
             return ReloadResult(problems=("this gateway was started without a configuration file",))
         problems: tuple[str, ...] = ()
+        upstreams: dict[str, Upstream] | list[str] = []
         loaded = await trio.to_thread.run_sync(self.reload_config)
         if isinstance(loaded, Problems):
             problems = tuple(problem_text(problem) for problem in loaded)
+        elif gateway.plan.upstreams and not loaded.config.backends:
+            problems = ("the file names no backend, and one is in force: it was read while being written, or lost its text",)
         else:
             upstreams = build_upstreams(loaded.config.backends, gateway.plan.upstreams, self.arrivals)
             if isinstance(upstreams, list):
                 problems = tuple(upstreams)
-        if problems or isinstance(loaded, Problems) or isinstance(upstreams, list):
+        if problems or isinstance(loaded, Problems) or not isinstance(upstreams, dict):
             live.reloads_failed += 1
             self.log.error("reload_refused", problems=list(problems), kept="the configuration that was in force")
             return ReloadResult(problems=problems)

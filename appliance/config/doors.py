@@ -27,7 +27,7 @@ class ServerLimits:
 
     head_max_bytes: int = knob(65536, "request line and headers; agents send long beta headers", unit="bytes", low=1024, high=1048576)
     body_max_bytes: int = knob(33554432, "request body; a few images or PDFs in base64 fit", unit="bytes", low=1024, high=1073741824)
-    connections_max: int = knob(4096, "open client connections per listener; beyond it new ones wait in the backlog", low=1, high=1000000)
+    connections_max: int = knob(4096, "open client connections per listener; beyond it new ones are refused with 503", low=1, high=1000000)
     header_read_s: float = knob(15.0, "from first byte to the end of the headers; ends slow-header attacks", unit="s", low=0.1, high=3600)
     body_read_s: float = knob(30.0, "longest silence while a body is being sent", unit="s", low=0.1, high=3600)
     idle_s: float = knob(75.0, "keep-alive without a request; longer than the 60 s of common load balancers", unit="s", low=0.1, high=86400)

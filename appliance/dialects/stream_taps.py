@@ -41,6 +41,7 @@ class _Followed:
                 self.committed = True
                 if isinstance(delta.part, ToolCall | Media | Foreign):
                     self.token_seen = True
+                    self.deltas += 1
             elif isinstance(delta, Started):
                 self.committed = True
                 self._model = delta.model or self._model

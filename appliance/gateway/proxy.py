@@ -177,7 +177,7 @@ async def _tick(call: Call, route: RoutePlan) -> None:
     while True:
         now = trio.current_time()
         wake = now + step_s
-        if call.idle_s and not call.outlet.sending:  # while the caller does not read, nothing is asked of the upstream
+        if call.idle_s and (call.outlet.gone or not call.outlet.sending):  # while the caller does not read, the upstream may be silent
             silent_until = max(call.read_at, call.outlet.heard_at) + call.idle_s
             if now >= silent_until and call.running is not None:
                 backend = call.record.backend

@@ -50,7 +50,7 @@ class Running:
 
     def out_of_time(self) -> Fault:
         """The deadline has passed: of which phase, and through whose fault."""
-        if self.call.outlet.sending:
+        if self.call.outlet.sending and not self.call.outlet.gone:
             return STALLED
         timeouts = self.target.upstream.settings.timeouts
         if self.call.parsed.stream and not self.first_byte and timeouts.first_byte_s < timeouts.total_s:

@@ -73,7 +73,7 @@ class _Passage:
 
     Attributes:
         out: what is to be sent next; taken: it comes from `take`, which has fed the tap already.
-        ended: the caller's answer is over with `out`.
+        ended: the caller's answer is over with `out`. noted: deltas whose time is written down.
     """
 
     call: Call
@@ -84,6 +84,7 @@ class _Passage:
     out: bytes
     taken: bool = False
     ended: bool = False
+    noted: int = 0
 
     async def run(self) -> Fault | None:
         """Event by event, to the end. What flows steadily goes through `take`; this loop sees the rest."""
@@ -129,8 +130,8 @@ class _Passage:
         tap, call = self.tap, self.call
         at = call.read_at = trio.current_time()
         out = tap.feed(data)
+        self._note_token(at)
         if out and not tap.finished and tap.fault is None:
-            self._note_token(at)
             if call.outlet.push(out, at):
                 return True
             out = b""  # the outlet has it
@@ -139,7 +140,9 @@ class _Passage:
         return False
 
     def _note_token(self, at: float) -> None:
-        if self.tap.token_seen and not self.tap.finished:
+        deltas = self.tap.deltas
+        if deltas > self.noted:
+            self.noted = deltas
             record = self.record
             record.last_token_at = at
             if not record.first_token_at:

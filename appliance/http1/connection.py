@@ -14,7 +14,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint
 
 from appliance.http1.asgi import Scope
 from appliance.http1.eager import SCORE_MAX, after_miss
-from appliance.http1.head_memory import HeadMemory
+from appliance.http1.head_memory import FORGET_AFTER_S, HeadMemory
 from appliance.http1.peer_socket import PeerSocket
 from appliance.http1.refusal import Refusal, refusal_bytes
 from appliance.http1.request_body import RequestBody, body_error
@@ -77,6 +77,7 @@ class Connection:
                 return
             if not await self._serve(head):
                 return
+            del raw, head  # not kept while the connection idles: 4,096 large heads are hundreds of megabytes
 
     # heads -------------------------------------------------------------------------------------------------------------------------------
 
@@ -303,6 +304,8 @@ class Connection:
                 self.end("slow_reader", reset=True)
             return
         self._waited_s += elapsed_s
+        if self.phase == IDLE and self._waited_s > FORGET_AFTER_S:
+            self._memory.forget()
         if self.phase == LINGERING:
             limit_s = limits.linger_s
         elif self.phase == HEAD:

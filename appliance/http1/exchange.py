@@ -138,11 +138,12 @@ class Http1Exchange:
         pieces = reader.pieces
         if reader.complete or reader.fault is not None or len(pieces) > 1:
             return False
+        going = not connection.link.ended  # TLS may tell its end with the last bytes, and nothing arrives after that
         if not pieces:
-            return True  # part of a chunk's head
+            return going  # part of a chunk's head
         piece = pieces.pop()
         if passing.take(piece):
-            return True
+            return going
         passing.refused = piece
         return False
 
@@ -250,5 +251,7 @@ def cut_failure(link: Link, where: str, *, received: bool = True) -> Failure:
     """What to say of a peer that went away in the middle."""
     if link.write_failed and not received:
         return Failure("write", "the upstream closed the connection while the request was being written", received=False, sent=link.sent)
+    if link.ended == "dropped":
+        return Failure("closed", f"the request was ended before the {where} was complete", received=received, sent=link.sent)
     how = {"reset": "reset the connection", "cut": "ended TLS without a closure alert"}.get(link.ended, "closed the connection")
     return Failure("closed", f"the upstream {how} before the {where} was complete", received=received, sent=link.sent)

@@ -15,8 +15,11 @@ from appliance.http1.refusal import Refusal
 from appliance.http1.request_head import Headers, RequestHead, read_head
 from appliance.http1.server_limits import ServerLimits
 
-# SDKs send 400 to 900 bytes. A longer head is read each time, so that all connections_max (4,096) connections hold 16 MB at most.
+# SDKs send 400 to 900 bytes in 10 to 25 lines. A longer head is read each time. What is made of a head takes some ten times its bytes, so
+# it is forgotten, too, once its connection has idled for a while (see `forget`): memory is for those who ask, not for those who stay.
 REMEMBERED_MAX_BYTES = 4096
+REMEMBERED_MAX_LINES = 40
+FORGET_AFTER_S = 5.0
 LENGTH_DIGITS_MAX = 19
 
 # Of a head that was read: names and line ends stand only where lines begin and end.
@@ -49,9 +52,14 @@ class HeadMemory:
             ):
                 return self._repeated(known, digits)
         head = read_head(raw, self._limits)
-        if isinstance(head, RequestHead) and len(raw) <= REMEMBERED_MAX_BYTES:
+        if isinstance(head, RequestHead) and len(raw) <= REMEMBERED_MAX_BYTES and len(head.headers) <= REMEMBERED_MAX_LINES:
             self._remember(raw, head)
         return head
+
+    def forget(self) -> None:
+        """The next head will be read, whatever it is."""
+        self._before = self._after = b""
+        self._head, self._headers = None, []
 
     def _repeated(self, known: RequestHead, digits: bytes) -> RequestHead:
         headers = self._headers.copy()

@@ -23,7 +23,8 @@ class Link:
     """A connected socket.
 
     Attributes:
-        ended: "" while reading goes on, then "closed" (orderly), "reset" (an error) or "cut" (TLS without its closure alert).
+        ended: "" while reading goes on, then "closed" (orderly, by the peer), "reset" (an error), "cut" (TLS without its closure alert) or
+            "dropped" (by ourselves: never the end of a message).
         sent: a byte of the request begun last has left.
         write_failed: the request begun last could not be written whole.
     """
@@ -89,7 +90,7 @@ class Link:
             except BlockingIOError:
                 continue
             except trio.ClosedResourceError:
-                self.ended = "closed"
+                self.ended = "dropped"
             except OSError:
                 self.ended = "reset"
             else:
@@ -152,7 +153,7 @@ class Link:
     def close(self) -> None:
         """At once, and idempotent. Wakes whoever still waits on the socket."""
         if self._sock.fileno() != -1:
-            self.ended = self.ended or "closed"
+            self.ended = self.ended or "dropped"
             self._unsent = None
             act = self._act
             self.unwatch()
@@ -168,7 +169,7 @@ class Link:
             try:
                 await wait_readable(self._sock)
             except trio.ClosedResourceError:
-                self.ended = "closed"
+                self.ended = "dropped"
             nursery.cancel_scope.cancel()
 
     async def _write_rest(self) -> None:

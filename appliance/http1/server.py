@@ -28,6 +28,8 @@ from appliance.http1.turn import EndReason
 # Accepted in one go before others get their turn. Requests that begin together go through every later step together, too: at 64, a burst
 # of 256 new streams delayed the chunks of those already running by up to 9 ms (p99), at 8 by 4.
 ACCEPT_BATCH_MAX = 8
+# Accepted when the door closes: as many as Linux lets wait by default (net.core.somaxconn).
+LAST_ACCEPT_MAX = 4096
 ACCEPT_PAUSE_S = 0.1  # when the process or the system is out of descriptors; the connection stays in the backlog meanwhile
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 OVERLOADED = Refusal(503, "too many connections")
@@ -92,7 +94,7 @@ class Server:
                                 doors.start_soon(self._accept, door, nursery)
                             task_status.started()
                     for door in sockets:
-                        self._accept_ready(door, nursery)  # the kernel has completed these; closing now would reset them
+                        self._accept_ready(door, nursery, LAST_ACCEPT_MAX)  # the kernel has completed these; closing now would reset them
                         door.close()
                 services.cancel_scope.cancel()
         finally:
@@ -127,9 +129,9 @@ class Server:
             if not self._accept_ready(door, nursery):
                 await trio.sleep(ACCEPT_PAUSE_S)
 
-    def _accept_ready(self, door: socket.socket, nursery: trio.Nursery) -> bool:
-        """Accept what is there, up to a batch; False when descriptors ran out."""
-        for _ in range(ACCEPT_BATCH_MAX):
+    def _accept_ready(self, door: socket.socket, nursery: trio.Nursery, most: int = ACCEPT_BATCH_MAX) -> bool:
+        """Accept what is there, `most` at the most; False when descriptors ran out."""
+        for _ in range(most):
             try:
                 sock, address = door.accept()
             except BlockingIOError:

@@ -26,6 +26,7 @@ from appliance.telemetry.recent import PAGE_MAX, Filter
 from appliance.telemetry.stats import stats_steps
 
 LISTING = 100
+DIGITS_MAX = 9
 ACTIONS = ("drain", "resume", "reset-breaker")
 
 
@@ -158,7 +159,7 @@ class AdminApp:
             await reply_json(send, {"error": wanted}, 400)
             return
         limit = asked.get("limit", str(LISTING))
-        if not limit.isdecimal() or not 1 <= int(limit) <= PAGE_MAX:
+        if not limit.isdecimal() or len(limit) > DIGITS_MAX or not 1 <= int(limit) <= PAGE_MAX:
             await reply_json(send, {"error": f"limit is a number from 1 to {PAGE_MAX}"}, 400)
             return
         records: list[RequestRecord] = self.gateway.recent.newest(wanted, int(limit))
@@ -210,7 +211,7 @@ def _filter(asked: dict[str, str]) -> Filter | str:
         if name in known:
             values[name] = text
         elif name == "status":
-            if not text.isdecimal():
+            if not text.isdecimal() or len(text) > DIGITS_MAX:
                 return "status is an HTTP status such as 502"
             values[name] = int(text)
         elif name in ("stream", "failed"):

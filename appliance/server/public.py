@@ -10,6 +10,7 @@ import attrs
 from appliance.core.fault import Fault, FaultKind
 from appliance.gateway.gateway import Gateway
 from appliance.http1.asgi import Receive, Scope, Send
+from appliance.http1.refusal import OnRefusal
 from appliance.server.health import serve_live, serve_ready
 from appliance.server.inference import refuse_plainly, serve_operation
 from appliance.server.lifespan import serve_lifespan
@@ -29,12 +30,14 @@ class PublicApp:
     """One listener's application.
 
     Attributes:
+        on_refusal: told of what no path or method fits, as the engine tells of what it refuses.
         loopback: only this machine can reach the listener: metrics are open, and callers without a key are let in where none is configured.
     """
 
     gateway: Gateway
     view: LiveView
     loopback: bool
+    on_refusal: OnRefusal | None = None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """What serves the scope, ready to be awaited: a plain function, since each coroutine around another is resumed with it."""
@@ -62,6 +65,8 @@ class PublicApp:
                 return
             await self._look(scope, send, path)
         else:
+            if self.on_refusal is not None:
+                self.on_refusal(404, "no such path")
             message = f"there is nothing at {method} {path[:200]}; this gateway serves {', '.join(OPERATIONS)} and {MODELS}"
             await refuse_plainly(self.gateway, scope, send, Fault(FaultKind.NOT_FOUND, message))
 
@@ -90,6 +95,8 @@ class PublicApp:
         return self.loopback or self.gateway.plan.config.server.auth == "none"
 
     async def _wrong_method(self, scope: Scope, send: Send, allowed: str) -> None:
+        if self.on_refusal is not None:
+            self.on_refusal(405, "wrong method for the path")
         message = f"{scope['method']} is not possible at {scope['path'][:200]}; use {allowed}"
         await refuse_plainly(self.gateway, scope, send, Fault(FaultKind.METHOD_NOT_ALLOWED, message, code=allowed))
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import attrs
 import trio
 
-ReasonClass = Literal["malformed", "framing", "target", "too_large", "timeout", "unsupported", "overload"]
+ReasonClass = Literal["malformed", "framing", "target", "path", "method", "too_large", "timeout", "unsupported", "overload"]
 
 LINES_MAX_PER_S: Final = 20
 """Enough to see what a broken client or a scanner does; twenty lines are read, a thousand are not."""
@@ -19,6 +19,7 @@ SUMMARY_S: Final = 1.0
 """From the first line left out to the line that counts them."""
 
 _BY_STATUS: Final[dict[int, ReasonClass]] = {
+    404: "path", 405: "method",
     408: "timeout", 413: "too_large", 414: "too_large", 431: "too_large", 417: "unsupported", 501: "unsupported", 503: "overload",
     505: "unsupported",
 }  # fmt: skip

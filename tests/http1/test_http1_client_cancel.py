@@ -8,7 +8,7 @@ import trio.testing
 from scripted_upstream import OK, Peer, post, serve_ok, upstream, whole
 
 from appliance.http1.client import Http1Transport
-from appliance.http1.transport import Failure, PoolStats, UpstreamRequest
+from appliance.http1.transport import Failure, Hold, PoolStats, UpstreamRequest
 
 # A socket left to the garbage collector is closed too, only not in time; it must not pass for one that was closed.
 pytestmark = [
@@ -147,18 +147,25 @@ async def test_deadlines_in_a_crowd_leave_the_pool_consistent(delay_s: float) ->
             await peer.ended.wait()
 
 
-@pytest.mark.parametrize("framing", [b"content-length: 2\r\n", b""], ids=["length", "until close"])
-async def test_closing_an_exchange_wakes_its_reader(framing: bytes) -> None:
+@pytest.mark.parametrize("how", ["close", "hold"])
+@pytest.mark.parametrize(
+    "framing", [b"content-length: 9\r\n", b"", b"transfer-encoding: chunked\r\n"], ids=["length", "until close", "chunked"]
+)
+async def test_an_exchange_ended_by_somebody_else_wakes_its_reader_with_a_failure(framing: bytes, how: str) -> None:
+    """Also where only the end of the connection ends the body: that it was us who ended it makes the answer no whole one."""
+
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n")
         await peer.eof()
 
+    hold = Hold()
+
     async with upstream(script) as server:
         transport = server.transport()
-        exchange = await transport.send(post())
+        exchange = await transport.send(post(), hold)
         assert not isinstance(exchange, Failure)
-        close: Callable[[], None] = exchange.close
+        close: Callable[[], None] = exchange.close if how == "close" else hold.end
         async with trio.open_nursery() as nursery:
 
             async def later() -> None:

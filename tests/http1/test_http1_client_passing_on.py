@@ -1,5 +1,6 @@
 """A steady stream is read by the task of all streams: the same bytes, ends, failures and wake-ups as when each is read by its own."""
 
+import contextlib
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -13,8 +14,10 @@ import trustme
 from scripted_upstream import Peer, Upstream, post, upstream
 
 from appliance.http1.arrivals import EVENTS_MAX, Arrivals
+from appliance.http1.client import Http1Transport
+from appliance.http1.origin import Origin
 from appliance.http1.tls import tls_context
-from appliance.http1.transport import Exchange, Failure, Hold, PoolStats
+from appliance.http1.transport import Exchange, Failure, Hold, PoolStats, TransportLimits
 
 pytestmark = [
     pytest.mark.filterwarnings("error::ResourceWarning"),
@@ -244,3 +247,51 @@ async def test_more_streams_than_one_look_takes_are_all_carried_whole(contexts: 
             for _ in range(count):
                 nursery.start_soon(follow)
     assert whole == count
+
+
+@pytest.mark.parametrize("framing", [b"transfer-encoding: chunked\r\n", b""], ids=["chunked", "until close"])
+async def test_the_end_of_tls_that_comes_with_the_last_bytes_is_heard_at_once(contexts: Contexts, framing: bytes):
+    """Nothing arrives on the socket after that: a peer may wait for our goodbye before it closes."""
+    if contexts is None:
+        pytest.skip("cleartext has no goodbye")
+    last = chunk(b"last") if framing else b"last"
+
+    async def serve(stream: trio.SocketStream) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = contexts[0].wrap_bio(incoming, outgoing, server_side=True)  # type: ignore[index]
+
+        async def until_done(step: Callable[[], object]) -> None:
+            while True:
+                try:
+                    step()
+                    break
+                except ssl.SSLWantReadError:
+                    await stream.send_all(outgoing.read())
+                    incoming.write(await stream.receive_some(65536))
+            await stream.send_all(outgoing.read())
+
+        await until_done(tls.do_handshake)
+        await until_done(lambda: tls.read(65536))
+        await until_done(lambda: tls.write(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n" + (chunk(b"one") if framing else b"one")))
+        await trio.sleep(0.05)
+        tls.write(last)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.unwrap()
+        await stream.send_all(outgoing.read())  # both in one segment, and no FIN behind them
+        await trio.sleep_forever()
+
+    async with listening() as arrivals, trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        origin = Origin.parse(f"https://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
+        assert isinstance(origin, Origin)
+        transport = Http1Transport(origin, TransportLimits(), contexts[1], arrivals)
+        exchange = await transport.send(post())
+        assert not isinstance(exchange, Failure)
+        seen: list[bytes] = []
+        with trio.fail_after(5):
+            end = await drain(exchange, lambda data: seen.append(data) is None, [], seen)
+        assert b"".join(seen) == b"onelast"
+        assert end == b"" if not framing else isinstance(end, Failure)
+        await transport.aclose()
+        nursery.cancel_scope.cancel()

@@ -45,7 +45,7 @@ async def test_an_end_met_by_a_try_is_an_orderly_end() -> None:
     link.close()
 
 
-async def test_a_link_closed_by_somebody_else_during_a_try_ends_as_closed() -> None:
+async def test_a_link_closed_by_somebody_else_during_a_try_does_not_end_as_if_its_peer_had() -> None:
     link, peer = linked()
     link.begin(b"ask", b"")
     ended: list[bytes] = []
@@ -58,5 +58,5 @@ async def test_a_link_closed_by_somebody_else_during_a_try_ends_as_closed() -> N
         nursery.start_soon(trio.lowlevel.checkpoint)
         await trio.lowlevel.checkpoint()
         link.close()
-    assert (ended, link.ended) == ([b""], "closed")
+    assert (ended, link.ended) == ([b""], "dropped")
     peer.close()

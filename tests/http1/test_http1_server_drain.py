@@ -1,5 +1,6 @@
 """The end of a server, and its being full: drain, cut, connections_max, and what the gauges say."""
 
+import contextlib
 import errno
 import resource
 import socket
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 import trio
 from http1_engine import GET, QUICK, attrs, echo, eventually, get, reply, serving
+
+from appliance.http1.server import ACCEPT_BATCH_MAX
 
 
 class Gate:
@@ -92,17 +95,18 @@ async def test_drain_does_not_wait_for_connections_that_never_ask():
 
 
 async def test_connections_in_the_backlog_are_served_before_the_door_closes():
+    """However many they are: more than are accepted in one go."""
     async with serving(echo) as served:
-        client = trio.SocketStream(trio.socket.socket())
-        with socket.socket() as raw:
-            raw.setblocking(False)
-            raw.connect_ex(served.address)  # completed by the kernel; the server's task has not run since
-            raw.send(GET)
+        with contextlib.ExitStack() as stack:
+            waiting = [stack.enter_context(socket.socket()) for _ in range(5 * ACCEPT_BATCH_MAX)]
+            for raw in waiting:
+                raw.setblocking(False)
+                raw.connect_ex(served.address)  # completed by the kernel; the server's task has not run since
+                raw.send(GET)
             served.server.drain()
-            raw.settimeout(0.0)
-            await trio.lowlevel.wait_readable(raw)
-            assert raw.recv(1000).startswith(b"HTTP/1.1 200")
-        await client.aclose()
+            for raw in waiting:
+                await trio.lowlevel.wait_readable(raw)
+                assert raw.recv(1000).startswith(b"HTTP/1.1 200")
 
 
 async def test_cut_cancels_what_is_left_and_says_why():

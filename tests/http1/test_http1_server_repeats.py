@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from appliance.http1.head_memory import REMEMBERED_MAX_BYTES, HeadMemory
+from appliance.http1.head_memory import REMEMBERED_MAX_BYTES, REMEMBERED_MAX_LINES, HeadMemory
 from appliance.http1.refusal import Refusal
 from appliance.http1.request_head import RequestHead, read_head
 from appliance.http1.server_limits import ServerLimits
@@ -137,6 +137,21 @@ def test_an_application_that_changes_its_headers_changes_no_later_request() -> N
         assert isinstance(head, RequestHead)
         assert facts(head) == facts(read_head(USUAL, LIMITS))
         head.headers.clear()
+
+
+def test_what_was_forgotten_and_heads_of_many_lines_are_read_afresh() -> None:
+    memory = HeadMemory(ServerLimits())
+    few = b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n"
+    many = few[:-2] + b"".join(b"x-%d: y\r\n" % number for number in range(REMEMBERED_MAX_LINES)) + b"\r\n"
+    for raw, repeats in ((few, True), (many, False)):
+        first, second = memory.read(raw), memory.read(raw)
+        assert isinstance(first, RequestHead)
+        assert isinstance(second, RequestHead)
+        assert (second.remembered is first.remembered) == repeats
+        memory.forget()
+        third = memory.read(raw)
+        assert isinstance(third, RequestHead)
+        assert third.remembered is not first.remembered
 
 
 def test_a_memory_shows_nothing_of_what_it_holds() -> None:

@@ -154,6 +154,7 @@ def test_a_request_that_waits_keeps_its_backend_through_a_reload(gateway: Gatewa
     ("broken", "named"),
     [
         ("not TOML at all [", "syntax error"),
+        ("", "no backend"),
         ('[backends.one]\nprovider = "custom"\nbase_url = "http://127.0.0.1:1/v1"\nmax_concurency = 3\n', "max_concurrency"),
         ('[backends.one]\nprovider = "custom"\nbase_url = "http://127.0.0.1:1/v1"\nca = "/nowhere.pem"\n', "ca"),
     ],

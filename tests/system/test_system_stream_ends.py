@@ -40,6 +40,17 @@ LASTS = {
     "garbage": event(b"no json at all"),
 }
 
+def at_once(first: bytes) -> Script:
+    """`first`, a moment later everything else in one piece."""
+
+    def script(sock: socket.socket) -> None:
+        sock.sendall(STREAM_HEAD + first)
+        time.sleep(0.02)
+        sock.sendall(event(delta("one ")) + event(delta("two")) + LASTS["done"])
+
+    return script
+
+
 BACKEND = """
 [backends.{name}]
 provider = "custom"
@@ -54,8 +65,9 @@ targets = [ {{ backend = "{name}" }} ]
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with contextlib.ExitStack() as stack:
-        scripts = {**LASTS, "speed": LASTS["done"]}
-        ups = {name: stack.enter_context(RawUpstream(then(last))) for name, last in scripts.items()}
+        scripts = {name: then(last) for name, last in LASTS.items()}
+        scripts |= {"speed": scripts["done"], "at-once": at_once(b""), "role-first": at_once(event(delta("")))}
+        ups = {name: stack.enter_context(RawUpstream(script)) for name, script in scripts.items()}
         one = Gateway(tmp_path_factory.mktemp("ends"), "".join(BACKEND.format(name=name, url=up.url) for name, up in ups.items()))
         stack.enter_context(running(one))
         yield one
@@ -78,6 +90,16 @@ def test_the_last_word_is_passed_on_at_once(gateway: Gateway, name: str, engine:
     record = eventually(lambda: gateway.record(f"{name}-{engine}"))
     assert (record["attempts"][0]["outcome"] == "success") == name.startswith("done")
     assert record["ttft_ms"] > 0
+
+
+@pytest.mark.parametrize("name", ["at-once", "role-first"])
+@pytest.mark.parametrize("engine", ["builtin", "hypercorn"])
+def test_a_token_that_comes_with_the_end_has_its_time(gateway: Gateway, name: str, engine: str) -> None:
+    """Short and cached answers, and proxies that buffer, send everything in one piece."""
+    with RawClient(gateway.url if engine == "builtin" else gateway.hypercorn_url) as client:
+        client.ask(chat(name, stream=True), x_request_id=f"{name}-{engine}")
+        client.read_body(client.read_head()[1])
+    assert gateway.record(f"{name}-{engine}")["ttft_ms"] > 0
 
 
 def test_the_speed_of_a_steady_stream_is_that_of_its_tokens(gateway: Gateway) -> None:
