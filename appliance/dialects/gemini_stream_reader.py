@@ -27,6 +27,8 @@ CANDIDATES_MAX = 64
 
 _BLANKS = b" \t\r\n"
 
+_DATA = b"data: {"
+
 
 @attrs.define
 class GeminiStreamReader:
@@ -40,8 +42,9 @@ class GeminiStreamReader:
     _array: ArrayReader | None = None
     _seed: str | None = None
     _candidates: dict[int, CandidateReader] = attrs.field(factory=dict)
-    _usage: Usage | None = None
-    _usage_said: bool = True
+    _usage: dict[str, Any] = attrs.field(factory=dict, repr=False)
+    _usage_said: Usage | None = None
+    _clear: bool = False
 
     def feed(self, data: bytes) -> list[Delta]:
         out: list[Delta] = []
@@ -77,7 +80,20 @@ class GeminiStreamReader:
         if self._array is not None:
             return self._array.feed(data)
         assert self._events is not None
-        return [said.data for said in self._events.feed(data)]
+        events = self._whole_events(data) if self._clear else None
+        self._clear = data.endswith((b"\n\n", b"\r\n\r\n"))
+        return [said.data for said in self._events.feed(data)] if events is None else events
+
+    def _whole_events(self, data: bytes) -> list[bytes] | None:
+        """The short way for a read that is whole events of one `data` line each, after one that left nothing behind; None for all else."""
+        end = b"\r\n\r\n" if data.endswith(b"\r\n\r\n") else b"\n\n"
+        if not data.endswith(end) or len(data) > self.event_max_bytes:
+            return None
+        blocks = data[: -len(end)].split(end)
+        for block in blocks:
+            if not block.startswith(_DATA) or b"\n" in block or b"\r" in block:
+                return None
+        return [block[6:] for block in blocks]
 
     def _check(self) -> None:
         """What the cutter met that is no event."""
@@ -112,9 +128,10 @@ class GeminiStreamReader:
         if not isinstance(chunk, dict):
             self.fault = self._garbage()
             return
-        self.fault = error_in_answer(chunk, self.backend)
-        if self.fault is not None:
-            return
+        if "error" in chunk:
+            self.fault = error_in_answer(chunk, self.backend)
+            if self.fault is not None:
+                return
         try:
             if not self._read_words(chunk, out):
                 self._read_chunk(plain(chunk), out)
@@ -166,14 +183,15 @@ class GeminiStreamReader:
             self._say_usage(out)
 
     def _note_usage(self, metadata: object) -> None:
-        usage = read_usage(metadata)
-        if usage is not None and usage != self._usage:
-            self._usage, self._usage_said = usage, False
+        """Every chunk has one; the last with counts is the one that is read."""
+        if type(metadata) is dict and ("promptTokenCount" in metadata or "totalTokenCount" in metadata):
+            self._usage = metadata
 
     def _say_usage(self, out: list[Delta]) -> None:
-        if self._usage is not None and not self._usage_said:
-            out.append(UsageKnown(self._usage))
-            self._usage_said = True
+        usage = read_usage(self._usage)
+        if usage is not None and usage != self._usage_said:
+            out.append(UsageKnown(usage))
+            self._usage_said = usage
 
     def _who(self) -> str:
         return f"the backend {self.backend}" if self.backend else "the backend"

@@ -35,6 +35,7 @@ class Verbatim:
     Attributes:
         read: what must be known of a request, by operation.
         rewrite: what the operator changes in it.
+        token_field: what the caller's bound on the answer is called.
         count: the answer to a request to count tokens, by this gateway's own estimate, where no backend can count; None where the
             language has no such request.
         tap: reads along with a stream; answer: what a whole answer says of itself; hidden: the fault inside one of status 200.
@@ -46,6 +47,7 @@ class Verbatim:
     answer: Callable[[bytes], Answer | Fault]
     hidden: Callable[[bytes, str, Sequence[bytes]], Fault | None]
     count: Callable[[Mapping[str, Any]], bytes | Fault] | None = None
+    token_field: str = "max_tokens"
 
 
 @attrs.frozen

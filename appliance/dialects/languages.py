@@ -10,11 +10,15 @@ from appliance.core.completion import Completion
 from appliance.core.fault import Fault
 from appliance.core.user_name import user_name
 from appliance.dialects.anthropic import ANTHROPIC
+from appliance.dialects.bedrock import BEDROCK
 from appliance.dialects.chat import CHAT
 from appliance.dialects.codec import Spoken
+from appliance.dialects.cohere import COHERE
+from appliance.dialects.gemini import GEMINI
 from appliance.dialects.language import Language, TapWish, Verbatim
 from appliance.dialects.openai_chat import OPENAI, OpenAIStreamTap, classify, hidden_error, read_answer, read_request, rewrite
 from appliance.dialects.protocol import Answer, ParsedRequest, StreamTap
+from appliance.dialects.responses import RESPONSES
 from appliance.dialects.stream_taps import ReadingTap
 
 
@@ -30,6 +34,16 @@ def _messages_request(body: bytes, operation: str) -> ParsedRequest | Fault:
     metadata = parsed.fields.get("metadata")
     user = metadata.get("user_id") if isinstance(metadata, dict) else None
     return attrs.evolve(parsed, operation=operation, wants_usage=True, user=user_name(user) if isinstance(user, str) else "")
+
+
+def _responses_request(body: bytes, operation: str) -> ParsedRequest | Fault:
+    """Responses name the prompt and the bound otherwise; every stream ends with usage."""
+    parsed = read_request(body, "embeddings")  # which has its prompt under `input`, too
+    if isinstance(parsed, Fault):
+        return parsed
+    most = parsed.fields.get("max_output_tokens")
+    most = most if isinstance(most, int) and not isinstance(most, bool) else None
+    return attrs.evolve(parsed, operation=operation, wants_usage=True, max_tokens=most)
 
 
 def summary_of(answer: Completion) -> Answer:
@@ -65,4 +79,21 @@ ANTHROPIC_MESSAGES = Language(
     ),
 )  # fmt: skip
 
-LANGUAGES: Mapping[str, Language] = MappingProxyType({one.name: one for one in (OPENAI_CHAT, ANTHROPIC_MESSAGES)})
+OPENAI_RESPONSES = Language(
+    "openai_responses", RESPONSES.classify, RESPONSES, RESPONSES, RESPONSES,
+    Verbatim(
+        _responses_request, rewrite,
+        lambda wish: ReadingTap(RESPONSES.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
+        lambda body: _read_by(RESPONSES, body), _nothing_hidden, token_field="max_output_tokens",
+    ),
+)  # fmt: skip
+
+_SPOKEN_ONLY = (
+    Language("gemini", GEMINI.classify, GEMINI),
+    Language("bedrock", BEDROCK.classify, BEDROCK),
+    Language("cohere", COHERE.classify, COHERE),
+)
+
+LANGUAGES: Mapping[str, Language] = MappingProxyType({
+    one.name: one for one in (OPENAI_CHAT, ANTHROPIC_MESSAGES, OPENAI_RESPONSES, *_SPOKEN_ONLY)
+})  # fmt: skip

@@ -45,7 +45,8 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     record = AttemptRecord(upstream.name, upstream.provider.gen_ai_name, asked, served, now, half_open=permit.half_open)
     call.record.attempts.append(record)
     call.record.model = served
-    running = Running(call, target, record, permit, _language(call, target))
+    language = _language(call, target)
+    running = Running(call, target, record, permit, language, language is not call.language or call.sealed)
     call.running = running
     call.read_at, call.idle_s, call.deltas = now, 0.0, 0
     running.start_clock(now)
@@ -146,17 +147,21 @@ def _body(running: Running) -> bytes:
     parsed, target = running.call.parsed, running.target
     if target.verbatim and running.record.model == parsed.model and (not parsed.stream or parsed.wants_usage):
         return running.call.body
+    verbatim = running.language.verbatim
+    assert verbatim is not None  # it is the caller's own language
+    overrides, cap = target.overrides, target.max_tokens if parsed.operation != "count_tokens" else None
+    if cap is not None and verbatim.token_field != "max_tokens":
+        overrides = {verbatim.token_field: min(cap, parsed.max_tokens or cap), **overrides}
+        cap = None
     wanted = Rewrite(
         model=running.record.model if running.record.model != parsed.model else None,
         include_usage=parsed.stream and parsed.operation != "embeddings" and not parsed.wants_usage,
-        max_tokens=target.max_tokens if parsed.operation != "count_tokens" else None,
-        overrides=target.overrides,
+        max_tokens=cap,
+        overrides=overrides,
     )
     upstream = target.upstream
     settings = upstream.settings
     adjusted = request_rewrite(upstream.provider, parsed, wanted, settings.api_version, settings.deployments)
-    verbatim = running.language.verbatim
-    assert verbatim is not None  # it is the caller's own language
     return verbatim.rewrite(running.call.body, parsed, adjusted)
 
 

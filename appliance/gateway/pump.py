@@ -26,6 +26,8 @@ through.
 ESTIMATED = (b"x-gateway-estimated", b"true")
 """The response header of a count that is the gateway's own."""
 
+STREAM_TYPES = frozenset({b"text/event-stream", b"application/vnd.amazon.eventstream"})
+
 TAIL_BYTES = 65_536
 """Of an answer that passes through, kept to find the usage at its end."""
 
@@ -38,7 +40,7 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
         undo = decoder(head.encoding)
         if undo is None:
             return protocol_fault(running.record.backend, "used a content encoding that was not asked for")
-    if head.content_type[:17].lower() == b"text/event-stream":
+    if head.content_type.partition(b";")[0].strip().lower() in STREAM_TYPES:
         return await stream(running, answer, undo, head)
     body = answer.whole() if undo is None else None
     if body is None:

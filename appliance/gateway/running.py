@@ -17,20 +17,17 @@ from appliance.gateway.plan import TargetPlan
 
 @attrs.define(eq=False)
 class Running:
-    """One attempt under way. language: the one its backend is spoken to in. slot: it has one of its backend's, to be given back."""
+    """One attempt under way. language: the one its backend is spoken to in. translates: the request and the answer
+    go by way of canonical values. slot: it has one of its backend's, to be given back."""
 
     call: Call
     target: TargetPlan
     record: AttemptRecord
     permit: Permit
     language: Language
+    translates: bool
     first_byte: bool = False
     slot: bool = False
-
-    @property
-    def translates(self) -> bool:
-        """Whether caller and backend speak different languages."""
-        return self.language is not self.call.language
 
     def start_clock(self, now: float) -> None:
         """The first phase: to the first byte of a stream, to the end of a whole answer."""

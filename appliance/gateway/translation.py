@@ -10,6 +10,7 @@ from appliance.core.completion import Completion
 from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.codec import Accepted, Reply, Target
+from appliance.dialects.custom_tools import needs_plain, plain
 from appliance.dialects.language import Language
 from appliance.dialects.overrides import overridden
 from appliance.dialects.protocol import StreamTap
@@ -42,6 +43,8 @@ def translated_body(running: Running) -> bytes | Fault:
     cap = target.max_tokens
     if cap is not None and (conversation.max_tokens is None or conversation.max_tokens > cap):
         conversation = attrs.evolve(conversation, max_tokens=cap)
+    if running.language.name != "openai_responses" and needs_plain(conversation):
+        conversation = plain(conversation)
     drop, rename, include_usage, short_ids = translation_quirks(target.upstream.provider, model)
     written = running.language.spoken.write_request(
         conversation, Target(model, include_usage=include_usage, drop=drop, rename=rename, short_ids=short_ids)

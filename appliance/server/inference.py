@@ -10,6 +10,7 @@ import trio
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
+from appliance.core.seal import WRAPPED
 from appliance.dialects.language import Language
 from appliance.dialects.protocol import CallerDialect, ParsedRequest
 from appliance.gateway.admission import given_request_id
@@ -22,6 +23,9 @@ from appliance.server.body import read_body
 from appliance.server.caller import Caller, caller_of
 from appliance.server.paths import envelope_of
 from appliance.server.reply import HeaderList, header_map, reply
+
+WRAPPED_BYTES = WRAPPED.encode()
+"""Where it stands in a body, some reasoning in the history was sealed by a vendor of another language."""
 
 
 async def serve_operation(
@@ -95,7 +99,8 @@ async def _admit(
         return resolved
     record.route = resolved.route.name
     forwarded = caller.forwarded(gateway.forwarded, headers)
-    return Call(record, parsed, body, language, key, forwarded, texts, outlet, end_reason), resolved
+    sealed = WRAPPED_BYTES in body and record.operation == "chat"
+    return Call(record, parsed, body, language, key, forwarded, texts, outlet, end_reason, sealed=sealed), resolved
 
 
 def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, caller: Caller, texts: dict[bytes, str]) -> Resolved | Fault:

@@ -14,8 +14,9 @@ from appliance.dialects.protocol import ParsedRequest, Rewrite
 from appliance.providers import PROVIDERS, Provider, Rename, auth_headers, bare_model, endpoint, request_rewrite
 
 NAMES = [
-    "openai", "anthropic", "openrouter", "featherless", "groq", "mistral", "deepseek", "together", "fireworks", "cerebras", "xai",
-    "perplexity", "nvidia", "huggingface", "azure-openai", "vllm", "ollama", "llamacpp", "lmstudio", "sglang", "kserve", "custom",
+    "openai", "anthropic", "gemini", "cohere", "bedrock", "openrouter", "featherless", "groq", "mistral", "deepseek", "together",
+    "fireworks", "cerebras", "xai", "perplexity", "nvidia", "huggingface", "azure-openai", "vllm", "ollama", "llamacpp", "lmstudio",
+    "sglang", "kserve", "custom",
 ]  # fmt: skip
 LOCAL = {"vllm", "ollama", "llamacpp", "lmstudio", "sglang", "kserve", "custom"}
 
@@ -28,8 +29,9 @@ def test_every_vendor_is_there() -> None:
 def test_a_row_is_sound(name: str) -> None:
     row = PROVIDERS[name]
     assert row.name == name
-    assert row.dialects == (("anthropic_messages",) if name == "anthropic" else ("openai_chat",))
-    assert set(row.paths) == ({"count_tokens"} if name == "anthropic" else {"chat", "text_completion", "embeddings"})
+    openai_like = "openai_chat" in row.dialects
+    assert openai_like == (name not in {"anthropic", "gemini", "cohere", "bedrock"})
+    assert set(row.paths) == ({"chat", "text_completion", "embeddings"} if openai_like else {"count_tokens"} & set(row.paths))
     assert set(row.dialects) <= set(LANGUAGES)
     assert all(path.startswith("/") for path in row.paths.values())
     assert row.health_path == "" or row.health_path.startswith("/")
@@ -41,7 +43,7 @@ def test_a_row_is_sound(name: str) -> None:
         assert url.scheme == ("http" if name in LOCAL else "https")
         assert (url.hostname == "127.0.0.1") == (name in LOCAL)
     else:
-        assert name in {"azure-openai", "llamacpp", "kserve", "custom"}
+        assert name in {"azure-openai", "bedrock", "llamacpp", "kserve", "custom"}
 
 
 def test_a_bare_name_is_claimed_by_one_vendor_at_most() -> None:
