@@ -54,6 +54,7 @@ class Verbatim:
 class Language:
     """Attributes:
     caller: what the gateway itself says to a caller; None where no caller speaks it. accepted, spoken: the codec's two sides.
+    anew: callers want a form of it that backends are not asked for, so that nothing passes verbatim.
     verbatim: None where no caller speaks it. classify: what a backend's refusal means.
     """
 
@@ -63,3 +64,4 @@ class Language:
     caller: CallerDialect | None = None
     accepted: Accepted | None = None
     verbatim: Verbatim | None = None
+    anew: bool = False

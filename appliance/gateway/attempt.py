@@ -46,7 +46,7 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     call.record.attempts.append(record)
     call.record.model = served
     language = _language(call, target)
-    running = Running(call, target, record, permit, language, language is not call.language or call.sealed)
+    running = Running(call, target, record, permit, language, language is not call.language or call.anew)
     call.running = running
     call.read_at, call.idle_s, call.deltas = now, 0.0, 0
     running.start_clock(now)
@@ -150,7 +150,7 @@ def _body(running: Running) -> bytes:
     verbatim = running.language.verbatim
     assert verbatim is not None  # it is the caller's own language
     overrides, cap = target.overrides, target.max_tokens if parsed.operation != "count_tokens" else None
-    if cap is not None and verbatim.token_field != "max_tokens":
+    if cap is not None and verbatim.token_field != "max_tokens" and verbatim.token_field:
         overrides = {verbatim.token_field: min(cap, parsed.max_tokens or cap), **overrides}
         cap = None
     wanted = Rewrite(

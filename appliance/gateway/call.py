@@ -194,7 +194,8 @@ class Call:
         deadline: when the running phase of the attempt is over time; the proxy's watch compares it with the clock.
         read_at: when upstream last gave a byte of the running attempt; idle_s: how long it may be silent now, 0 for no bound.
         deltas: content events of the running attempt, the basis of an estimate when no usage came.
-        sealed: reasoning that another vendor sealed is in it: no backend may be sent it as it is.
+        anew: it has to be written anew even for a backend of its own language: reasoning that another vendor sealed is in it, or the answer
+            is wanted in another form than backends give.
         conversation: the request in canonical values, once some backend needed a translation; writer: of a translated stream.
         outlives: the answer is to be read to its end should the caller leave; drained: they left, and it is.
     """
@@ -218,7 +219,7 @@ class Call:
     read_at: float = 0.0
     idle_s: float = 0.0
     deltas: int = 0
-    sealed: bool = False
+    anew: bool = False
     conversation: Conversation | Fault | None = attrs.field(default=None, repr=False)
     writer: StreamWriter | None = None
 

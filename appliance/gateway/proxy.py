@@ -21,6 +21,8 @@ from appliance.gateway.plan import Resolved, RoutePlan, TargetPlan
 WATCH_S = 0.1
 """Timeouts are late by this much at most; they are seconds, and 1,000 requests in flight cost 1 ms a second."""
 
+STREAM_TYPE = b"text/event-stream; charset=utf-8"
+
 TICK_MIN_S = 0.02
 """The ticker never spins faster than this, whatever the settings."""
 
@@ -196,8 +198,9 @@ async def _tick(call: Call, route: RoutePlan) -> None:
 
 def _waiting_headers(call: Call) -> HeaderList:
     """The head of a stream that starts with a keep-alive: who will serve it is not known yet."""
+    accepted = call.language.accepted
     return [
         (b"x-request-id", call.record.request_id.encode()),
-        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"content-type", STREAM_TYPE if accepted is None else accepted.stream_type),
         (b"cache-control", b"no-cache"),
     ]

@@ -30,7 +30,10 @@ def conversation_of(call: Call) -> Conversation | Fault:
         accepted = call.language.accepted
         if accepted is None:
             return Fault(FaultKind.INTERNAL, "this request cannot be translated")
-        call.conversation = accepted.read_request(call.parsed.fields)
+        conversation = accepted.read_request(call.parsed.fields)
+        if isinstance(conversation, Conversation):  # in some languages these two stand in the path
+            conversation = attrs.evolve(conversation, model=call.parsed.model, stream=call.parsed.stream)
+        call.conversation = conversation
     return call.conversation
 
 

@@ -99,8 +99,8 @@ async def _admit(
         return resolved
     record.route = resolved.route.name
     forwarded = caller.forwarded(gateway.forwarded, headers)
-    sealed = WRAPPED_BYTES in body and record.operation == "chat"
-    return Call(record, parsed, body, language, key, forwarded, texts, outlet, end_reason, sealed=sealed), resolved
+    anew = language.anew or (WRAPPED_BYTES in body and record.operation == "chat")
+    return Call(record, parsed, body, language, key, forwarded, texts, outlet, end_reason, anew=anew), resolved
 
 
 def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, caller: Caller, texts: dict[bytes, str]) -> Resolved | Fault:

@@ -6,6 +6,7 @@ import trio
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.anthropic import ANTHROPIC
+from appliance.dialects.gemini import GEMINI
 from appliance.dialects.openai_chat import model_one, models_list
 from appliance.gateway.admission import authenticate
 from appliance.gateway.gateway import Gateway
@@ -14,7 +15,7 @@ from appliance.server.inference import refuse_plainly
 from appliance.server.reply import header_map, reply
 
 OWNED_BY = "appliance"
-PAGE_DEFAULT = 20
+PAGE_DEFAULT, PAGE_DIGITS_MAX = 50, 8
 
 
 async def serve_models(gateway: Gateway, scope: Scope, send: Send, model: str, *, anonymous: bool) -> None:
@@ -25,22 +26,38 @@ async def serve_models(gateway: Gateway, scope: Scope, send: Send, model: str, *
         await refuse_plainly(gateway, scope, send, key)
         return
     created = int(gateway.wall_clock() - (trio.current_time() - gateway.started_at))
-    anthropic = b"anthropic-version" in header_map(scope)  # every client of theirs says it, and no other
     if not model:
-        ids = plan.listed_models(key)
-        await reply(send, 200, _page(ids, created, scope["query_string"]) if anthropic else models_list(ids, created, OWNED_BY))
+        await reply(send, 200, _list(scope, plan.listed_models(key), created))
         return
     known = key.may_use(model) and not isinstance(plan.resolve(model, {}, 0), Fault)
     if known:
-        await reply(send, 200, ANTHROPIC.model_one(model, created) if anthropic else model_one(model, created, OWNED_BY))
+        await reply(send, 200, _one(scope, model, created))
         return
     message = f"the model {model[:80]!r} does not exist, or this key may not use it"
     await refuse_plainly(gateway, scope, send, Fault(FaultKind.UNKNOWN_MODEL, message, param="model", code="model_not_found"))
 
 
-def _page(ids: list[str], created: int, query: bytes) -> bytes:
-    """Anthropic's list comes in pages."""
-    asked = {name: values[-1] for name, values in parse_qs(query.decode("latin-1")).items()}
-    limit = asked.get("limit", "")
-    size = int(limit) if limit.isdigit() and len(limit) < 8 else PAGE_DEFAULT
-    return ANTHROPIC.models_list(ids, created, limit=size, after=asked.get("after_id", ""), before=asked.get("before_id", ""))
+def _of_anthropics(scope: Scope) -> bool:
+    return b"anthropic-version" in header_map(scope)  # every client of theirs says it, and no other
+
+
+def _list(scope: Scope, ids: list[str], created: int) -> bytes:
+    """The list in the caller's language; Anthropic's and Gemini's come in pages."""
+    asked = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+    if scope["path"].startswith("/v1beta/"):
+        return GEMINI.models_list(ids, page_size=_size(asked.get("pageSize", "")), page_token=asked.get("pageToken", ""))
+    if _of_anthropics(scope):
+        size = _size(asked.get("limit", ""))
+        return ANTHROPIC.models_list(ids, created, limit=size, after=asked.get("after_id", ""), before=asked.get("before_id", ""))
+    return models_list(ids, created, OWNED_BY)
+
+
+def _one(scope: Scope, model: str, created: int) -> bytes:
+    if scope["path"].startswith("/v1beta/"):
+        return GEMINI.model_one(model)
+    return ANTHROPIC.model_one(model, created) if _of_anthropics(scope) else model_one(model, created, OWNED_BY)
+
+
+def _size(text: str) -> int:
+    """Of a page. What is no number of a few digits asks for the default."""
+    return int(text) if text.isdecimal() and len(text) < PAGE_DIGITS_MAX else PAGE_DEFAULT

@@ -16,13 +16,14 @@ from appliance.server.inference import refuse_plainly, serve_operation
 from appliance.server.lifespan import serve_lifespan
 from appliance.server.metrics import may_read, serve_metrics
 from appliance.server.models import serve_models
-from appliance.server.paths import OPERATIONS
+from appliance.server.paths import OPERATIONS, gemini_operation
 from appliance.server.watched import serve_watched
 from appliance.telemetry.live import LiveView
 
 LIVE = ("/livez", "/healthz")
 READY = ("/readyz", "/health")
-MODELS = "/v1/models"
+MODELS, GEMINI_MODELS = "/v1/models", "/v1beta/models"
+MODEL_LISTS = (MODELS + "/", GEMINI_MODELS + "/")
 
 
 @attrs.define(eq=False)
@@ -51,6 +52,8 @@ class PublicApp:
 
     def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         operation = OPERATIONS.get(scope["path"])
+        if operation is None:
+            operation = gemini_operation(scope["raw_path"].decode("latin-1"), scope["query_string"])
         if operation is not None and scope["method"] == "POST":
             return serve_operation(self.gateway, scope, receive, send, *operation, anonymous=self.anonymous)
         return self._answer_else(scope, send)
@@ -59,16 +62,22 @@ class PublicApp:
         path, method = scope["path"], scope["method"]
         if path in OPERATIONS:
             await self._wrong_method(scope, send, "POST")
-        elif path in LIVE or path in READY or path == "/metrics" or path == MODELS or path.startswith(MODELS + "/"):
+        elif method == "POST" and path.startswith(MODEL_LISTS):  # a method of Gemini's that is not served
+            await self._nothing_here(scope, send)
+        elif path in LIVE or path in READY or path == "/metrics" or path.startswith(MODEL_LISTS) or path in (MODELS, GEMINI_MODELS):
             if method not in ("GET", "HEAD"):
                 await self._wrong_method(scope, send, "GET, HEAD")
                 return
             await self._look(scope, send, path)
         else:
-            if self.on_refusal is not None:
-                self.on_refusal(404, "no such path")
-            message = f"there is nothing at {method} {path[:200]}; this gateway serves {', '.join(OPERATIONS)} and {MODELS}"
-            await refuse_plainly(self.gateway, scope, send, Fault(FaultKind.NOT_FOUND, message))
+            await self._nothing_here(scope, send)
+
+    async def _nothing_here(self, scope: Scope, send: Send) -> None:
+        if self.on_refusal is not None:
+            self.on_refusal(404, "no such path")
+        served = ", ".join((*OPERATIONS, f"{GEMINI_MODELS}/MODEL:generateContent", MODELS))
+        message = f"there is nothing at {scope['method']} {scope['path'][:200]}; this gateway serves {served}"
+        await refuse_plainly(self.gateway, scope, send, Fault(FaultKind.NOT_FOUND, message))
 
     async def _look(self, scope: Scope, send: Send, path: str) -> None:
         if path in LIVE:
@@ -78,7 +87,8 @@ class PublicApp:
         elif path == "/metrics":
             await self._metrics(scope, send)
         else:
-            await serve_models(self.gateway, scope, send, path[len(MODELS) + 1 :], anonymous=self.anonymous)
+            model = path.removeprefix(GEMINI_MODELS).removeprefix(MODELS).removeprefix("/")
+            await serve_models(self.gateway, scope, send, model, anonymous=self.anonymous)
 
     async def _metrics(self, scope: Scope, send: Send) -> None:
         config = self.gateway.plan.config

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import openai
@@ -129,12 +130,15 @@ def test_a_broken_stream_ends_as_failed(sdk: openai.OpenAI) -> None:
 @needs_recordings
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("model", ["rec/google/google-text", "rec/cohere/cohere-text", "rec/anthropic/anthropic-text"])
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1beta/models/", "/v1/models/"])
 def test_every_caller_reaches_every_recorded_vendor(url: str, gateway: Gateway, path: str, model: str, stream: bool) -> None:
     body: dict[str, Any] = {"model": model, "stream": stream, "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
     if path == "/v1/responses":
         body = {"model": model, "stream": stream, "input": "Hi"}
-    name = f"{model.replace('/', '.')}-{path.rpartition('/')[2]}-{stream}"
+    if path.endswith("/models/"):
+        path += quote(model, safe="") + (":streamGenerateContent?alt=sse" if stream else ":generateContent")
+        body = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+    name = f"{model.replace('/', '.')}-{''.join(filter(str.isalnum, path))[:30]}-{stream}"
     said = httpx.post(url + path, json=body, headers={"authorization": f"Bearer {KEY}", "x-request-id": name}, timeout=30)
     assert said.status_code == 200, said.text
     assert ("event-stream" in said.headers["content-type"]) == stream
@@ -142,3 +146,46 @@ def test_every_caller_reaches_every_recorded_vendor(url: str, gateway: Gateway, 
     assert record["error_type"] == ""
     assert record["usage"]["output_tokens"] > 0
     assert (record["ttft_ms"] is not None) == stream
+
+
+def gemini(url: str, path: str, text: str, **fields: Any) -> httpx.Response:
+    body = {"contents": [{"role": "user", "parts": [{"text": text}]}], **fields}
+    return httpx.post(f"{url}/v1beta/models/{path}", json=body, headers={"x-goog-api-key": KEY}, timeout=30)
+
+
+def test_a_gemini_client_is_answered_whole_in_events_and_in_an_array(url: str) -> None:
+    whole = gemini(url, "sim:generateContent", "[[say=Good morning to you]]", generationConfig={"maxOutputTokens": 50}).json()
+    assert whole["candidates"][0]["content"]["parts"] == [{"text": "Good morning to you"}]
+    assert whole["candidates"][0]["finishReason"] == "STOP"
+    assert whole["usageMetadata"]["candidatesTokenCount"] == 4
+    events = gemini(url, "sim:streamGenerateContent?alt=sse", "[[say=Good morning to you]]")
+    chunks = [json.loads(line.removeprefix("data: ")) for line in events.text.split("\n\n") if line.strip()]
+    array = gemini(url, "sim:streamGenerateContent", "[[say=Good morning to you]]")
+    assert array.headers["content-type"].startswith("application/json")
+    for said in (chunks, array.json()):
+        text = "".join(part.get("text", "") for one in said for part in one["candidates"][0].get("content", {}).get("parts", []))
+        assert text == "Good morning to you"
+        assert said[-1]["usageMetadata"]["candidatesTokenCount"] == 4
+
+
+def test_a_gemini_client_counts_lists_and_is_refused_in_its_own_words(url: str) -> None:
+    counted = gemini(url, "sim:countTokens", "How many tokens are in this sentence?")
+    assert counted.headers["x-gateway-estimated"] == "true"
+    assert counted.json()["totalTokens"] > 3
+    assert "models" in httpx.get(url + "/v1beta/models", headers={"x-goog-api-key": KEY}).json()
+    for said, status, name in [
+        (gemini(url, "sim+429:generateContent", "x"), 429, "RESOURCE_EXHAUSTED"),
+        (gemini(url, "sim:generateContent", "x", contents=5), 400, "INVALID_ARGUMENT"),
+        (gemini(url, "si%0d%0am:generateContent", "x"), 400, "INVALID_ARGUMENT"),
+        (httpx.post(url + "/v1beta/models/sim:generateContent", json={}, headers={"x-goog-api-key": "no"}), 401, "UNAUTHENTICATED"),
+        (httpx.post(url + "/v1beta/models/sim:predict", json={}), 404, "NOT_FOUND"),
+    ]:
+        assert said.status_code == status
+        assert said.json()["error"]["status"] == name
+
+
+def test_a_broken_gemini_stream_ends_with_an_error(url: str) -> None:
+    events = gemini(url, "sim+cut=5:streamGenerateContent?alt=sse", "[[tokens=40]]")
+    assert "error" in json.loads(events.text.strip().split("\n\n")[-1].removeprefix("data: "))
+    array = gemini(url, "sim+cut=5:streamGenerateContent", "[[tokens=40]]").json()
+    assert "error" in array[-1]
