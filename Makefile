@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit bench bench-hot lock clean
+.PHONY: help setup run test lint unit unit-parts unit-system bench bench-hot lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,8 +29,14 @@ lint: setup      ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-unit: setup      ## the tests alone
-	$(BIN)/python -m pytest -q
+unit: setup      ## the tests alone: the end-to-end ones, which mostly wait, beside the others, which mostly compute
+	@$(MAKE) --no-print-directory -j2 unit-parts unit-system
+
+unit-parts: setup
+	$(BIN)/python -m pytest -q --ignore=tests/system
+
+unit-system: setup
+	$(BIN)/python -m pytest -q tests/system
 
 bench: setup     ## CPU, latency and memory against the floor (needs wrk, nginx, two quiet cores)
 	$(BIN)/python tests/benchmarks/measure.py

@@ -26,6 +26,7 @@ from appliance.config.masked import diff
 from appliance.config.report import problem_text
 from appliance.config.schema import Config
 from appliance.config.unenforced import not_enforced, not_enforced_lines
+from appliance.dialects.language_table import load_all
 from appliance.drain import Drain
 from appliance.gateway.admission import request_ids
 from appliance.gateway.gateway import Gateway
@@ -131,6 +132,7 @@ class Supervisor:
         services.start("breakers", partial(keep_breakers, gateway))
         services.start("watch", gateway.proxy.watch)
         services.start("arrivals", self.arrivals.run)
+        services.start("languages", _load_languages)
         services.start("loop_lag", partial(watch_lag, gateway.cells.loop_lag, trio.sleep, trio.current_time))
         services.start("retirement", gateway.retire)
         services.start("refusals", self.view.refusals.summarise)
@@ -220,6 +222,12 @@ async def _hold_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
     async with trio.open_nursery() as nursery:
         task_status.started(nursery)
         await trio.sleep_forever()
+
+
+async def _load_languages() -> None:
+    """Service, done once: everything that a first request in some language would else have to wait for."""
+    await trio.to_thread.run_sync(load_all)
+    gc.freeze()
 
 
 def _settle_memory() -> None:

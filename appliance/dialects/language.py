@@ -1,13 +1,15 @@
 """One wire language as the gateway uses it: a row that says which function does what. Adding a language adds a row and no branch."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from appliance.core.fault import Fault
-from appliance.dialects.codec import Accepted, Spoken
 from appliance.dialects.protocol import Answer, CallerDialect, ParsedRequest, Rewrite, StreamTap
+
+if TYPE_CHECKING:  # the codecs and their values are imported late, see language_table
+    from appliance.dialects.codec import Accepted, Spoken
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -52,16 +54,28 @@ class Verbatim:
 
 @attrs.frozen
 class Language:
-    """Attributes:
-    caller: what the gateway itself says to a caller; None where no caller speaks it. accepted, spoken: the codec's two sides.
-    anew: callers want a form of it that backends are not asked for, so that nothing passes verbatim.
-    verbatim: None where no caller speaks it. classify: what a backend's refusal means.
+    """One row.
+
+    Attributes:
+        caller: what the gateway itself says to a caller; None where no caller speaks it.
+        load_spoken, load_accepted: give the codec's two sides, which may be imported only then; no caller speaks it where the second is
+            None.
+        verbatim: None where no caller speaks it. classify: what a backend's refusal means.
+        anew: callers want a form of it that backends are not asked for, so that nothing passes verbatim.
     """
 
     name: str
     classify: Classify
-    spoken: Spoken
+    load_spoken: "Callable[[], Spoken]"
     caller: CallerDialect | None = None
-    accepted: Accepted | None = None
+    load_accepted: "Callable[[], Accepted] | None" = None
     verbatim: Verbatim | None = None
     anew: bool = False
+
+    @property
+    def spoken(self) -> "Spoken":
+        return self.load_spoken()
+
+    @property
+    def accepted(self) -> "Accepted | None":
+        return None if self.load_accepted is None else self.load_accepted()

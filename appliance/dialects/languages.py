@@ -1,4 +1,4 @@
-"""The wire languages that the gateway knows, by name. Adding one adds a row here and nothing elsewhere."""
+"""The wire languages beside OpenAI's chat. Adding one adds a row here and its name in language_table. Imported through that only."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -7,27 +7,22 @@ from typing import Any
 
 import attrs
 
-from appliance.core.completion import Completion
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.user_name import user_name
+from appliance.dialects.answer_summary import summary_of
 from appliance.dialects.anthropic import ANTHROPIC
 from appliance.dialects.bedrock import BEDROCK
-from appliance.dialects.chat import CHAT
 from appliance.dialects.codec import Spoken
 from appliance.dialects.cohere import COHERE
 from appliance.dialects.gemini import GEMINI, GEMINI_ARRAY
 from appliance.dialects.gemini_path import GeminiCall
 from appliance.dialects.json_scan import load_object
-from appliance.dialects.language import Language, TapWish, Verbatim
-from appliance.dialects.openai_chat import OPENAI, OpenAIStreamTap, classify, hidden_error, read_answer, read_request, rewrite
+from appliance.dialects.language import Language, Verbatim
+from appliance.dialects.openai_chat import read_request, rewrite
 from appliance.dialects.overrides import overridden
-from appliance.dialects.protocol import Answer, ParsedRequest, Rewrite, StreamTap
+from appliance.dialects.protocol import Answer, ParsedRequest, Rewrite
 from appliance.dialects.responses import RESPONSES
 from appliance.dialects.stream_taps import ReadingTap
-
-
-def _openai_tap(wish: TapWish) -> StreamTap:
-    return OpenAIStreamTap(wish.hide_usage, wish.event_max_bytes, wish.backend, wish.secrets)
 
 
 def _messages_request(body: bytes, operation: str) -> ParsedRequest | Fault:
@@ -50,11 +45,6 @@ def _responses_request(body: bytes, operation: str) -> ParsedRequest | Fault:
     return attrs.evolve(parsed, operation=operation, wants_usage=True, max_tokens=most)
 
 
-def summary_of(answer: Completion) -> Answer:
-    """What a whole answer says of itself."""
-    return Answer(answer.usage, answer.model, answer.candidates[0].finish if answer.candidates else "")
-
-
 def _counted(fields: Mapping[str, Any]) -> bytes | Fault:
     conversation = ANTHROPIC.read_count(fields)
     return conversation if isinstance(conversation, Fault) else ANTHROPIC.write_count_answer(ANTHROPIC.estimate(conversation))
@@ -70,12 +60,8 @@ def _nothing_hidden(body: bytes, backend: str, secrets: Sequence[bytes]) -> None
     del body, backend, secrets
 
 
-OPENAI_CHAT = Language(
-    "openai_chat", classify, CHAT, OPENAI, CHAT, Verbatim(read_request, rewrite, _openai_tap, read_answer, hidden_error),
-)  # fmt: skip
-
 ANTHROPIC_MESSAGES = Language(
-    "anthropic_messages", ANTHROPIC.classify, ANTHROPIC, ANTHROPIC, ANTHROPIC,
+    "anthropic_messages", ANTHROPIC.classify, lambda: ANTHROPIC, ANTHROPIC, lambda: ANTHROPIC,
     Verbatim(
         _messages_request, rewrite,
         lambda wish: ReadingTap(ANTHROPIC.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
@@ -84,7 +70,7 @@ ANTHROPIC_MESSAGES = Language(
 )  # fmt: skip
 
 OPENAI_RESPONSES = Language(
-    "openai_responses", RESPONSES.classify, RESPONSES, RESPONSES, RESPONSES,
+    "openai_responses", RESPONSES.classify, lambda: RESPONSES, RESPONSES, lambda: RESPONSES,
     Verbatim(
         _responses_request, rewrite,
         lambda wish: ReadingTap(RESPONSES.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
@@ -106,7 +92,7 @@ def gemini_call(path: str, query: str) -> tuple[str, Language] | None:
         lambda wish: ReadingTap(GEMINI.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
         lambda body: _read_by(GEMINI, body), _nothing_hidden, _gemini_counted, token_field="",
     )  # fmt: skip
-    return operation, Language("gemini", GEMINI.classify, GEMINI, door, door, verbatim, anew=call.array)
+    return operation, Language("gemini", GEMINI.classify, lambda: GEMINI, door, lambda: door, verbatim, anew=call.array)
 
 
 _GEMINI_OPERATIONS = {"generateContent": "chat", "streamGenerateContent": "chat", "countTokens": "count_tokens"}
@@ -144,11 +130,11 @@ def gemini_estimate(fields: Mapping[str, Any]) -> int:
 
 
 _SPOKEN_ONLY = (
-    Language("gemini", GEMINI.classify, GEMINI),
-    Language("bedrock", BEDROCK.classify, BEDROCK),
-    Language("cohere", COHERE.classify, COHERE),
+    Language("gemini", GEMINI.classify, lambda: GEMINI),
+    Language("bedrock", BEDROCK.classify, lambda: BEDROCK),
+    Language("cohere", COHERE.classify, lambda: COHERE),
 )
 
 LANGUAGES: Mapping[str, Language] = MappingProxyType({
-    one.name: one for one in (OPENAI_CHAT, ANTHROPIC_MESSAGES, OPENAI_RESPONSES, *_SPOKEN_ONLY)
+    one.name: one for one in (ANTHROPIC_MESSAGES, OPENAI_RESPONSES, *_SPOKEN_ONLY)
 })  # fmt: skip

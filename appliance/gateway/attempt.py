@@ -13,7 +13,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord
 from appliance.core.usage import Usage
 from appliance.dialects.language import Language
-from appliance.dialects.languages import LANGUAGES
+from appliance.dialects.language_table import language
 from appliance.dialects.protocol import Rewrite
 from appliance.gateway.answer_head import decoded
 from appliance.gateway.call import Call
@@ -21,7 +21,6 @@ from appliance.gateway.faults import wire_fault
 from appliance.gateway.plan import TargetPlan
 from appliance.gateway.pump import answer_count, forward
 from appliance.gateway.running import Running
-from appliance.gateway.translation import translated_body
 from appliance.http1.transport import Exchange, Failure, Hold
 from appliance.providers import request_rewrite
 
@@ -45,8 +44,8 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     record = AttemptRecord(upstream.name, upstream.provider.gen_ai_name, asked, served, now, half_open=permit.half_open)
     call.record.attempts.append(record)
     call.record.model = served
-    language = _language(call, target)
-    running = Running(call, target, record, permit, language, language is not call.language or call.anew)
+    spoken = _language(call, target)
+    running = Running(call, target, record, permit, spoken, spoken is not call.language or call.anew)
     call.running = running
     call.read_at, call.idle_s, call.deltas = now, 0.0, 0
     running.start_clock(now)
@@ -112,7 +111,7 @@ async def _queue(running: Running) -> Fault | None:
 
 async def _exchange(running: Running) -> Fault | None:
     call, record, upstream = running.call, running.record, running.target.upstream
-    body = translated_body(running) if running.translates else _body(running)
+    body = _translated(running) if running.translates else _body(running)
     if isinstance(body, Fault):
         return body
     operation = call.parsed.operation
@@ -139,7 +138,13 @@ async def _exchange(running: Running) -> Fault | None:
 def _language(call: Call, target: TargetPlan) -> Language:
     """Only chats are said in several languages; everything else is OpenAI's on both sides."""
     name = target.upstream.language(call.language.name) if call.parsed.operation == "chat" else call.language.name
-    return call.language if name == call.language.name else LANGUAGES[name]
+    return call.language if name == call.language.name else language(name)
+
+
+def _translated(running: Running) -> bytes | Fault:
+    from appliance.gateway.translation import translated_body  # with every value it needs; see dialects.language_table
+
+    return translated_body(running)
 
 
 def _body(running: Running) -> bytes:
@@ -177,8 +182,7 @@ async def _refused(running: Running, answer: Exchange) -> Fault:
     body = decoded(b"".join(pieces), answer.headers, ERROR_BODY_MAX_BYTES)
     secrets = running.target.upstream.secrets
     now = running.call.record.wall_time
-    language = running.language
-    fault = language.classify(answer.status, answer.headers, body, backend=running.record.backend, now=now, secrets=secrets)
+    fault = running.language.classify(answer.status, answer.headers, body, backend=running.record.backend, now=now, secrets=secrets)
     return attrs.evolve(fault, body=None) if running.translates and fault.body is not None else fault
 
 

@@ -6,20 +6,22 @@ makes sure that a keep-alive and an event never overlap.
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import attrs
 import trio
 
-from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault
 from appliance.core.record import RequestRecord
-from appliance.dialects.codec import StreamWriter
 from appliance.dialects.language import Language
 from appliance.dialects.protocol import CallerDialect, ParsedRequest
 from appliance.gateway.plan import KeyPlan
 from appliance.http1.asgi import Send
 from appliance.http1.transport import Hold
+
+if TYPE_CHECKING:  # imported when a request is translated, see dialects.language_table
+    from appliance.core.conversation import Conversation
+    from appliance.dialects.codec import StreamWriter
 
 T = TypeVar("T")
 HeaderList = list[tuple[bytes, bytes]]
@@ -220,8 +222,8 @@ class Call:
     idle_s: float = 0.0
     deltas: int = 0
     anew: bool = False
-    conversation: Conversation | Fault | None = attrs.field(default=None, repr=False)
-    writer: StreamWriter | None = None
+    conversation: "Conversation | Fault | None" = attrs.field(default=None, repr=False)
+    writer: "StreamWriter | None" = None
 
     def stream_error(self, fault: Fault) -> bytes:
         """The in-band error event of the caller's language."""

@@ -7,7 +7,7 @@ fault up to there can be retried elsewhere.
 import trio
 
 from appliance.core.fault import Fault, FaultKind
-from appliance.dialects.languages import summary_of
+from appliance.dialects.answer_summary import summary_of
 from appliance.dialects.protocol import Answer
 from appliance.gateway.answer_head import Head, read_head, response_headers
 from appliance.gateway.call import HeaderList
@@ -15,7 +15,6 @@ from appliance.gateway.decoding import Decoder, decoder, read_decoded
 from appliance.gateway.faults import CLIENT_GONE, protocol_fault, wire_fault
 from appliance.gateway.running import Running
 from appliance.gateway.streaming import stream
-from appliance.gateway.translation import dropped_header, read_whole, written_whole
 from appliance.http1.transport import Exchange, Failure
 
 HOLD_MAX_BYTES = 1_048_576
@@ -117,6 +116,8 @@ def _judged(running: Running, head: Head, body: bytes) -> HeaderList | Fault:
 
 def _translated(running: Running, head: Head, body: bytes) -> bytes | Fault:
     """The whole answer in the caller's language; what it says of itself is noted."""
+    from appliance.gateway.translation import dropped_header, read_whole, written_whole  # imported already, with the request
+
     answer = read_whole(running.language, body)
     if isinstance(answer, Fault):
         return answer

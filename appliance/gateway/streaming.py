@@ -17,7 +17,6 @@ from appliance.gateway.call import Call
 from appliance.gateway.decoding import Decoder, read_decoded
 from appliance.gateway.faults import CLIENT_GONE, protocol_fault, wire_fault
 from appliance.gateway.running import Running
-from appliance.gateway.translation import dropped_header, stream_type, translating_tap
 from appliance.http1.transport import Exchange, Failure
 
 END_WAIT_S = 0.25
@@ -29,6 +28,8 @@ async def stream(running: Running, answer: Exchange, undo: Decoder | None, head:
     limits = running.target.upstream.settings.limits
     tap: StreamTap
     if running.translates:
+        from appliance.gateway.translation import dropped_header, stream_type, translating_tap  # imported already, with the request
+
         tap = translating_tap(running, limits.event_max_bytes)
         head.content_type = stream_type(running.call)
         head.passed += dropped_header(running.call.record.dropped_fields)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import attrs
 
 from appliance.config.upstreams import Backend
-from appliance.dialects.languages import LANGUAGES
+from appliance.dialects.language_table import NAMES
 from appliance.gateway.live import BackendState, backend_state
 from appliance.gateway.slots import Slots
 from appliance.gateway.trust import BadTrust, upstream_tls
@@ -103,8 +103,8 @@ def build_upstream(name: str, settings: Backend, contexts: dict[str, ssl.SSLCont
     head = _head(settings, provider, origin)
     if isinstance(head, str):
         return f"backends.{name}.{head}"
-    if settings.dialect is not None and settings.dialect not in LANGUAGES:
-        return f"backends.{name}.dialect {settings.dialect!r} is not spoken by this version; it knows {', '.join(LANGUAGES)}"
+    if settings.dialect is not None and settings.dialect not in NAMES:
+        return f"backends.{name}.dialect {settings.dialect!r} is not spoken by this version; it knows {', '.join(NAMES)}"
     transport = _transport(name, settings, origin, contexts, arrivals)
     if isinstance(transport, str):
         return transport

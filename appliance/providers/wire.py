@@ -5,7 +5,6 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
-from appliance.dialects.chat import PRESET_DROP, PRESET_RENAME
 from appliance.dialects.protocol import ParsedRequest, Rewrite
 from appliance.providers.row import LANGUAGE_PATHS, Provider
 
@@ -115,6 +114,8 @@ def translation_quirks(provider: Provider, model: str) -> tuple[tuple[str, ...],
     drop = (*provider.drop, "stream_options") if provider.stream_usage == "refused" else provider.drop
     rename = _renames(provider, model)
     if not provider.newest_fields:
+        from appliance.dialects.chat import PRESET_DROP, PRESET_RENAME  # with its whole codec, which verbatim requests do not need
+
         drop, rename = (*PRESET_DROP, *drop), {**PRESET_RENAME, **rename}
     return drop, rename, provider.stream_usage == "ask", provider.short_ids
 

@@ -4,7 +4,7 @@ Sockets are opened before anything is served, so that a taken port is one clear 
 """
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -16,11 +16,11 @@ from appliance.http1.asgi import App
 from appliance.http1.listen import ListenFault, describe, listens_on_loopback, open_listeners
 from appliance.http1.refusal import OnRefusal, RenderRefusal
 from appliance.http1.server import Server
-from appliance.server.hypercorn_engine import HypercornServer, OnError
 from appliance.server.refusal import render_refusal
-from appliance.server.strict_http1 import StrictHttp1
 
 BACKLOG = 4096
+
+OnError = Callable[[BaseException, dict[str, object]], None]
 
 
 class Engine(Protocol):
@@ -73,6 +73,10 @@ def engine(
     """The engine of a door. `on_error` hears what the application raised, `on_refusal` what was answered before the application ran, in the
     shape that `render` gives it."""
     if door.hypercorn:
+        # It takes 0.1 s to import, for which nobody has to wait whose public door is ours.
+        from appliance.server.hypercorn_engine import HypercornServer
+        from appliance.server.strict_http1 import StrictHttp1
+
         strict = StrictHttp1(app, on_refusal, render)
         return HypercornServer(strict, limits, door.settings.tls_cert, door.settings.tls_key, on_error, on_refusal)
     return Server(app, engine_limits(limits), render_refusal=render, on_error=on_error, on_refusal=on_refusal)

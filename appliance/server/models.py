@@ -5,8 +5,6 @@ from urllib.parse import parse_qs
 import trio
 
 from appliance.core.fault import Fault, FaultKind
-from appliance.dialects.anthropic import ANTHROPIC
-from appliance.dialects.gemini import GEMINI
 from appliance.dialects.openai_chat import model_one, models_list
 from appliance.gateway.admission import authenticate
 from appliance.gateway.gateway import Gateway
@@ -45,8 +43,12 @@ def _list(scope: Scope, ids: list[str], created: int) -> bytes:
     """The list in the caller's language; Anthropic's and Gemini's come in pages."""
     asked = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
     if scope["path"].startswith("/v1beta/"):
+        from appliance.dialects.gemini import GEMINI  # see language_table for why so late
+
         return GEMINI.models_list(ids, page_size=_size(asked.get("pageSize", "")), page_token=asked.get("pageToken", ""))
     if _of_anthropics(scope):
+        from appliance.dialects.anthropic import ANTHROPIC
+
         size = _size(asked.get("limit", ""))
         return ANTHROPIC.models_list(ids, created, limit=size, after=asked.get("after_id", ""), before=asked.get("before_id", ""))
     return models_list(ids, created, OWNED_BY)
@@ -54,8 +56,14 @@ def _list(scope: Scope, ids: list[str], created: int) -> bytes:
 
 def _one(scope: Scope, model: str, created: int) -> bytes:
     if scope["path"].startswith("/v1beta/"):
+        from appliance.dialects.gemini import GEMINI
+
         return GEMINI.model_one(model)
-    return ANTHROPIC.model_one(model, created) if _of_anthropics(scope) else model_one(model, created, OWNED_BY)
+    if _of_anthropics(scope):
+        from appliance.dialects.anthropic import ANTHROPIC
+
+        return ANTHROPIC.model_one(model, created)
+    return model_one(model, created, OWNED_BY)
 
 
 def _size(text: str) -> int:

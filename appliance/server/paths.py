@@ -1,32 +1,41 @@
 """Which path is which operation in which wire language. Errors of a path are told in its language, known or not."""
 
-from appliance.dialects.gemini import GEMINI
 from appliance.dialects.language import Language
-from appliance.dialects.languages import ANTHROPIC_MESSAGES, OPENAI_CHAT, OPENAI_RESPONSES, gemini_call
+from appliance.dialects.language_table import gemini_call, language
 from appliance.dialects.protocol import CallerDialect
 from appliance.gateway.call import caller_of
 
-OPERATIONS: dict[str, tuple[str, Language]] = {
-    "/v1/chat/completions": ("chat", OPENAI_CHAT),
-    "/v1/completions": ("text_completion", OPENAI_CHAT),
-    "/v1/embeddings": ("embeddings", OPENAI_CHAT),
-    "/v1/responses": ("chat", OPENAI_RESPONSES),
-    "/v1/messages": ("chat", ANTHROPIC_MESSAGES),
-    "/v1/messages/count_tokens": ("count_tokens", ANTHROPIC_MESSAGES),
+OPERATIONS: dict[str, tuple[str, str]] = {
+    "/v1/chat/completions": ("chat", "openai_chat"),
+    "/v1/completions": ("text_completion", "openai_chat"),
+    "/v1/embeddings": ("embeddings", "openai_chat"),
+    "/v1/responses": ("chat", "openai_responses"),
+    "/v1/messages": ("chat", "anthropic_messages"),
+    "/v1/messages/count_tokens": ("count_tokens", "anthropic_messages"),
 }
-
+"""Operation and language by path."""
 
 GEMINI_PATHS = ("/v1beta/models/", "/v1/models/")
 """Where calls of Gemini's language begin: the first is its own, the second what google-genai uses by default."""
 
 
-def gemini_operation(path: str, query: bytes = b"") -> tuple[str, Language] | None:
-    """The operation of a Gemini path, escaped as it was sent; None where it is none (/v1/models/ID is a model to look at)."""
-    return gemini_call(path, query.decode("latin-1")) if path.startswith(GEMINI_PATHS) and ":" in path else None
+def operation_of(path: str, raw_path: bytes, query: bytes) -> tuple[str, Language] | None:
+    """What a POST to this path asks for; None where that is nothing."""
+    known = OPERATIONS.get(path)
+    if known is not None:
+        return known[0], language(known[1])
+    return _gemini_operation(raw_path.decode("latin-1"), query)
 
 
 def envelope_of(path: str) -> CallerDialect:
     """Who tells the errors of a path."""
-    if path.startswith("/v1beta/") or gemini_operation(path) is not None:
-        return GEMINI
-    return caller_of(ANTHROPIC_MESSAGES if path == "/v1/messages" or path.startswith("/v1/messages/") else OPENAI_CHAT)
+    if path.startswith("/v1/messages"):
+        return caller_of(language("anthropic_messages"))
+    gemini = path if path.startswith("/v1beta/") else ""
+    found = _gemini_operation(path, b"") or (gemini and gemini_call("/v1beta/models/any:generateContent", ""))
+    return caller_of(found[1] if found else language("openai_chat"))
+
+
+def _gemini_operation(path: str, query: bytes) -> tuple[str, Language] | None:
+    """The operation of a Gemini path, escaped as it was sent; None where it is none (/v1/models/ID is a model to look at)."""
+    return gemini_call(path, query.decode("latin-1")) if path.startswith(GEMINI_PATHS) and ":" in path else None

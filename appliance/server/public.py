@@ -16,7 +16,7 @@ from appliance.server.inference import refuse_plainly, serve_operation
 from appliance.server.lifespan import serve_lifespan
 from appliance.server.metrics import may_read, serve_metrics
 from appliance.server.models import serve_models
-from appliance.server.paths import OPERATIONS, gemini_operation
+from appliance.server.paths import OPERATIONS, operation_of
 from appliance.server.watched import serve_watched
 from appliance.telemetry.live import LiveView
 
@@ -51,11 +51,10 @@ class PublicApp:
         return _ignore()
 
     def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        operation = OPERATIONS.get(scope["path"])
-        if operation is None:
-            operation = gemini_operation(scope["raw_path"].decode("latin-1"), scope["query_string"])
-        if operation is not None and scope["method"] == "POST":
-            return serve_operation(self.gateway, scope, receive, send, *operation, anonymous=self.anonymous)
+        if scope["method"] == "POST":
+            operation = operation_of(scope["path"], scope["raw_path"], scope["query_string"])
+            if operation is not None:
+                return serve_operation(self.gateway, scope, receive, send, *operation, anonymous=self.anonymous)
         return self._answer_else(scope, send)
 
     async def _answer_else(self, scope: Scope, send: Send) -> None:

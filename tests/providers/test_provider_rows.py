@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from appliance.core.glob import compile_globs
-from appliance.dialects.languages import LANGUAGES
+from appliance.dialects.language_table import NAMES as LANGUAGES
 from appliance.dialects.openai_chat import read_request, rewrite
 from appliance.dialects.protocol import ParsedRequest, Rewrite
 from appliance.providers import PROVIDERS, Provider, Rename, auth_headers, bare_model, endpoint, request_rewrite
