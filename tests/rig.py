@@ -153,6 +153,11 @@ keys = [ {{ id = "test", sha256 = "{KEY_SHA256}" }} ]
         self.admin_url = f"http://127.0.0.1:{self.admin_port}"
         self.tls_url = f"https://127.0.0.1:{self.tls_port}"
 
+    def rss_kb(self) -> int:
+        """Once the languages are loaded, which happens beside the first requests: one in another language waits for that."""
+        call(self.url + "/v1/messages", {})
+        return super().rss_kb()
+
     def write_config(self, config: str) -> None:
         """Replace the file; SIGHUP brings it into force."""
         self.config_path.write_text(self.head + config)

@@ -61,7 +61,7 @@ class PublicApp:
         path, method = scope["path"], scope["method"]
         if path in OPERATIONS:
             await self._wrong_method(scope, send, "POST")
-        elif method == "POST" and path.startswith(MODEL_LISTS):  # a method of Gemini's that is not served
+        elif method == "POST" and path.startswith(MODEL_LISTS) and ":" in path:  # a method of Gemini's that is not served
             await self._nothing_here(scope, send)
         elif path in LIVE or path in READY or path == "/metrics" or path.startswith(MODEL_LISTS) or path in (MODELS, GEMINI_MODELS):
             if method not in ("GET", "HEAD"):
