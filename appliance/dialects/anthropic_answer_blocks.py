@@ -79,7 +79,7 @@ def written_citations(citations: tuple[Citation, ...]) -> list[Any]:
 
 def written_citation(citation: Citation) -> Any:
     """Anthropic's own as it was; another vendor's as a search result from the web, the only kind that has an address. None without one."""
-    if citation.raw.get("type") in CITED:
+    if str(citation.raw.get("type")) in CITED:
         return citation.raw
     if not citation.url:
         return None

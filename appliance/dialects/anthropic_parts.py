@@ -68,7 +68,7 @@ class PartWriter:
     def _citation(self, citation: Citation, path: str) -> Any:
         """Anthropic's own only: another vendor's source is no document of this request, and a web citation needs its encrypted index."""
         raw = citation.raw
-        if raw.get("type") not in CITED or (raw["type"] == "web_search_result_location" and not raw.get("encrypted_index")):
+        if str(raw.get("type")) not in CITED or (raw["type"] == "web_search_result_location" and not raw.get("encrypted_index")):
             self.dropped.append(path)
             return None
         return raw

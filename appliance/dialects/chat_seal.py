@@ -85,10 +85,10 @@ def write_detail(part: Reasoning, index: int) -> dict[str, Any]:
 
 def details_for_caller(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """All thoughts in order as soon as one of them is sealed; none otherwise, as `reasoning_content` then says all there is."""
-    thoughts = [part for part in parts if isinstance(part, Reasoning)]
+    thoughts = [part for part in parts if isinstance(part, Reasoning) and (part.text or part.seal is not None)]
     if all(part.seal is None for part in thoughts):
         return []
-    return [write_detail(part, index) for index, part in enumerate(thoughts) if part.text or part.seal is not None]
+    return [write_detail(part, index) for index, part in enumerate(thoughts)]
 
 
 def details_for_backend(parts: Sequence[Reasoning]) -> list[dict[str, Any]]:

@@ -125,7 +125,7 @@ def finish_of(response: Mapping[str, Any], kinds: Collection[type], last: Sequen
     if response.get("status") == "incomplete":
         details = response.get("incomplete_details")
         finish = _FINISHES.get(_text(details, "reason") if isinstance(details, dict) else "", "other")
-        broken = bool(last) and last[0].get("type") in CALLS and last[0].get("status") == "incomplete"
+        broken = bool(last) and isinstance(last[0].get("type"), str) and last[0]["type"] in CALLS and last[0].get("status") == "incomplete"
         return "tool_use" if ToolCall in kinds and not broken else finish
     return "tool_use" if ToolCall in kinds else "refusal" if Refusal in kinds else "stop"
 

@@ -125,7 +125,7 @@ def write_piece(part: Part, role: str, path: str, dropped: list[str]) -> dict[st
         dropped.append(f"{path}.cache")  # prompt_cache_breakpoint is refused by models before gpt-5.6; caching itself needs no mark here
     match part:
         case Text() if role == "assistant":
-            said = [one.raw for one in part.citations if one.raw.get("type") in _OWN_CITATIONS]
+            said = [one.raw for one in part.citations if str(one.raw.get("type")) in _OWN_CITATIONS]
             if len(said) < len(part.citations):
                 dropped.append(f"{path}.citations")
             return {"type": "output_text", "text": part.text, "annotations": said}

@@ -154,7 +154,7 @@ class Growth:
         if index is None or not isinstance(raw, dict) or index in self._items or index in self._ended:
             return
         item = self._new_item(index)
-        if raw.get("type") in CALLS:
+        if isinstance(raw.get("type"), str) and raw["type"] in CALLS:
             self._open(item, ("call", 0), call_of(raw, made_id(self._id, self.count)))
 
     def end_item(self, event: Event) -> None:

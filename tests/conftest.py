@@ -1,0 +1,12 @@
+"""Properties are tried on the same examples in every run, so that a run says what the change did and not what chance did.
+
+`HYPOTHESIS_PROFILE=explore make unit` looks for new ones.
+"""
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("steady", derandomize=True)
+settings.register_profile("explore")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
