@@ -32,6 +32,8 @@ from appliance.simulator.settings import Settings
 MODELS_PATH = "/v1/models"
 # Gemini names the model in the path: /v1beta/models/rec/google/google-text:streamGenerateContent
 GEMINI_PATH = re.compile(r"/v1(?:beta)?/models/(rec/.+):(\w+)")
+# Bedrock, too: /model/rec/amazon-bedrock/amazon-bedrock-text/converse-stream
+BEDROCK_PATH = re.compile(r"/model/(rec/.+)/(converse|converse-stream)")
 REC_PATH = re.compile(r"/(rec/.+)")
 SPEED_HEADER = b"x-sim-speed"
 
@@ -154,10 +156,10 @@ async def read_request(scope: Scope, receive: Receive, body_max_bytes: int) -> R
 
 
 def model_of(request: Request, fields: Mapping[str, Any] | ApiError) -> ModelName | None:
-    """The model that a POST asks for: in its path (/rec/…, or Gemini's), else in its body."""
+    """The model that a POST asks for: in its path (/rec/…, Gemini's or Bedrock's), else in its body."""
     if request.method != "POST":
         return None
-    match = GEMINI_PATH.fullmatch(request.path) or REC_PATH.fullmatch(request.path)
+    match = GEMINI_PATH.fullmatch(request.path) or BEDROCK_PATH.fullmatch(request.path) or REC_PATH.fullmatch(request.path)
     if match is not None:
         return parse_model(match[1])
     asked = fields.get("model") if not isinstance(fields, ApiError) else None
@@ -166,8 +168,8 @@ def model_of(request: Request, fields: Mapping[str, Any] | ApiError) -> ModelNam
 
 def wants_stream(request: Request, fields: Mapping[str, Any]) -> bool:
     """As each language asks for it: `"stream": true`, Gemini's method name or alt=sse, Accept, or ?stream=1 by hand."""
-    match = GEMINI_PATH.fullmatch(request.path)
-    if match is not None and match[2].startswith("stream"):
+    match = GEMINI_PATH.fullmatch(request.path) or BEDROCK_PATH.fullmatch(request.path)
+    if match is not None and "stream" in match[2]:
         return True
     by_query = request.parameter("stream") in ("1", "true") or request.parameter("alt") == "sse"
     return by_query or fields.get("stream") is True or "event-stream" in request.header(b"accept")
