@@ -34,6 +34,7 @@ from appliance.gateway.keeper import check_health, keep_breakers
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan, build_plan
 from appliance.gateway.proxy import Proxy
+from appliance.gateway.response_ids import ResponseIds
 from appliance.gateway.upstream import Upstream, build_upstreams, missing_key
 from appliance.http1.arrivals import Arrivals
 from appliance.server.admin import AdminApp, ReloadResult
@@ -278,7 +279,7 @@ def _open_doors(listeners: Sequence[Listener]) -> tuple[list[Door], list[str]]:
 
 def _build_gateway(config: Config, upstreams: dict[str, Upstream], sink: LineSink) -> Gateway:
     chance = random.Random()
-    live = Live(reloaded_at=time.time(), started_wall=time.time())
+    live = Live(reloaded_at=time.time(), started_wall=time.time(), responses=ResponseIds(config.server.responses_max))
     plan = make_plan(config, upstreams)
     cells = Cells(config.telemetry.series_max, config.telemetry.users_max)
     cells.configure(plan.served_models())

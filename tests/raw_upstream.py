@@ -25,11 +25,16 @@ def event(data: bytes) -> bytes:
 
 
 class RawUpstream:
-    """Runs `script` on every connection once its request is complete, then closes it. Ends with its `with` block."""
+    """Runs `script` on every connection once its request is complete, then closes it. Ends with its `with` block.
+
+    Attributes:
+        received: the requests as they came.
+    """
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.requests = 0
+        self.received: list[bytes] = []
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -56,7 +61,7 @@ class RawUpstream:
     def _serve(self, sock: socket.socket) -> None:
         with sock, contextlib.suppress(OSError, EOFError):
             sock.settimeout(20)
-            read_request(sock)
+            self.received.append(read_request(sock))
             self.requests += 1
             self.script(sock)
 

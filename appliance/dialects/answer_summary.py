@@ -10,4 +10,4 @@ if TYPE_CHECKING:
 
 def summary_of(answer: "Completion") -> Answer:
     """What a whole answer says of itself."""
-    return Answer(answer.usage, answer.model, answer.candidates[0].finish if answer.candidates else "")
+    return Answer(answer.usage, answer.model, answer.candidates[0].finish if answer.candidates else "", answer.id)

@@ -40,6 +40,8 @@ class Verbatim:
         token_field: what the caller's bound on the answer is called.
         count: the answer to a request to count tokens, by this gateway's own estimate, where no backend can count; None where the
             language has no such request.
+        goes_on: the member of a request that names an earlier answer, which only the backend that made it can go on from; empty where the
+            language has none.
         tap: reads along with a stream; answer: what a whole answer says of itself; hidden: the fault inside one of status 200.
     """
 
@@ -50,6 +52,7 @@ class Verbatim:
     hidden: Callable[[bytes, str, Sequence[bytes]], Fault | None]
     count: Callable[[Mapping[str, Any]], bytes | Fault] | None = None
     token_field: str = "max_tokens"
+    goes_on: str = ""
 
 
 @attrs.frozen

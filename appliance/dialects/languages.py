@@ -74,7 +74,7 @@ OPENAI_RESPONSES = Language(
     Verbatim(
         _responses_request, rewrite,
         lambda wish: ReadingTap(RESPONSES.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
-        lambda body: _read_by(RESPONSES, body), _nothing_hidden, token_field="max_output_tokens",
+        lambda body: _read_by(RESPONSES, body), _nothing_hidden, token_field="max_output_tokens", goes_on="previous_response_id",
     ),
 )  # fmt: skip
 

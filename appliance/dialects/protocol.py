@@ -59,11 +59,12 @@ class Rewrite:
 
 @attrs.define  # never changed after it is made, but not frozen: that costs 0.6 µs each time
 class Answer:
-    """What a whole answer says about itself."""
+    """What a whole answer says about itself. id: as the provider wrote it, where the language's reader looks for it."""
 
     usage: Usage | None
     model: str = ""
     finish_reason: str = ""
+    id: str = ""
 
 
 class StreamTap(Protocol):

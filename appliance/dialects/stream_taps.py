@@ -19,7 +19,7 @@ from appliance.dialects.sse import EventCutter
 class _Followed:
     """What a stream says about itself, from its deltas."""
 
-    __slots__ = ("_finish", "_model", "_usage", "committed", "deltas", "fault", "finished", "reader", "token_seen")
+    __slots__ = ("_finish", "_id", "_model", "_usage", "committed", "deltas", "fault", "finished", "reader", "token_seen")
 
     def __init__(self, reader: StreamReader) -> None:
         self.reader = reader
@@ -27,10 +27,10 @@ class _Followed:
         self.fault: Fault | None = None
         self.deltas = 0
         self._usage: Usage | None = None
-        self._model = self._finish = ""
+        self._model = self._finish = self._id = ""
 
     def answer(self) -> Answer:
-        return Answer(self._usage, self._model, self._finish)
+        return Answer(self._usage, self._model, self._finish, self._id)
 
     def _follow(self, deltas: Sequence[Delta]) -> None:
         for delta in deltas:
@@ -45,6 +45,7 @@ class _Followed:
             elif isinstance(delta, Started):
                 self.committed = True
                 self._model = delta.model or self._model
+                self._id = self._id or delta.id
                 self._usage = delta.usage or self._usage
             elif isinstance(delta, Finished):
                 self.committed = True

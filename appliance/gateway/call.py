@@ -16,6 +16,7 @@ from appliance.core.record import RequestRecord
 from appliance.dialects.language import Language
 from appliance.dialects.protocol import CallerDialect, ParsedRequest
 from appliance.gateway.plan import KeyPlan
+from appliance.gateway.response_ids import ResponseIds
 from appliance.http1.asgi import Send
 from appliance.http1.transport import Hold
 
@@ -199,6 +200,7 @@ class Call:
         anew: it has to be written anew even for a backend of its own language: reasoning that another vendor sealed is in it, or the answer
             is wanted in another form than backends give.
         conversation: the request in canonical values, once some backend needed a translation; writer: of a translated stream.
+        responses: where the answer's id is to be noted; None where its backend will not keep it.
         outlives: the answer is to be read to its end should the caller leave; drained: they left, and it is.
     """
 
@@ -224,6 +226,12 @@ class Call:
     anew: bool = False
     conversation: "Conversation | Fault | None" = attrs.field(default=None, repr=False)
     writer: "StreamWriter | None" = None
+    responses: ResponseIds | None = None
+
+    def note_response(self, identity: str) -> None:
+        """The answer that is about to leave has this id, by which its maker may be asked to go on from it."""
+        if self.responses is not None and identity:
+            self.responses.note(identity, self.key.tenant, self.record.backend)
 
     def stream_error(self, fault: Fault) -> bytes:
         """The in-band error event of the caller's language."""

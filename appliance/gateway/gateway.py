@@ -73,6 +73,7 @@ class Gateway:
         self.plan = plan
         self.forwarded = self._forwarder()
         self.proxy.drains_max = plan.config.server.drains_max
+        self.live.responses.bound(plan.config.server.responses_max)
         self.live.forget_routes({route.name: route for route in plan.routes})
 
     async def retire(self) -> None:

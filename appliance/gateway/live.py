@@ -11,6 +11,7 @@ import attrs
 from appliance.config.upstreams import Backend
 from appliance.core.breaker import Breaker, BreakerPolicy, BreakerState, Permit
 from appliance.core.fault import Fault
+from appliance.gateway.response_ids import ResponseIds
 
 LATENCY_WEIGHT = 0.1
 """Share of a new observation in the decaying averages: the last twenty or so requests dominate."""
@@ -117,6 +118,7 @@ class Live:
         turns: round-robin position by route name.
         requests: in flight, refusals included; streams: answers being streamed; drains: read on for callers who left.
         draining: readiness is 503 and listeners close.
+        responses: who made which, for requests that go on from one.
         reloaded_at, started_wall: wall-clock seconds since the epoch.
     """
 
@@ -130,6 +132,7 @@ class Live:
     reloaded_at: float = 0.0
     started_wall: float = 0.0
     restarts: dict[str, int] = attrs.field(factory=dict)
+    responses: ResponseIds = attrs.field(factory=lambda: ResponseIds(0))
 
     def turn(self, route: str) -> int:
         turn = self.turns.get(route, 0)

@@ -4,6 +4,8 @@ Nothing goes out before the first good event of a stream (see streaming.py) or t
 fault up to there can be retried elsewhere.
 """
 
+import re
+
 import trio
 
 from appliance.core.fault import Fault, FaultKind
@@ -26,6 +28,9 @@ ESTIMATED = (b"x-gateway-estimated", b"true")
 """The response header of a count that is the gateway's own."""
 
 STREAM_TYPES = frozenset({b"text/event-stream", b"application/vnd.amazon.eventstream"})
+
+_ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*"([!#-\[\]-~]+)"')
+"""An answer that is too long to be held still begins with its id."""
 
 TAIL_BYTES = 65_536
 """Of an answer that passes through, kept to find the usage at its end."""
@@ -106,6 +111,7 @@ def _judged(running: Running, head: Head, body: bytes) -> HeaderList | Fault:
         if isinstance(said, Fault):
             return said
         _note_whole(running, said)
+        running.call.note_response(said.id)
     if running.call.outlet.started:
         # A stream was asked for and kept alive, but this backend answered whole: what can be told in-band is that it failed.
         return protocol_fault(record.backend, "answered whole where a stream was asked for")
@@ -145,6 +151,8 @@ async def _large(running: Running, answer: Exchange, undo: Decoder | None, head:
     headers = response_headers(running, head)
     if head.length and undo is None:
         headers.append((b"content-length", head.length))
+    if (named := _ID_FIRST.match(begun)) is not None:
+        call.note_response(named.group(1).decode())
     await call.outlet.start(head.status, headers)
     call.outlet.modelled = True
     tail, total = begun[-TAIL_BYTES:], len(begun)

@@ -16,6 +16,7 @@ from appliance.dialects.protocol import CallerDialect, ParsedRequest
 from appliance.gateway.admission import given_request_id
 from appliance.gateway.call import Call, Outlet
 from appliance.gateway.faults import CLIENT_GONE, DRAINING
+from appliance.gateway.following import following
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
 from appliance.http1.asgi import Receive, Scope, Send
@@ -97,10 +98,15 @@ async def _admit(
     resolved = caller.known_route(plan, key, parsed.model) or _route(plan, key, parsed, caller, texts)
     if isinstance(resolved, Fault):
         return resolved
+    if verbatim.goes_on and (previous := parsed.fields.get(verbatim.goes_on)) and isinstance(previous, str):
+        resolved = _going_on(gateway, key, resolved, previous)
+        if isinstance(resolved, Fault):
+            return resolved
     record.route = resolved.route.name
     forwarded = caller.forwarded(gateway.forwarded, headers)
     anew = language.anew or (WRAPPED_BYTES in body and record.operation == "chat")
-    return Call(record, parsed, body, language, key, forwarded, texts, outlet, end_reason, anew=anew), resolved
+    kept = gateway.live.responses if verbatim.goes_on and parsed.fields.get("store") is not False else None
+    return Call(record, parsed, body, language, key, forwarded, texts, outlet, end_reason, anew=anew, responses=kept), resolved
 
 
 def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, caller: Caller, texts: dict[bytes, str]) -> Resolved | Fault:
@@ -119,6 +125,12 @@ def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, caller: Caller, text
     if not plan.needs_prompt and not plan.needs_headers:
         caller.keep_route(plan, key, parsed.model, resolved)
     return resolved
+
+
+def _going_on(gateway: Gateway, key: KeyPlan, resolved: Resolved, previous: str) -> Resolved | Fault:
+    """The same, for a request that goes on from an earlier answer, which not every backend has."""
+    maker = gateway.live.responses.maker(previous, key.tenant)
+    return maker if isinstance(maker, Fault) else following(resolved, maker)
 
 
 def _forbidden(message: str) -> Fault:

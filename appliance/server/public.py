@@ -22,6 +22,11 @@ from appliance.telemetry.live import LiveView
 
 LIVE = ("/livez", "/healthz")
 READY = ("/readyz", "/health")
+STORED = ("/v1/responses/", "/v1/conversations")
+NOTHING_STORED = (
+    "this gateway keeps no answers, so that none can be fetched, deleted, cancelled, listed or compacted here; "
+    "previous_response_id in POST /v1/responses goes to the backend that made the response"
+)
 MODELS, GEMINI_MODELS = "/v1/models", "/v1beta/models"
 MODEL_LISTS = (MODELS + "/", GEMINI_MODELS + "/")
 
@@ -74,6 +79,9 @@ class PublicApp:
     async def _nothing_here(self, scope: Scope, send: Send) -> None:
         if self.on_refusal is not None:
             self.on_refusal(404, "no such path")
+        if scope["path"].startswith(STORED):
+            await refuse_plainly(self.gateway, scope, send, Fault(FaultKind.NOT_FOUND, NOTHING_STORED))
+            return
         served = ", ".join((*OPERATIONS, f"{GEMINI_MODELS}/MODEL:generateContent", MODELS))
         message = f"there is nothing at {scope['method']} {scope['path'][:200]}; this gateway serves {served}"
         await refuse_plainly(self.gateway, scope, send, Fault(FaultKind.NOT_FOUND, message))
