@@ -38,7 +38,7 @@ class _Block:
 
 @attrs.define
 class BedrockStreamReader:
-    """See codec.StreamReader."""
+    """See codec.StreamReader. Finished once usage was told, in an event behind the end of the answer, or when the body is over."""
 
     event_max_bytes: int
     backend: str = ""
@@ -49,6 +49,7 @@ class BedrockStreamReader:
     )
     _blocks: dict[int, _Block] = attrs.field(factory=dict, repr=False)
     _started: bool = False
+    _ended: bool = False
     _next: int = 0
     _has_call: bool = False
     _held_bytes: int = 0
@@ -62,19 +63,22 @@ class BedrockStreamReader:
             self._take(message, out)
             if self.fault is not None:
                 return out
-        if self._events.broken and not self.finished:
+        if self._events.broken and not self._ended:
             self._fail(FaultKind.PROTOCOL, f"sent {self._events.broken}")
         return out
 
     def end(self) -> list[Delta]:
-        if not self.finished and self.fault is None:
-            self._fail(FaultKind.STREAM_CUT, "ended its stream before the answer was complete")
+        if self.fault is None:
+            if self._ended:
+                self.finished = True
+            else:
+                self._fail(FaultKind.STREAM_CUT, "ended its stream before the answer was complete")
         return []
 
     def _take(self, message: Message, out: list[Delta]) -> None:
         headers = message.headers
         if headers.get(":message-type") != "event":
-            if not self.finished:
+            if not self._ended:
                 self._take_error(headers, message.payload)
             return
         name = headers.get(":event-type")
@@ -83,11 +87,11 @@ class BedrockStreamReader:
         except ValueError:
             event = None
         if not isinstance(event, dict):
-            if not self.finished:
+            if not self._ended:
                 self._fail(FaultKind.PROTOCOL, "sent something that is not an event of a model's answer")
         elif name == "metadata":
             self._metadata(event, out)
-        elif self.finished:
+        elif self._ended:
             pass
         else:
             if not self._started:
@@ -223,17 +227,21 @@ class BedrockStreamReader:
             self._stop(number, out)
         finish, stop_sequence = read_finish(event, self._has_call)
         out.append(Finished(finish, stop_sequence))
-        self.finished = True
-        if self._usage is not None:
-            out.append(UsageKnown(self._usage))
+        self._ended = True
+        self._tell_usage(out)
 
     def _metadata(self, event: Mapping[str, Any], out: list[Delta]) -> None:
+        """The last event, or (recorded by hand) the last but one."""
         usage = read_usage(event.get("usage"))
-        if usage is None:
-            return
-        if self.finished:
-            out.append(UsageKnown(usage))
-        self._usage = usage
+        if usage is not None and not self.finished:
+            self._usage = usage
+            if self._ended:
+                self._tell_usage(out)
+
+    def _tell_usage(self, out: list[Delta]) -> None:
+        if self._usage is not None:
+            out.append(UsageKnown(self._usage))
+            self.finished = True
 
     def _fail(self, kind: FaultKind, what: str) -> None:
         self.fault = Fault(kind, f"the backend {self.backend} {what}" if self.backend else f"the backend {what}")

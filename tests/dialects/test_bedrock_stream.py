@@ -64,6 +64,20 @@ def test_every_recorded_stream_says_what_it_said_in_any_pieces(path):
     assert feed([data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)])[0] == whole
 
 
+def test_usage_that_comes_after_the_end_of_the_answer_is_waited_for():
+    reader = BEDROCK.stream_reader(MAX, "aws")
+    assert Finished("stop") in reader.feed(events(delta(0, {"text": "Hi"}), stop(0), message_stop()))
+    assert not reader.finished
+    last = events(("metadata", {"usage": {"inputTokens": 3, "outputTokens": 4, "totalTokens": 7}, "metrics": {"latencyMs": 1}}))
+    assert reader.feed(last) == [UsageKnown(Usage(3, 4))]
+    assert reader.finished
+
+
+def test_an_answer_without_usage_is_finished_with_its_body():
+    deltas, reader = feed([events(delta(0, {"text": "Hi"}), stop(0), message_stop())])
+    assert (deltas[-1], reader.finished, reader.fault) == (Finished("stop"), True, None)
+
+
 def test_a_thinking_answer_with_a_call_event_by_event():
     deltas, reader = feed([events(
         ("messageStart", {"role": "assistant"}),
