@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit unit-parts unit-system bench bench-hot lock clean
+.PHONY: help setup run test lint unit unit-parts unit-system matrix bench bench-hot lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ unit-parts: setup
 
 unit-system: setup
 	$(BIN)/python -m pytest -q tests/system
+
+matrix: setup    ## every recorded answer of a provider × every language that is accepted: the table, with counts
+	$(BIN)/python -m pytest -q -s tests/system/test_system_matrix.py
 
 bench: setup     ## CPU, latency and memory against the floor (needs wrk, nginx, two quiet cores)
 	$(BIN)/python tests/benchmarks/measure.py
