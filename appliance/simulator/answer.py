@@ -10,13 +10,9 @@ from typing import NamedTuple
 import attrs
 import orjson
 
-from appliance.simulator.api_error import ApiError
+from appliance.simulator.framing import DATA, JSON_TYPE, Framing
 
 Headers = tuple[tuple[bytes, bytes], ...]
-
-DONE = b"data: [DONE]\n\n"
-JSON_TYPE = b"application/json"
-STREAM_TYPE = b"text/event-stream; charset=utf-8"
 
 
 class Ending(Enum):
@@ -30,11 +26,13 @@ class Ending(Enum):
 
 
 class Piece(NamedTuple):
-    """Bytes of the body. `due_s` counts from the end of the request, `tokens` is what they bill."""
+    """Bytes of the body. `due_s` counts from the end of the request, `tokens` is what they bill. `end`: the event by which a client knows
+    that the stream is whole (`[DONE]`, message_stop, response.completed …)."""
 
     due_s: float
     data: bytes
     tokens: int = 0
+    end: bool = False
 
 
 @attrs.frozen
@@ -45,6 +43,7 @@ class Answer:
         headers: all of them, Content-Type first; Content-Length too where the answer is whole.
         pieces: may be endless and is read once; for a stream each piece is one whole event.
         stream: server-sent events (or another stream format) rather than one document.
+        framing: how the events of a stream are framed.
         head: whether a head is sent at all.
         head_s: send the head at this time even if no piece is due yet; None lets it leave with the first piece.
         delay_s: added to every due time.
@@ -56,6 +55,7 @@ class Answer:
     headers: Headers
     pieces: Iterable[Piece]
     stream: bool = False
+    framing: Framing = DATA
     head: bool = True
     head_s: float | None = None
     delay_s: float = 0.0
@@ -73,8 +73,10 @@ def whole(
     return Answer(status, head, (Piece(due_s, body, tokens),), prompt_tokens=prompt_tokens)
 
 
-def refusal(error: ApiError) -> Answer:
-    return whole(error.body(), error.status, error.headers)
+def streamed(pieces: Iterable[Piece], framing: Framing, headers: Headers = (), *, prompt_tokens: int = 0) -> Answer:
+    """A stream of events with status 200."""
+    head = ((b"content-type", framing.content_type), *headers)
+    return Answer(200, head, pieces, stream=True, framing=framing, prompt_tokens=prompt_tokens)
 
 
 def without_header(headers: Headers, name: bytes) -> Headers:

@@ -13,28 +13,30 @@ import trio
 
 from appliance.http1.asgi import Receive, Scope, Send
 from appliance.http1.turn import ClientGone, Turn
-from appliance.simulator.answer import Answer, Ending, refusal
+from appliance.simulator.answer import Answer, Ending
 from appliance.simulator.api_error import TOO_LARGE, ApiError, bad_value
 from appliance.simulator.control import PREFIX, answer_control
+from appliance.simulator.fault_context import FaultContext
 from appliance.simulator.fault_desk import FaultDesk
 from appliance.simulator.fault_grammar import Clause
 from appliance.simulator.fault_table import apply_faults
+from appliance.simulator.language import Call, Language, refusal
+from appliance.simulator.languages.table import Found, find_endpoint, language_of
 from appliance.simulator.model_name import ModelName, parse_model, parse_speed
 from appliance.simulator.observation import Observations, Observed
 from appliance.simulator.player import play
-from appliance.simulator.provider import Call, answer_call, answer_models, answer_plain, check_key, parse_fields, usual_headers
+from appliance.simulator.provider import answer_call, answer_plain, check_key, parse_fields
 from appliance.simulator.recorded_wire import recording_to_wire
 from appliance.simulator.recordings import PREFIX as RECORDED
 from appliance.simulator.recordings import Recordings, open_recordings
 from appliance.simulator.request import Request
-from appliance.simulator.settings import Settings
+from appliance.simulator.settings import Settings, Speed
 
-MODELS_PATH = "/v1/models"
+REC_PATH = re.compile(r"/(rec/.+)")
 # Gemini names the model in the path: /v1beta/models/rec/google/google-text:streamGenerateContent
 GEMINI_PATH = re.compile(r"/v1(?:beta)?/models/(rec/.+):(\w+)")
 # Bedrock, too: /model/rec/amazon-bedrock/amazon-bedrock-text/converse-stream
 BEDROCK_PATH = re.compile(r"/model/(rec/.+)/(converse|converse-stream)")
-REC_PATH = re.compile(r"/(rec/.+)")
 SPEED_HEADER = b"x-sim-speed"
 
 
@@ -69,7 +71,8 @@ class Simulator:
         turn: Turn = scope["extensions"]["http1"]
         request = await read_request(scope, receive, self.settings.body_max_bytes)
         if request is None:
-            await play(refusal(TOO_LARGE), send, turn, self.settings, unobserved)
+            unread = Request(scope["method"], scope["path"], scope["query_string"], tuple(scope["headers"]))
+            await play(refusal(TOO_LARGE, language_of(unread)), send, turn, self.settings, unobserved)
         elif request.path.startswith(PREFIX):
             answer = answer_control(request, self.observations, self.desk, self.connections_open())
             await play(answer, send, turn, self.settings, unobserved)
@@ -100,38 +103,51 @@ class Simulator:
             self.observations.end(seen, outcome, self._monotonic(), self._wall())
 
     async def _plan(self, request: Request) -> Planned:
-        error = check_key(request, self.settings) if request.path != "/health" else None
+        language = language_of(request)
+        error = check_key(request, language, self.settings)
         if error is not None:
-            return Planned(refusal(error), (), None)
+            return Planned(refusal(error, language, language.usual_headers(request)), (), None)
+        found = find_endpoint(request)
         fields = parse_fields(request.body) if request.method == "POST" else {}
-        model = model_of(request, fields)
+        model = model_of(request, found, fields)
         clauses = self.desk.choose(request, model)
         if isinstance(clauses, str):
-            return Planned(refusal(bad_value("fault", clauses)), (), model)
-        answer = await self._answer(request, fields, model)
-        return Planned(apply_faults(answer, clauses, self._wall()), clauses, model)
+            return Planned(refusal(bad_value("fault", clauses), language), (), model)
+        answer = await self._answer(request, language, found, fields, model)
+        return Planned(apply_faults(answer, clauses, FaultContext(language, self._wall())), clauses, model)
 
-    async def _answer(self, request: Request, fields: Mapping[str, Any] | ApiError, model: ModelName | None) -> Answer:
+    async def _answer(
+        self, request: Request, language: Language, found: Found | None, fields: Mapping[str, Any] | ApiError, model: ModelName | None
+    ) -> Answer:
         """What is answered where no fault interferes."""
-        if request.method != "POST":
-            listed = self.settings.models + tuple(self._recordings.files if self._recordings is not None else ())
-            if request.method == "GET" and (request.path == MODELS_PATH or request.path.startswith(MODELS_PATH + "/")):
-                asked = parse_model(request.path.removeprefix(MODELS_PATH).removeprefix("/"))
-                return answer_models(asked, listed, self.settings)
-            return answer_plain(request)
+        headers = language.usual_headers(request) if request.method == "POST" else ()
         if isinstance(fields, ApiError):
-            return refusal(fields)
+            return refusal(fields, language, headers)
+        speed = self._speed(request, model)
+        if isinstance(speed, ApiError):
+            return refusal(speed, language, headers)
+        if model is not None and model.bare.startswith(RECORDED) and self._recordings is not None:
+            recording = await self._recordings.read(model.bare, stream=wants_stream(request, found, fields))
+            if isinstance(recording, ApiError):
+                return refusal(recording, language, headers)
+            return recording_to_wire(recording, speed, headers)
+        if found is None:
+            return answer_plain(request, language)
+        listed = self.settings.models + tuple(self._recordings.files if self._recordings is not None else ())
+        parts = {name: text or "" for name, text in found.match.groupdict().items()}
+        call = Call(request, fields, model or parse_model(""), parts, speed, headers, self.settings, listed)
+        made = answer_call(call, found)
+        return refusal(made, language, headers) if isinstance(made, ApiError) else made
+
+    def _speed(self, request: Request, model: ModelName | None) -> Speed | ApiError:
+        """The setting's, changed by the model's name, changed by the header."""
         speed = self.settings.speed_of(model.bare if model is not None else "")
         for text in (model.speed if model is not None else "", request.header(SPEED_HEADER)):
             changed = parse_speed(text, speed) if text else speed
             if isinstance(changed, str):
-                return refusal(bad_value("speed", changed))
+                return bad_value("speed", changed)
             speed = changed
-        headers = usual_headers(request.body)
-        if model is not None and model.bare.startswith(RECORDED) and self._recordings is not None:
-            recording = await self._recordings.read(model.bare, stream=wants_stream(request, fields))
-            return refusal(recording) if isinstance(recording, ApiError) else recording_to_wire(recording, speed, headers)
-        return answer_call(request, Call(fields, model or parse_model(""), speed, headers), self.settings)
+        return speed
 
 
 def unobserved(size: int, prompt: int, completion: int) -> None:
@@ -155,24 +171,25 @@ async def read_request(scope: Scope, receive: Receive, body_max_bytes: int) -> R
     return Request(scope["method"], scope["path"], scope["query_string"], tuple(scope["headers"]), b"".join(pieces))
 
 
-def model_of(request: Request, fields: Mapping[str, Any] | ApiError) -> ModelName | None:
-    """The model that a POST asks for: in its path (/rec/…, Gemini's or Bedrock's), else in its body."""
-    if request.method != "POST":
-        return None
-    match = GEMINI_PATH.fullmatch(request.path) or BEDROCK_PATH.fullmatch(request.path) or REC_PATH.fullmatch(request.path)
-    if match is not None:
+def model_of(request: Request, found: Found | None, fields: Mapping[str, Any] | ApiError) -> ModelName | None:
+    """The model that is asked for: in the path /rec/…, or where the endpoint says; of a POST that nothing serves, in its body."""
+    match = REC_PATH.fullmatch(request.path) or GEMINI_PATH.fullmatch(request.path) or BEDROCK_PATH.fullmatch(request.path)
+    if match is not None and request.method == "POST":
         return parse_model(match[1])
-    asked = fields.get("model") if not isinstance(fields, ApiError) else None
+    known = {} if isinstance(fields, ApiError) else fields
+    asked = found.endpoint.model(found.match, known) if found is not None else known.get("model")
     return parse_model(asked) if isinstance(asked, str) and asked else None
 
 
-def wants_stream(request: Request, fields: Mapping[str, Any]) -> bool:
-    """As each language asks for it: `"stream": true`, Gemini's method name or alt=sse, Accept, or ?stream=1 by hand."""
+def wants_stream(request: Request, found: Found | None, fields: Mapping[str, Any]) -> bool:
+    """As the endpoint's language asks for it, or by hand: `"stream": true`, ?stream=1, or Accept."""
+    if found is not None and found.endpoint.streams(request, found.match, fields):
+        return True
     match = GEMINI_PATH.fullmatch(request.path) or BEDROCK_PATH.fullmatch(request.path)
     if match is not None and "stream" in match[2]:
         return True
-    by_query = request.parameter("stream") in ("1", "true") or request.parameter("alt") == "sse"
-    return by_query or fields.get("stream") is True or "event-stream" in request.header(b"accept")
+    by_hand = request.parameter("stream") in ("1", "true") or request.parameter("alt") == "sse" or fields.get("stream") is True
+    return by_hand or "event-stream" in request.header(b"accept")
 
 
 def fault_name(clause: Clause) -> str:

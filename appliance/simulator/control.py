@@ -9,9 +9,11 @@ from typing import Any
 
 import attrs
 
-from appliance.simulator.answer import Answer, refusal, whole
+from appliance.simulator.answer import Answer, whole
 from appliance.simulator.api_error import ApiError, bad_value, unknown_url, wrong_method
 from appliance.simulator.fault_desk import FaultDesk, Standing
+from appliance.simulator.language import refusal
+from appliance.simulator.languages.openai import OPENAI
 from appliance.simulator.observation import Observations, Observed
 from appliance.simulator.provider import parse_fields
 from appliance.simulator.request import Request
@@ -33,14 +35,14 @@ def answer_control(request: Request, seen: Observations, desk: FaultDesk, connec
             return whole(standing_list(desk))
         case "POST", "/sim/faults":
             error = set_fault(request, desk)
-            return refusal(error) if error is not None else whole(standing_list(desk))
+            return refusal(error, OPENAI) if error is not None else whole(standing_list(desk))
         case "DELETE", "/sim/faults":
             desk.standing.clear()
             return whole(standing_list(desk))
     if request.path.startswith("/sim/requests/") and request.path.endswith("/body"):
         return body_of(request, seen)
     known = request.path in ("/sim/stats", "/sim/reset", "/sim/faults")
-    return refusal(wrong_method(request.method, request.path) if known else unknown_url(request.method, request.path))
+    return refusal(wrong_method(request.method, request.path) if known else unknown_url(request.method, request.path), OPENAI)
 
 
 def stats(request: Request, seen: Observations, desk: FaultDesk, connections_open: int) -> dict[str, Any]:
@@ -85,11 +87,11 @@ def observed(seen: Observed) -> dict[str, Any]:
 def body_of(request: Request, seen: Observations) -> Answer:
     """GET /sim/requests/N/body: the exact bytes, as far as they are remembered."""
     if request.method != "GET":
-        return refusal(wrong_method(request.method, request.path))
+        return refusal(wrong_method(request.method, request.path), OPENAI)
     number = request.path.removeprefix("/sim/requests/").removesuffix("/body")
     entry = next((o for o in seen.log if str(o.number) == number), None)
     if entry is None or entry.body is None:
-        return refusal(unknown_url(request.method, request.path))
+        return refusal(unknown_url(request.method, request.path), OPENAI)
     made = whole(entry.body)
     return attrs.evolve(made, headers=((b"content-type", b"application/octet-stream"), *made.headers[1:]))
 

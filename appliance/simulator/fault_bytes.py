@@ -1,114 +1,119 @@
 """Faults in the bytes of an answer and in their timing: garbage, huge lines, gzip, trickles, comments, late heads. Pure."""
 
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 import orjson
 
 from appliance.simulator.answer import Answer, Piece, without_header
-from appliance.simulator.event_shape import document_json, event_json, is_done, like_event
+from appliance.simulator.fault_context import FaultContext
 from appliance.simulator.fault_endings import with_length
 from appliance.simulator.fault_grammar import Clause
+from appliance.simulator.framing import document_json
+from appliance.simulator.language import Fields, Language
 
-COMMENT = b": PROCESSING\n\n"  # what OpenRouter sends while it waits, less its name
-BLANK = b"\n         \n"  # and what it sends before a whole document
-BROKEN_JSON = b'{"id":"chatcmpl-broken","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"oh'
+BLANK = b"\n         \n"  # what OpenRouter sends before a whole document while it waits
 GARBAGE = b"<!DOCTYPE html>\n<p>\xff\xfe\x00 this is not an event stream\n\n"
+BARE_LF = re.compile(rb"(?<!\r)\n")
 GZIP_WINDOW = 31  # zlib's number for a gzip wrapper around a 32 KiB window
 BURST_MAX_BYTES = 16_777_216  # of an answer that does not end
 
 
-def garbage(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+def garbage(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
     """After N events a broken one, `garbage_json` (a data line with half an object) or `garbage_sse` (no event at all), then the rest. A
     whole answer is that garbage and nothing else."""
-    del wall_s
-    broken = BROKEN_JSON if clause.kind == "garbage_json" else GARBAGE
+    events = int(clause.value or 0)
+    broken = context.language.broken if clause.kind == "garbage_json" else GARBAGE
     if not answer.stream:
         return replaced(answer, broken)
-    line = b"data: %b\n\n" % broken if clause.kind == "garbage_json" else broken
-    return attrs.evolve(answer, pieces=inserted(answer.pieces, int(clause.value or 0), line))
+    data = answer.framing.write(broken, events == 0) if clause.kind == "garbage_json" else broken
+    return attrs.evolve(answer, pieces=inserted(answer.pieces, events, data))
 
 
-def empty(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+def empty(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
     """The head, and a body of no bytes."""
-    del clause, wall_s
+    del clause, context
     return attrs.evolve(answer, pieces=()) if answer.stream else replaced(answer, b"")
 
 
-def huge_line(answer: Answer, clause: Clause, wall_s: float) -> Answer:
-    """One more event after the first, with so many bytes of text on one line; a whole answer has that text as an extra field."""
-    del wall_s
+def huge_line(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
+    """One more event after the first that may have one like it, with so many bytes of text on one line; a whole answer has that text as an
+    extra field."""
     size = int(clause.value or 0)
     if answer.stream:
-        return attrs.evolve(answer, pieces=with_huge_event(answer.pieces, size))
+        return attrs.evolve(answer, pieces=with_huge_event(answer, size, context.language))
     padding = b'{"padding":"%b",' % (b"x" * size)
     pieces = tuple(p._replace(data=padding + p.data.lstrip()[1:]) for p in answer.pieces)
     return with_length(attrs.evolve(answer, pieces=pieces))
 
 
-def with_huge_event(pieces: Iterable[Piece], size: int) -> Iterator[Piece]:
-    for number, piece in enumerate(pieces):
+def with_huge_event(answer: Answer, size: int, language: Language) -> Iterator[Piece]:
+    placed = False
+    for piece in answer.pieces:
         yield piece
-        if number == 0:
-            yield Piece(piece.due_s, b"data: %b\n\n" % orjson.dumps(like_event(piece.data, {"content": "x" * size})))
+        more = None if placed or piece.end else language.stretched(answer.framing.json(piece.data), size)
+        if more is not None:
+            placed = True
+            yield Piece(piece.due_s, answer.framing.event(more))
 
 
-def no_usage(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+def no_usage(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
     """No token counts anywhere."""
-    del clause, wall_s
+    del clause
+    return rewritten(answer, lambda value: context.language.without_usage(value, stream=answer.stream))
+
+
+def finish(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
+    """Another finish reason than the real one."""
+
+    def changed(value: Fields) -> Fields:
+        other = context.language.with_finish(value, str(clause.value), stream=answer.stream)
+        return value if other is None else other
+
+    return rewritten(answer, changed)
+
+
+def rewritten(answer: Answer, change: Callable[[Fields], Fields | None]) -> Answer:
+    """Every event, or the document, as `change` gives it back; bytes that say nothing else stay as they were, None drops an event."""
 
     def pieces() -> Iterator[Piece]:
+        first = True
         for piece in answer.pieces:
-            if not answer.stream:
-                yield piece._replace(data=without_usage(piece.data))
-            elif not event_json(piece.data).get("usage"):
-                yield piece
+            value = answer.framing.json(piece.data) if answer.stream else document_json(piece.data)
+            other = change(value) if value else value
+            if other is None:
+                continue
+            if other != value:
+                data = answer.framing.event(other, first=first) if answer.stream else orjson.dumps(other, option=orjson.OPT_INDENT_2)
+                piece = piece._replace(data=data)
+            first = False
+            yield piece
 
     made = attrs.evolve(answer, pieces=pieces())
     return made if answer.stream else with_length(made)
 
 
-def without_usage(document: bytes) -> bytes:
-    value = document_json(document)
-    if value.pop("usage", None) is None:
-        return document
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2)
-
-
-def finish(answer: Answer, clause: Clause, wall_s: float) -> Answer:
-    """Another finish reason than the real one."""
-    del wall_s
-
-    def changed(data: bytes) -> bytes:
-        value = event_json(data) if answer.stream else document_json(data)
-        choices = value.get("choices") or []
-        if not any(choice.get("finish_reason") for choice in choices):
-            return data
-        for choice in choices:
-            choice["finish_reason"] = clause.value
-        return b"data: %b\n\n" % orjson.dumps(value) if answer.stream else orjson.dumps(value, option=orjson.OPT_INDENT_2)
-
-    made = attrs.evolve(answer, pieces=(p._replace(data=changed(p.data)) for p in answer.pieces))
-    return made if answer.stream else with_length(made)
-
-
-def comments(answer: Answer, clause: Clause, wall_s: float) -> Answer:
-    """N keep-alive comments before the first event, `every` so often; blank lines before a whole document."""
-    del wall_s
+def comments(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
+    """N keep-alive comments before the first event, `every` so often; blank lines before a whole document. Binary frames have none."""
+    del context
+    comment = answer.framing.comment if answer.stream else BLANK
+    if not comment:
+        return answer
     number, every_s = int(clause.value or 0), float(clause.options.get("every") or 0.0)
 
     def pieces() -> Iterator[Piece]:
-        yield from (Piece(i * every_s, COMMENT if answer.stream else BLANK) for i in range(number))
+        yield from (Piece(i * every_s, comment) for i in range(number))
         yield from (p._replace(due_s=p.due_s + number * every_s) for p in answer.pieces)
 
     made = attrs.evolve(answer, pieces=pieces())
     return made if answer.stream else with_length(made)
 
 
-def burst(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+def burst(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
     """All events in one write."""
-    del clause, wall_s
+    del clause, context
 
     def pieces() -> Iterator[Piece]:
         gathered: list[Piece] = []
@@ -119,22 +124,22 @@ def burst(answer: Answer, clause: Clause, wall_s: float) -> Answer:
             if size > BURST_MAX_BYTES:
                 break
         if gathered:
-            yield Piece(gathered[0].due_s, b"".join(p.data for p in gathered), sum(p.tokens for p in gathered))
+            yield Piece(gathered[0].due_s, b"".join(p.data for p in gathered), sum(p.tokens for p in gathered), gathered[-1].end)
 
     return attrs.evolve(answer, pieces=pieces())
 
 
-def crlf(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+def crlf(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
     """Lines end in CR LF, which the event stream format allows as well."""
-    del clause, wall_s
-    if not answer.stream:
+    del clause, context
+    if not answer.stream or not answer.framing.text:
         return answer
-    return attrs.evolve(answer, pieces=(p._replace(data=p.data.replace(b"\n", b"\r\n")) for p in answer.pieces))
+    return attrs.evolve(answer, pieces=(p._replace(data=BARE_LF.sub(b"\r\n", p.data)) for p in answer.pieces))
 
 
-def gzip(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+def gzip(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
     """Content-Encoding: gzip whatever the client accepts; in a stream each event can be decoded when it arrives."""
-    del clause, wall_s
+    del clause, context
 
     def pieces() -> Iterator[Piece]:
         packer = zlib.compressobj(wbits=GZIP_WINDOW)
@@ -148,9 +153,9 @@ def gzip(answer: Answer, clause: Clause, wall_s: float) -> Answer:
     return made if answer.stream else with_length(made)
 
 
-def trickle(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+def trickle(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
     """The body one byte at a time, so far apart."""
-    del wall_s
+    del context
     gap_s = float(clause.value or 0.0)
 
     def pieces() -> Iterator[Piece]:
@@ -163,20 +168,20 @@ def trickle(answer: Answer, clause: Clause, wall_s: float) -> Answer:
     return attrs.evolve(answer, pieces=pieces())
 
 
-def content_type(answer: Answer, clause: Clause, wall_s: float) -> Answer:
-    del wall_s
+def content_type(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
+    del context
     return attrs.evolve(answer, headers=((b"content-type", str(clause.value).encode()), *without_header(answer.headers, b"content-type")))
 
 
-def latency(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+def latency(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
     """Everything later, the head first of all."""
-    del wall_s
+    del context
     return attrs.evolve(answer, delay_s=answer.delay_s + float(clause.value or 0.0))
 
 
-def early_head(answer: Answer, clause: Clause, wall_s: float) -> Answer:
+def early_head(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
     """The head at once, the body so much later."""
-    del wall_s
+    del context
     wait_s = float(clause.value or 0.0)
     return attrs.evolve(answer, head_s=0.0, pieces=(p._replace(due_s=p.due_s + wait_s) for p in answer.pieces))
 
@@ -187,10 +192,10 @@ def replaced(answer: Answer, data: bytes) -> Answer:
 
 
 def inserted(pieces: Iterable[Piece], events: int, data: bytes) -> Iterator[Piece]:
-    """`data` as one more piece after so many events, or before [DONE] where there are fewer."""
+    """`data` as one more piece after so many events, or before the end mark where there are fewer."""
     placed = False
     for number, piece in enumerate(pieces):
-        if not placed and (number >= events or is_done(piece)):
+        if not placed and (number >= events or piece.end):
             placed = True
             yield Piece(piece.due_s, data)
         yield piece

@@ -10,6 +10,7 @@ import attrs
 
 from appliance.simulator import fault_bytes, fault_endings, fault_errors
 from appliance.simulator.answer import Answer
+from appliance.simulator.fault_context import FaultContext
 from appliance.simulator.fault_grammar import (
     Clause,
     ParseValue,
@@ -26,7 +27,7 @@ HUGE_LINE_BYTES = 1_048_576
 COMMENTS = 3
 TRICKLE_GAP_S = 0.001
 
-Apply = Callable[[Answer, Clause, float], Answer]
+Apply = Callable[[Answer, Clause, FaultContext], Answer]
 
 
 def parse_error_status(text: str) -> int | None:
@@ -36,7 +37,7 @@ def parse_error_status(text: str) -> int | None:
 
 @attrs.frozen
 class Kind:
-    """`apply(answer, clause, Unix time)` gives the changed answer."""
+    """`apply(answer, clause, context)` gives the changed answer."""
 
     apply: Apply
     phase: int
@@ -88,7 +89,7 @@ SHAPES: Mapping[str, Shape] = {name: kind.shape for name, kind in KINDS.items()}
 ORDER = {name: (kind.phase, at) for at, (name, kind) in enumerate(KINDS.items())}
 
 
-def apply_faults(answer: Answer, clauses: tuple[Clause, ...], wall_s: float) -> Answer:
+def apply_faults(answer: Answer, clauses: tuple[Clause, ...], context: FaultContext) -> Answer:
     for clause in sorted(clauses, key=lambda c: ORDER[c.kind]):
-        answer = KINDS[clause.kind].apply(answer, clause, wall_s)
+        answer = KINDS[clause.kind].apply(answer, clause, context)
     return answer

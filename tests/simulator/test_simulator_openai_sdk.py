@@ -317,3 +317,45 @@ async def test_an_error_inside_a_stream_raises_in_the_sdk(sim):
             await anext(stream)
         with pytest.raises(openai.APIError, match="server had an error"):
             await anext(stream)
+
+
+async def test_a_custom_tool_gets_free_text_whole_and_streamed(sim):
+    request = {
+        "model": "sim",
+        "messages": [{"role": "user", "content": "[[say=First this.]]"}],
+        "tools": [{"type": "custom", "custom": {"name": "apply_patch", "description": "Applies a patch"}}],
+        "tool_choice": {"type": "custom", "custom": {"name": "apply_patch"}},
+    }
+    async with sim.openai() as client:
+        whole = await client.chat.completions.create(**request)
+        chunks, text = await gathered(await client.chat.completions.create(**request, stream=True))
+    (call,) = whole.choices[0].message.tool_calls
+    assert (call.type, call.custom.name, whole.choices[0].finish_reason) == ("custom", "apply_patch", "tool_calls")
+    assert len(call.custom.input.split()) > 5
+    assert text == whole.choices[0].message.content == "First this."
+    parts = [p.model_dump(exclude_unset=True) for c in chunks for p in c.choices[0].delta.tool_calls or ()]
+    assert "".join(p["custom"]["input"] for p in parts) == call.custom.input
+
+
+async def test_only_allowed_tools_are_called(sim):
+    allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": "get_time"}}]}
+    async with sim.openai() as client:
+        answer = await client.chat.completions.create(
+            model="sim",
+            messages=[{"role": "user", "content": "call get_weather"}],
+            tools=[WEATHER, CLOCK],
+            tool_choice={"type": "allowed_tools", "allowed_tools": allowed},
+        )
+    assert [c.function.name for c in answer.choices[0].message.tool_calls] == ["get_time"]
+
+
+async def test_a_tools_result_can_ask_for_another_call(sim):
+    call = {"id": "call_1", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "call get_time"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "late [[calls=1]]"},
+    ]
+    async with sim.openai() as client:
+        answer = await client.chat.completions.create(model="sim", messages=messages, tools=[CLOCK])
+    assert answer.choices[0].finish_reason == "tool_calls"

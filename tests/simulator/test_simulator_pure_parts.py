@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 
 from appliance.simulator import fault_table
 from appliance.simulator.answer import Answer, Ending, Piece, whole
-from appliance.simulator.event_shape import event_json
+from appliance.simulator.fault_context import FaultContext
 from appliance.simulator.fault_grammar import Clause, parse_faults
 from appliance.simulator.fault_table import KINDS, SHAPES, apply_faults
+from appliance.simulator.framing import DATA
+from appliance.simulator.languages.openai import OPENAI
 from appliance.simulator.prose import draws, prose, seed_of
 from appliance.simulator.schema_instance import instance, schema_problem
 from appliance.simulator.settings import Settings
 from appliance.simulator.tokens import count_tokens, split_tokens
 
+CONTEXT = FaultContext(OPENAI, 0.0)
 MANUAL = (Path(fault_table.__file__).parent / "README.md").read_text()
 
 
@@ -111,12 +114,12 @@ def test_every_kind_of_fault_changes_whole_and_streamed_answers_without_failing(
     for stream in (True, False):
         answer = an_answer(stream)
         before = (answer.headers, answer.ending, list(an_answer(stream).pieces))
-        changed = apply_faults(answer, clauses, 0.0)
+        changed = apply_faults(answer, clauses, CONTEXT)
         pieces = [p for p, _ in zip(changed.pieces, range(3000), strict=False)]
         same = (changed.headers, changed.ending, pieces) == before and (changed.delay_s, changed.head_s, changed.status) == (0.0, None, 200)
         assert not same or (kind, stream) in {("no_done", False), ("crlf", False), ("burst", False), ("stall", False)}
     for refusal in (whole({"error": {}}, 500), whole(b"<html>", 502)):
-        assert list(zip(apply_faults(refusal, clauses, 0.0).pieces, range(9), strict=False)) is not None
+        assert list(zip(apply_faults(refusal, clauses, CONTEXT).pieces, range(9), strict=False)) is not None
 
 
 WRITTEN = {
@@ -134,7 +137,7 @@ def test_any_two_faults_leave_a_length_that_the_engine_can_keep(kind):
     for other in KINDS:
         clauses = parse_faults(f"{WRITTEN.get(kind, kind)}+{WRITTEN.get(other, other)}", SHAPES)
         assert isinstance(clauses, tuple)
-        changed = apply_faults(an_answer(False), clauses, 0.0)
+        changed = apply_faults(an_answer(False), clauses, CONTEXT)
         announced = dict(changed.headers).get(b"content-length")
         if announced is not None:
             sent = sum(len(p.data) for p in changed.pieces)
@@ -148,12 +151,12 @@ def an_answer(stream: bool) -> Answer:
     chunk = b'data: {"id":"a","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":%b}]}\n\n'
     pieces = [Piece(0.1 * i, chunk % b"null", 1) for i in range(4)]
     end = [chunk % b'"stop"', b'data: {"choices":[],"usage":{"total_tokens":3}}\n\n', b"data: [DONE]\n\n"]
-    pieces += [Piece(0.4, data) for data in end]
+    pieces += [Piece(0.4, data, end=data is end[-1]) for data in end]
     return Answer(200, ((b"content-type", b"text/event-stream"),), pieces, stream=True)
 
 
 def test_the_order_of_writing_does_not_matter():
-    answers = [apply_faults(an_answer(True), parse_faults(text, SHAPES), 0.0) for text in ("gzip+cut=2", "cut=2+gzip")]
+    answers = [apply_faults(an_answer(True), parse_faults(text, SHAPES), CONTEXT) for text in ("gzip+cut=2", "cut=2+gzip")]
     assert [list(a.pieces) for a in answers[:1]] == [list(a.pieces) for a in answers[1:]]
     assert answers[0].ending is Ending.CUT
 
@@ -238,6 +241,6 @@ def test_any_json_is_either_refused_as_a_schema_or_has_an_instance(schema):
 
 
 def test_event_json_reads_what_is_there():
-    assert event_json(b"event: x\ndata: {\"a\":1}\n\n") == {"a": 1}
-    assert event_json(b": comment\n\n") == {}
-    assert event_json(b"data: [DONE]\n\n") == {}
+    assert DATA.json(b"event: x\ndata: {\"a\":1}\n\n") == {"a": 1}
+    assert DATA.json(b": comment\n\n") == {}
+    assert DATA.json(b"data: [DONE]\n\n") == {}

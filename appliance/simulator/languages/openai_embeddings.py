@@ -1,8 +1,6 @@
 """Embeddings: unit vectors derived from the text alone, the same for the same text and the same length. Pure."""
 
 import base64
-import hashlib
-import math
 from array import array
 from collections.abc import Mapping
 from typing import Any
@@ -11,13 +9,12 @@ from appliance.simulator.answer import Answer, Headers, whole
 from appliance.simulator.api_error import ApiError, bad_value, missing, wrong_type
 from appliance.simulator.settings import Speed
 from appliance.simulator.tokens import count_tokens
+from appliance.simulator.vectors import Input, unit_vector
 
 DIMENSIONS = {"large": 3072}  # by a word in the model's name, as text-embedding-3-large
 DIMENSIONS_ELSE = 1536
 DIMENSIONS_MAX = 8192
 INPUTS_MAX = 2048  # the service's own bound
-
-Input = str | list[int]
 
 
 def answer_embeddings(fields: Mapping[str, Any], bare_model: str, speed: Speed, headers: Headers) -> Answer | ApiError:
@@ -62,14 +59,6 @@ def parse_inputs(given: Any) -> list[Input] | ApiError:
 
 def is_token_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(t, int) and not isinstance(t, bool) for t in value)
-
-
-def unit_vector(text: Input, dimensions: int) -> "array[float]":  # array is subscriptable from 3.12 on
-    """`dimensions` 32-bit floats of length one; a shorter vector is a longer one cut and scaled again, as the service's are."""
-    raw = array("H", hashlib.shake_256(str(text).encode()).digest(2 * dimensions))
-    centred = [value - 32767.5 for value in raw]
-    length = math.sqrt(math.fsum(value * value for value in centred))
-    return array("f", [value / length for value in centred])
 
 
 def encoded(vector: "array[float]", encoding: str) -> list[float] | str:

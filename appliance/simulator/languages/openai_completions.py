@@ -4,17 +4,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
-import orjson
 
-from appliance.simulator.answer import DONE, STREAM_TYPE, Answer, Headers, Piece, whole
+from appliance.simulator.answer import Answer, Headers, Piece, streamed, whole
 from appliance.simulator.api_error import ApiError, missing, wrong_type
 from appliance.simulator.chat_answer import ANSWER_TOKENS_LEAST, ANSWER_TOKENS_SPREAD, created_from, letters
-from appliance.simulator.chat_request import DIRECTIVE, check_scalars
-from appliance.simulator.embeddings import Input, parse_inputs
-from appliance.simulator.logprobs import logprob, top_tokens
+from appliance.simulator.chat_request import DIRECTIVE
+from appliance.simulator.framing import DATA
+from appliance.simulator.languages.openai_chat_check import check_scalars
+from appliance.simulator.languages.openai_chat_wire import DONE
+from appliance.simulator.languages.openai_embeddings import parse_inputs
+from appliance.simulator.languages.openai_logprobs import logprob, top_tokens
 from appliance.simulator.prose import draws, pick, prose, seed_of
 from appliance.simulator.settings import Speed
 from appliance.simulator.tokens import count_tokens, split_tokens
+from appliance.simulator.vectors import Input
 
 MAX_TOKENS_ELSE = 16  # the service's default for this endpoint
 
@@ -57,7 +60,7 @@ def answer_completion(
     if fields.get("stream") is True:
         include = (fields.get("stream_options") or {}).get("include_usage") is True
         pieces = stream_pieces(texts, head, speed, usage if include else None, fields.get("logprobs"))
-        return Answer(200, ((b"content-type", STREAM_TYPE), *headers), pieces, stream=True, prompt_tokens=prompt)
+        return streamed(pieces, DATA, headers, prompt_tokens=prompt)
     document = {**head, "choices": [shape(t, "".join(t.tokens), t.finish, fields.get("logprobs"), t.tokens) for t in texts], "usage": usage}
     longest = max(len(t.tokens) for t in texts)
     return whole(document, headers=headers, due_s=speed.due_s(longest), tokens=completion, prompt_tokens=prompt)
@@ -89,7 +92,7 @@ def stream_pieces(
         body = {**head, "choices": choices}
         if usage is not None:
             body["usage"] = figures
-        return b"data: %b\n\n" % orjson.dumps(body)
+        return DATA.event(body)
 
     longest = max(len(t.tokens) for t in texts)
     for turn in range(max(longest, 1)):
@@ -102,7 +105,7 @@ def stream_pieces(
     end_s = speed.due_s(longest)
     if usage is not None:
         yield Piece(end_s, event([], usage))
-    yield Piece(end_s, DONE)
+    yield Piece(end_s, DONE, end=True)
 
 
 def shape(text: Text, words: str, finish: str | None, top: int | None, tokens: tuple[str, ...]) -> dict[str, Any]:

@@ -7,31 +7,24 @@ send, follows DeepSeek's.
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
-from appliance.simulator.answer import DONE, STREAM_TYPE, Answer, Headers, Piece, whole
-from appliance.simulator.chat_answer import ChatAnswer, Choice, Delta, letters
-from appliance.simulator.chat_request import ChatRequest
-from appliance.simulator.logprobs import token_logprob
+from appliance.simulator.answer import Answer, Headers, Piece, streamed, whole
+from appliance.simulator.chat_answer import CallMade, ChatAnswer, Choice, Delta, letters, made_id
+from appliance.simulator.framing import DATA
+from appliance.simulator.languages.openai_chat_request import OpenAIChat
+from appliance.simulator.languages.openai_logprobs import token_logprob
 from appliance.simulator.prose import seed_of
 from appliance.simulator.settings import Speed
 
+DONE = b"data: [DONE]\n\n"
 TIERS = {"auto": "default", None: "default", "fast": "priority"}
 
 
-def chat_to_wire(answer: ChatAnswer, request: ChatRequest, speed: Speed, headers: Headers) -> Answer:
+def chat_to_wire(answer: ChatAnswer, request: OpenAIChat, speed: Speed, headers: Headers) -> Answer:
     if request.stream:
-        return Answer(
-            200,
-            ((b"content-type", STREAM_TYPE), *headers),
-            stream_pieces(answer, request, speed),
-            stream=True,
-            prompt_tokens=answer.prompt_tokens,
-        )
-    longest = max(choice.tokens for choice in answer.choices)
+        return streamed(stream_pieces(answer, request, speed), DATA, headers, prompt_tokens=answer.prompt_tokens)
     return whole(
         document(answer, request),
-        due_s=speed.due_s(longest),
+        due_s=speed.due_s(answer.longest),
         tokens=answer.completion_tokens,
         prompt_tokens=answer.prompt_tokens,
         headers=headers,
@@ -42,17 +35,17 @@ def fingerprint(model: str) -> str:
     return "fp_" + seed_of(model).hex()[:10]
 
 
-def tier(request: ChatRequest) -> Any:
-    asked = request.fields.get("service_tier")
-    return TIERS.get(asked, asked)
+def tier(request: OpenAIChat) -> Any:
+    asked = request.service_tier
+    return TIERS.get(asked, asked) if isinstance(asked, str | None) else asked
 
 
-def usage(answer: ChatAnswer) -> dict[str, Any]:
+def usage(answer: ChatAnswer, request: OpenAIChat) -> dict[str, Any]:
     return {
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "total_tokens": answer.prompt_tokens + answer.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": answer.cached_tokens, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": request.cached_tokens, "audio_tokens": 0},
         "completion_tokens_details": {
             "reasoning_tokens": answer.reasoning_tokens,
             "audio_tokens": 0,
@@ -62,49 +55,50 @@ def usage(answer: ChatAnswer) -> dict[str, Any]:
     }
 
 
-def document(answer: ChatAnswer, request: ChatRequest) -> dict[str, Any]:
+def document(answer: ChatAnswer, request: OpenAIChat) -> dict[str, Any]:
     return {
-        "id": answer.id,
+        "id": answer_id(answer),
         "object": "chat.completion",
         "created": answer.created,
         "model": answer.model,
         "choices": [whole_choice(choice, answer, request) for choice in answer.choices],
-        "usage": usage(answer),
+        "usage": usage(answer, request),
         "service_tier": tier(request),
         "system_fingerprint": fingerprint(answer.model),
     }
 
 
-def whole_choice(choice: Choice, answer: ChatAnswer, request: ChatRequest) -> dict[str, Any]:
-    texts = {part: "".join(d.text for d in choice.deltas if d.part == part) for part in ("reasoning", "content")}
-    calls: list[dict[str, Any]] = []
-    for delta in choice.deltas:
-        if delta.part == "call":
-            calls.append(call_opening(answer, choice.index, delta))
-        elif delta.part == "arguments":
-            calls[-1]["function"]["arguments"] += delta.text
-    message: dict[str, Any] = {"role": "assistant", "content": None if calls else texts["content"]}
-    if texts["reasoning"]:
-        message["reasoning_content"] = texts["reasoning"]
+def answer_id(answer: ChatAnswer) -> str:
+    return "chatcmpl-" + letters(answer.seed, 29)
+
+
+def whole_choice(choice: Choice, answer: ChatAnswer, request: OpenAIChat) -> dict[str, Any]:
+    content, reasoning, calls = choice.joined("content"), choice.joined("reasoning"), choice.calls
+    message: dict[str, Any] = {"role": "assistant", "content": content or None if calls else content}
+    if reasoning:
+        message["reasoning_content"] = reasoning
     if calls:
-        message["tool_calls"] = calls
+        message["tool_calls"] = [wire_call(answer, choice.index, call) for call in calls]
     message |= {"refusal": None, "annotations": []}
     logprobs = None
     if request.logprobs is not None:
-        content = [token_logprob(d.text, request.logprobs) for d in choice.deltas if d.part == "content"]
-        logprobs = {"content": content, "refusal": None}
+        tokens = [token_logprob(d.text, request.logprobs) for d in choice.deltas if d.part == "content"]
+        logprobs = {"content": tokens, "refusal": None}
     return {"index": choice.index, "message": message, "logprobs": logprobs, "finish_reason": choice.finish}
 
 
-def call_opening(answer: ChatAnswer, choice: int, delta: Delta) -> dict[str, Any]:
-    call_id = "call_" + letters(seed_of(answer.seed.hex(), choice, delta.call), 24)
-    return {"id": call_id, "type": "function", "function": {"name": delta.text, "arguments": ""}}
+def wire_call(answer: ChatAnswer, choice: int, call: CallMade) -> dict[str, Any]:
+    """A custom tool's call has free text where a function's has JSON."""
+    call_id = "call_" + made_id(answer, 24, choice, call.number)
+    if call.custom:
+        return {"id": call_id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+    return {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def stream_pieces(answer: ChatAnswer, request: ChatRequest, speed: Speed) -> Iterator[Piece]:
+def stream_pieces(answer: ChatAnswer, request: OpenAIChat, speed: Speed) -> Iterator[Piece]:
     """The choices of `n` take turns, token by token, as the service interleaves them."""
     head = {
-        "id": answer.id,
+        "id": answer_id(answer),
         "object": "chat.completion.chunk",
         "created": answer.created,
         "model": answer.model,
@@ -119,7 +113,7 @@ def stream_pieces(answer: ChatAnswer, request: ChatRequest, speed: Speed) -> Ite
             body["usage"] = figures
         if request.include_obfuscation:
             body["obfuscation"] = padding[: 16 - length % 16]  # evens out the sizes of events, which is what it is for
-        return b"data: %b\n\n" % orjson.dumps(body)
+        return DATA.event(body)
 
     start_s = speed.due_s(0)
     for choice in answer.choices:
@@ -141,13 +135,14 @@ def stream_pieces(answer: ChatAnswer, request: ChatRequest, speed: Speed) -> Ite
     for choice in answer.choices:
         yield Piece(end_s, event([one_choice(choice, {}, None, choice.finish)]))
     if request.include_usage:
-        yield Piece(end_s, event([], usage(answer)))
-    yield Piece(end_s, DONE)
+        yield Piece(end_s, event([], usage(answer, request)))
+    yield Piece(end_s, DONE, end=True)
 
 
 def opening(choice: Choice) -> str | None:
     """The role chunk's content: null when the answer is tool calls only."""
-    return None if any(d.part == "call" for d in choice.deltas) else ""
+    parts = {d.part for d in choice.deltas}
+    return None if "call" in parts and "content" not in parts else ""
 
 
 def one_choice(choice: Choice, delta: dict[str, Any], logprobs: Any, finish: str | None) -> dict[str, Any]:
@@ -160,5 +155,7 @@ def wire_delta(delta: Delta, choice: Choice, answer: ChatAnswer) -> dict[str, An
     if delta.part == "reasoning":
         return {"reasoning_content": delta.text}
     if delta.part == "call":
-        return {"tool_calls": [{"index": delta.call, **call_opening(answer, choice.index, delta)}]}
-    return {"tool_calls": [{"index": delta.call, "function": {"arguments": delta.text}}]}
+        opened = wire_call(answer, choice.index, CallMade(delta.call, delta.text, "", delta.custom))
+        return {"tool_calls": [{"index": delta.call, **opened}]}
+    more = {"custom": {"input": delta.text}} if delta.custom else {"function": {"arguments": delta.text}}
+    return {"tool_calls": [{"index": delta.call, **more}]}
