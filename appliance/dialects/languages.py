@@ -89,7 +89,7 @@ def gemini_call(path: str, query: str) -> tuple[str, Language] | None:
     door = GEMINI_ARRAY if call.array else GEMINI
     verbatim = Verbatim(
         partial(_gemini_request, call), _gemini_rewrite,
-        lambda wish: ReadingTap(GEMINI.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
+        lambda wish: ReadingTap(GEMINI.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes, comments=False),
         lambda body: _read_by(GEMINI, body), _nothing_hidden, _gemini_counted, token_field="",
     )  # fmt: skip
     return operation, Language("gemini", GEMINI.classify, lambda: GEMINI, door, lambda: door, verbatim, anew=call.array)

@@ -5,6 +5,7 @@ along. `TranslatingTap`: what the reader of the backend's language understands i
 event that turns out to be an error, or no event at all, is passed on.
 """
 
+import re
 from collections.abc import Sequence
 
 from appliance.core.delta import Delta, Finished, PartStarted, Started, TextAdded, UsageKnown
@@ -14,6 +15,8 @@ from appliance.core.usage import Usage
 from appliance.dialects.codec import StreamReader, StreamWriter
 from appliance.dialects.protocol import Answer
 from appliance.dialects.sse import EventCutter
+
+_COMMENT = re.compile(rb"^:[^\r\n]*", re.MULTILINE)
 
 
 class _Followed:
@@ -55,12 +58,13 @@ class _Followed:
 
 
 class ReadingTap(_Followed):
-    """Same language on both sides, any that streams server-sent events."""
+    """Same language on both sides, any that streams server-sent events. comments: may pass; google-genai chokes on them."""
 
-    __slots__ = ("_cutter", "_event_max_bytes", "_lf_passes")
+    __slots__ = ("_comments", "_cutter", "_event_max_bytes", "_lf_passes")
 
-    def __init__(self, reader: StreamReader, event_max_bytes: int) -> None:
+    def __init__(self, reader: StreamReader, event_max_bytes: int, *, comments: bool = True) -> None:
         super().__init__(reader)
+        self._comments = comments
         self._cutter = EventCutter()
         self._event_max_bytes = event_max_bytes
         self._lf_passes = False
@@ -80,14 +84,14 @@ class ReadingTap(_Followed):
             self._follow(self.reader.feed(block[start:end]))
             self.fault, self.finished = self.reader.fault, self.reader.finished
             if self.fault is not None:
-                return prefix + block[:start]
+                return prefix + self._passing(block[:start])
             passed = end
             if self.finished:
                 break
         self._lf_passes = bool(passed)
         if cutter.held_bytes > self._event_max_bytes + 2:
             self.fault = Fault(FaultKind.PROTOCOL, f"the backend sent an event of more than {self._event_max_bytes} bytes")
-        return prefix + block[:passed]
+        return prefix + self._passing(block[:passed])
 
     def end(self) -> bytes:
         if self.fault is not None or self.finished:
@@ -96,7 +100,13 @@ class ReadingTap(_Followed):
         self._follow(self.reader.feed(rest))
         self._follow(self.reader.end())
         self.fault, self.finished = self.reader.fault, self.reader.finished
-        return rest.rstrip(b"\r\n") + b"\n\n" if rest.strip() and self.fault is None else b""
+        return self._passing(rest.rstrip(b"\r\n") + b"\n\n") if rest.strip() and self.fault is None else b""
+
+    def _passing(self, events: bytes) -> bytes:
+        """Whole events as they go on; of a comment its line's end stays, which means nothing."""
+        if self._comments or not (b"\n:" in events or events[:1] == b":"):
+            return events
+        return _COMMENT.sub(b"", events)
 
 
 class TranslatingTap(_Followed):

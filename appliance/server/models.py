@@ -39,10 +39,16 @@ def _of_anthropics(scope: Scope) -> bool:
     return b"anthropic-version" in header_map(scope)  # every client of theirs says it, and no other
 
 
+def _of_geminis(scope: Scope) -> bool:
+    """Its path, or one of the headers that Google's clients say: google-genai asks under /v1, where OpenAI's list is."""
+    headers = header_map(scope)
+    return scope["path"].startswith("/v1beta/") or b"x-goog-api-key" in headers or b"x-goog-api-client" in headers
+
+
 def _list(scope: Scope, ids: list[str], created: int) -> bytes:
     """The list in the caller's language; Anthropic's and Gemini's come in pages."""
     asked = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
-    if scope["path"].startswith("/v1beta/"):
+    if _of_geminis(scope):
         from appliance.dialects.gemini import GEMINI  # see language_table for why so late
 
         return GEMINI.models_list(ids, page_size=_size(asked.get("pageSize", "")), page_token=asked.get("pageToken", ""))
@@ -55,7 +61,7 @@ def _list(scope: Scope, ids: list[str], created: int) -> bytes:
 
 
 def _one(scope: Scope, model: str, created: int) -> bytes:
-    if scope["path"].startswith("/v1beta/"):
+    if _of_geminis(scope):
         from appliance.dialects.gemini import GEMINI
 
         return GEMINI.model_one(model)
