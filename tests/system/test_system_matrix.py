@@ -24,6 +24,7 @@ BACKEND = """
 provider = "{provider}"
 base_url = "{url}"
 api_key = "test-key"
+breaker = {{ consecutive_failures = 1000, min_requests = 10000 }}
 {more}
 [[routes]]
 name = "{name}"
@@ -31,6 +32,8 @@ models = [{models}]
 retry = {{ attempts = 1 }}
 targets = [ {{ backend = "{name}" }} ]
 """
+"""The breaker is kept from noticing that some recordings are of faults."""
+
 VENDORS = {
     "anthropic": "anthropic", "gemini": "gemini", "cohere": "cohere", "bedrock": "bedrock", "responses": "openai", "chat": "custom",
 }  # fmt: skip
