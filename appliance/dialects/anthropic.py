@@ -14,8 +14,8 @@ from appliance.dialects import anthropic_answer, anthropic_error, anthropic_mode
 from appliance.dialects.anthropic_blocks import FAMILY
 from appliance.dialects.anthropic_stream_reader import AnthropicStreamReader
 from appliance.dialects.anthropic_stream_writer import PING, AnthropicStreamWriter
-from appliance.dialects.anthropic_tokens import estimate
 from appliance.dialects.codec import Reply, StreamReader, StreamWriter, Target, Written
+from appliance.dialects.token_estimate import estimate
 
 
 class Anthropic:
@@ -52,7 +52,7 @@ class Anthropic:
         return anthropic_answer.write_count_answer(input_tokens)
 
     def estimate(self, conversation: Conversation) -> int:
-        """Tokens of input where nobody can count them; see anthropic_tokens."""
+        """Tokens of input where nobody can count them; see token_estimate."""
         return estimate(conversation)
 
     def models_list(self, ids: Sequence[str], created: int, *, limit: int = anthropic_models.PAGE_DEFAULT, after: str = "",

@@ -35,9 +35,9 @@ from appliance.dialects.anthropic_blocks import FAMILY
 from appliance.dialects.anthropic_error import error
 from appliance.dialects.anthropic_finish import write_finish
 from appliance.dialects.anthropic_json import dump
-from appliance.dialects.anthropic_tokens import estimate
 from appliance.dialects.anthropic_usage import SERVED_TIERS, write_usage
 from appliance.dialects.codec import Reply
+from appliance.dialects.token_estimate import estimate
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 

@@ -5,7 +5,6 @@ from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault
 from appliance.dialects.codec import Spoken, StreamReader, Target, Written
 from appliance.dialects.cohere_answer import Billed, read_answer, read_billed
-from appliance.dialects.cohere_embed import Embeddings, EmbedWish, read_embed, write_embed
 from appliance.dialects.cohere_error import classify
 from appliance.dialects.cohere_messages import FAMILY
 from appliance.dialects.cohere_request import write_request
@@ -33,6 +32,5 @@ COHERE = Cohere()
 _SPOKEN: Spoken = COHERE
 
 __all__ = [
-    "COHERE", "Billed", "EmbedWish", "Embeddings", "Ranked", "Ranking", "RerankWish", "read_billed", "read_embed", "read_rerank",
-    "write_embed", "write_rerank",
+    "COHERE", "Billed", "Ranked", "Ranking", "RerankWish", "read_billed", "read_rerank", "write_rerank",
 ]  # fmt: skip

@@ -1,4 +1,5 @@
-"""Google's Gemini API on both sides: generateContent whole and streamed, countTokens, embeddings, models. This module is its only door.
+"""Google's Gemini API on both sides: generateContent whole and streamed, countTokens, models. This module is its only door,
+but for embeddings, which are functions of gemini_embedding.
 
 Decisions about what the language cannot say stand with the code: gemini_history and gemini_wishes (requests), gemini_answer (answers),
 gemini_model (thinking), gemini_seal (thought signatures). A request's model, and whether and how it streams, are in its path: gemini_path.
@@ -10,9 +11,8 @@ from typing import Any
 from appliance.core.completion import Completion
 from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault
-from appliance.dialects import gemini_answer, gemini_embedding, gemini_error, gemini_models, gemini_path, gemini_request, gemini_tokens
+from appliance.dialects import gemini_answer, gemini_error, gemini_models, gemini_path, gemini_request, gemini_tokens
 from appliance.dialects.codec import Accepted, Reply, Spoken, Target, Written
-from appliance.dialects.gemini_embedding import Embeddings, EmbeddingWish
 from appliance.dialects.gemini_path import GeminiCall
 from appliance.dialects.gemini_seal import OWN
 from appliance.dialects.gemini_stream_reader import GeminiStreamReader
@@ -63,12 +63,6 @@ class Gemini:
     def write_count_answer(self, total_tokens: int, cached_tokens: int = 0) -> bytes:
         return gemini_tokens.write_count_answer(total_tokens, cached_tokens)
 
-    def read_embed(self, fields: Mapping[str, Any], batch: bool) -> EmbeddingWish | Fault:
-        return gemini_embedding.read_batch(fields) if batch else gemini_embedding.read_embed(fields)
-
-    def write_embed_answer(self, embeddings: Embeddings, batch: bool) -> bytes:
-        return gemini_embedding.write_batch_answer(embeddings) if batch else gemini_embedding.write_embed_answer(embeddings)
-
     def models_list(self, ids: Sequence[str], *, page_size: int = gemini_models.PAGE_DEFAULT, page_token: str = "") -> bytes:
         return gemini_models.models_list(ids, page_size=page_size, page_token=page_token)
 
@@ -93,12 +87,6 @@ class Gemini:
 
     def read_count_answer(self, body: bytes) -> int | Fault:
         return gemini_tokens.read_count_answer(body)
-
-    def write_embed_request(self, wish: EmbeddingWish, model: str) -> bytes:
-        return gemini_embedding.write_embed_request(wish, model)
-
-    def read_embed_answer(self, body: bytes) -> Embeddings | Fault:
-        return gemini_embedding.read_embed_answer(body)
 
     def classify(
         self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, backend: str, now: float, secrets: Sequence[bytes] = ()

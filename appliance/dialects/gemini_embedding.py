@@ -1,4 +1,4 @@
-"""embedContent and batchEmbedContents as simple values: texts in, vectors out, so that any backend's embeddings can serve a caller's.
+"""embedContent and batchEmbedContents, on both sides: a caller's as canonical requests, canonical requests as a backend's batch.
 
 The rule: one request asks for one kind of vector. A batch whose members want different ones is refused, as no other language can ask so.
 Sources: ai.google.dev/api/embeddings; google-genai sends a batch for a single text, too.
@@ -9,44 +9,35 @@ from typing import Any
 
 import attrs
 
+from appliance.core.embedding import INPUTS_MAX, EmbeddingRequest, Embeddings, Purpose, vector_of
 from appliance.core.fault import Fault, FaultKind
+from appliance.core.usage import Usage
+from appliance.dialects.codec import Target, Written
 from appliance.dialects.fields import Unfit, integer, optional, text
 from appliance.dialects.gemini_error import error_in_answer
 from appliance.dialects.gemini_json import dump, message, messages, parse, plain
 from appliance.dialects.gemini_usage import read_usage
+from appliance.dialects.operation import too_many
+from appliance.dialects.protocol import Answer
+from appliance.dialects.token_estimate import CHARS_PER_TOKEN
 
-TEXTS_MAX = 2_048
-"""OpenAI's bound on one request; Google's is 100."""
+TEXTS_MAX = 100
+"""Of one batch: "at most 100 requests can be in one batch" is what the API answers to more."""
 
-_RETRIEVAL_DOCUMENT = "RETRIEVAL_DOCUMENT"
+USAGE_TAIL_BYTES = 4_096
+"""How far from the end of an answer its usage begins at most: vectors come first."""
 
+_TASKS: Mapping[str, Purpose] = {
+    "RETRIEVAL_DOCUMENT": "document", "RETRIEVAL_QUERY": "query", "CLASSIFICATION": "classification", "CLUSTERING": "clustering",
+    "SEMANTIC_SIMILARITY": "similarity", "QUESTION_ANSWERING": "question", "FACT_VERIFICATION": "fact",
+    "CODE_RETRIEVAL_QUERY": "code_query", "TASK_TYPE_UNSPECIFIED": "",
+}  # fmt: skip
+_TASK_OF: Mapping[Purpose, str] = {purpose: task for task, purpose in _TASKS.items() if purpose}
 
-@attrs.frozen
-class EmbeddingWish:
-    """Attributes:
-    model: as the body names it; "" where only the path does.
-    dimensions: of the vectors, None for the model's own. task: Google's taskType ("RETRIEVAL_QUERY" ...), "" for none.
-    title: of the one document that is asked for (taskType RETRIEVAL_DOCUMENT).
-    dropped: paths of what another language cannot say.
-    """
-
-    texts: tuple[str, ...] = attrs.field(repr=False)
-    model: str = ""
-    dimensions: int | None = None
-    task: str = ""
-    title: str = attrs.field(default="", repr=False)
-    dropped: tuple[str, ...] = ()
+_KNOWN = ("content", "model", "taskType", "title", "outputDimensionality")
 
 
-@attrs.frozen
-class Embeddings:
-    """vectors: one for each text, in order. input_tokens: None where the backend does not say."""
-
-    vectors: tuple[tuple[float, ...], ...] = attrs.field(repr=False)
-    input_tokens: int | None = None
-
-
-def read_embed(fields: Mapping[str, Any]) -> EmbeddingWish | Fault:
+def read_embed(fields: Mapping[str, Any]) -> EmbeddingRequest | Fault:
     """The body of :embedContent."""
     try:
         return _read_one(plain(fields), "")
@@ -54,7 +45,7 @@ def read_embed(fields: Mapping[str, Any]) -> EmbeddingWish | Fault:
         return unfit.fault()
 
 
-def read_batch(fields: Mapping[str, Any]) -> EmbeddingWish | Fault:
+def read_batch(fields: Mapping[str, Any]) -> EmbeddingRequest | Fault:
     """The body of :batchEmbedContents."""
     try:
         return _read_batch(plain(fields))
@@ -62,21 +53,23 @@ def read_batch(fields: Mapping[str, Any]) -> EmbeddingWish | Fault:
         return unfit.fault()
 
 
-def _read_batch(fields: Mapping[str, Any]) -> EmbeddingWish:
+def _read_batch(fields: Mapping[str, Any]) -> EmbeddingRequest:
     requests = messages(fields.get("requests") or [], "requests")
-    if not 0 < len(requests) <= TEXTS_MAX:
-        raise Unfit("requests", f"must hold 1 to {TEXTS_MAX} requests")
-    wishes = [_read_one(one, f"requests[{place}]") for place, one in enumerate(requests)]
-    first = wishes[0]
-    for place, one in enumerate(wishes):
-        if attrs.evolve(one, texts=(), title="", dropped=()) != attrs.evolve(first, texts=(), title="", dropped=()):
-            raise Unfit(f"requests[{place}]", "must ask for the same model, taskType and outputDimensionality as the first one")
-    texts = tuple(one for wish in wishes for one in wish.texts)
-    dropped = tuple(path for wish in wishes for path in wish.dropped)
-    return attrs.evolve(first, texts=texts, title=first.title if len(wishes) == 1 else "", dropped=dropped)
+    if not 0 < len(requests) <= INPUTS_MAX:
+        raise Unfit("requests", f"must hold 1 to {INPUTS_MAX} requests")
+    found = [_read_one(one, f"requests[{place}]") for place, one in enumerate(requests)]
+    first = found[0]
+    for place, one in enumerate(found):
+        if (one.purpose, one.dimensions) != (first.purpose, first.dimensions):
+            raise Unfit(f"requests[{place}]", "must ask for the same taskType and outputDimensionality as the first one")
+    inputs = tuple(words for one in found for words in one.inputs)
+    dropped = [path for one in found for path in one.dropped]
+    if len(found) > 1:
+        dropped += [f"requests[{place}].title" for place, one in enumerate(found) if one.title]
+    return attrs.evolve(first, inputs=inputs, title=first.title if len(found) == 1 else "", dropped=tuple(dropped))
 
 
-def _read_one(request: Mapping[str, Any], path: str) -> EmbeddingWish:
+def _read_one(request: Mapping[str, Any], path: str) -> EmbeddingRequest:
     at = f"{path}." if path else ""
     content = message(request.get("content"), f"{at}content")
     words: list[str] = []
@@ -84,46 +77,53 @@ def _read_one(request: Mapping[str, Any], path: str) -> EmbeddingWish:
         words.append(text(part.get("text"), f"{at}content.parts[{place}].text"))
     if not words:
         raise Unfit(f"{at}content.parts", "must hold a text")
-    known = ("content", "model", "taskType", "title", "outputDimensionality")
-    title = optional(text, request, "title", path) or ""
-    return EmbeddingWish(
-        texts=("\n".join(words),),  # the parts of one content are one text to Google
-        model=(optional(text, request, "model", path) or "").removeprefix("models/"),
+    task = optional(text, request, "taskType", path) or ""
+    lost = [name for name, value in request.items() if name not in _KNOWN and value is not None]
+    if task and task not in _TASKS:
+        lost.append("taskType")
+    return EmbeddingRequest(
+        inputs=("\n".join(words),),  # the parts of one content are one text to Google
         dimensions=optional(integer, request, "outputDimensionality", path),
-        task=optional(text, request, "taskType", path) or "",
-        title=title,
-        dropped=tuple(f"{at}{name}" for name, value in request.items() if name not in known and value is not None),
+        purpose=_TASKS.get(task, ""),
+        title=optional(text, request, "title", path) or "",
+        dropped=tuple(f"{at}{name}" for name in lost),
     )
 
 
-def write_embed_request(wish: EmbeddingWish, model: str) -> bytes:
-    """The body of :batchEmbedContents for these texts, which serves one as well as many."""
-    return dump({"requests": [_request(one, wish, model) for one in wish.texts]})
-
-
-def _request(words: str, wish: EmbeddingWish, model: str) -> dict[str, Any]:
-    out: dict[str, Any] = {"model": f"models/{model.removeprefix('models/')}", "content": {"parts": [{"text": words}]}}
-    if wish.task:
-        out["taskType"] = wish.task
-    if wish.title and wish.task == _RETRIEVAL_DOCUMENT:
-        out["title"] = wish.title
+def write_embed_request(wish: EmbeddingRequest, target: Target) -> Written | Fault:
+    """The body of :batchEmbedContents, which serves one text as well as many."""
+    texts = wish.texts()
+    if texts is None:
+        words = "input must be texts for this backend: it cannot read tokens of another model"
+        return Fault(FaultKind.BAD_REQUEST, words, param="input")
+    if len(texts) > TEXTS_MAX:
+        return too_many("input", TEXTS_MAX)
+    titled = bool(wish.title) and wish.purpose == "document"
+    dropped = [*wish.dropped, *(["user"] if wish.user else []), *(["title"] if wish.title and not titled else [])]
+    more: dict[str, Any] = {}
+    if wish.purpose:
+        more["taskType"] = _TASK_OF[wish.purpose]
+    if titled:
+        more["title"] = wish.title
     if wish.dimensions is not None:
-        out["outputDimensionality"] = wish.dimensions
-    return out
+        more["outputDimensionality"] = wish.dimensions
+    model = f"models/{target.model.removeprefix('models/')}"
+    requests = [{"model": model, "content": {"parts": [{"text": one}]}, **more} for one in texts]
+    return Written(dump({"requests": requests}), tuple(dropped))
 
 
-def write_embed_answer(embeddings: Embeddings) -> bytes:
-    """The answer of :embedContent: the first vector."""
-    return dump({"embedding": {"values": list(embeddings.vectors[0]) if embeddings.vectors else []}, **_usage(embeddings)})
+def write_embed_answer(answer: Embeddings) -> bytes:
+    """The answer of :embedContent: the one vector."""
+    return dump({"embedding": {"values": list(answer.vectors[0])}, **_usage(answer)})
 
 
-def write_batch_answer(embeddings: Embeddings) -> bytes:
-    return dump({"embeddings": [{"values": list(one)} for one in embeddings.vectors], **_usage(embeddings)})
+def write_batch_answer(answer: Embeddings) -> bytes:
+    return dump({"embeddings": [{"values": list(one)} for one in answer.vectors], **_usage(answer)})
 
 
-def _usage(embeddings: Embeddings) -> dict[str, Any]:
+def _usage(answer: Embeddings) -> dict[str, Any]:
     """A field that Google added late, and that its SDKs take or leave."""
-    return {} if embeddings.input_tokens is None else {"usageMetadata": {"promptTokenCount": embeddings.input_tokens}}
+    return {} if answer.usage is None else {"usageMetadata": {"promptTokenCount": answer.usage.input_tokens}}
 
 
 def read_embed_answer(body: bytes) -> Embeddings | Fault:
@@ -138,16 +138,31 @@ def read_embed_answer(body: bytes) -> Embeddings | Fault:
     if fault is not None:
         return fault
     found = answer.get("embeddings") if "embeddings" in answer else [answer.get("embedding")]
-    vectors = [_vector(one) for one in found] if isinstance(found, list) else [None]
+    vectors = [vector_of(one.get("values")) if isinstance(one, dict) else None for one in found] if isinstance(found, list) else []
     whole = tuple(one for one in vectors if one is not None)
     if not vectors or len(whole) != len(vectors):
         return Fault(FaultKind.PROTOCOL, "the backend sent an answer without vectors")
-    usage = read_usage(answer.get("usageMetadata"))
-    return Embeddings(whole, usage.input_tokens if usage is not None else None)
+    return Embeddings(whole, _input_of(read_usage(answer.get("usageMetadata"))))
 
 
-def _vector(found: object) -> tuple[float, ...] | None:
-    values = found.get("values") if isinstance(found, dict) else None
-    if not isinstance(values, list) or not values or not all(type(one) in (int, float) for one in values):
-        return None
-    return tuple(float(one) for one in values)
+def summary(body: bytes) -> Answer | Fault:
+    """Usage of an answer that passes verbatim, from its end alone: vectors are not worth parsing for it."""
+    place = body.rfind(b'"usageMetadata"', len(body) - min(len(body), USAGE_TAIL_BYTES))
+    if place < 0:
+        return Answer(None)
+    try:
+        found = parse(b"{" + body[place:])
+    except ValueError:
+        return Answer(None)
+    return Answer(_input_of(read_usage(found.get("usageMetadata")))) if isinstance(found, dict) else Answer(None)
+
+
+def estimate(fields: Mapping[str, Any]) -> int:
+    """Rough number of tokens of either call's texts."""
+    request = read_batch(fields) if "requests" in fields else read_embed(fields)
+    texts = () if isinstance(request, Fault) else request.texts() or ()
+    return sum(map(len, texts)) // CHARS_PER_TOKEN
+
+
+def _input_of(usage: Usage | None) -> Usage | None:
+    return None if usage is None else Usage(usage.input_tokens)

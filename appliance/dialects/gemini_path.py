@@ -1,12 +1,17 @@
 """What a Gemini request's path and query say, which other languages say in the body: the model, the method, whether and how it streams.
+A few bodies name the model once more.
 
 Source: ai.google.dev/api/all-methods (`/{version}/models/{model}:{method}`); google-genai asks under /v1 or /v1beta.
 """
 
 import re
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 import attrs
+
+from appliance.dialects.gemini_json import dump
 
 MODEL_MAX_CHARS = 256
 QUERY_MAX_FIELDS = 32
@@ -49,3 +54,22 @@ def backend_path(model: str, method: str) -> str:
     """Behind a backend's base_url. A stream is asked for as server-sent events."""
     query = "?alt=sse" if method == "streamGenerateContent" else ""
     return f"/models/{quote(model.removeprefix('models/'), safe='')}:{method}{query}"
+
+
+def renamed(body: bytes, fields: Mapping[str, Any], model: str) -> bytes:
+    """A body of countTokens or of embeddings that asks for `model` wherever it names one: Google refuses a name unlike the path's. The very
+    same bytes where it names none; else it is written anew.
+
+    Args:
+        fields: the body, parsed.
+    """
+    name = f"models/{model.removeprefix('models/')}"
+    change: dict[str, Any] = {"model": name} if "model" in fields else {}
+    for place in ("generateContentRequest", "generate_content_request"):
+        inner = fields.get(place)
+        if isinstance(inner, dict) and "model" in inner:
+            change[place] = {**inner, "model": name}
+    requests = fields.get("requests")
+    if isinstance(requests, list) and any(isinstance(one, dict) and "model" in one for one in requests):
+        change["requests"] = [{**one, "model": name} if isinstance(one, dict) and "model" in one else one for one in requests]
+    return dump({**fields, **change}) if change else body

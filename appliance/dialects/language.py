@@ -1,7 +1,7 @@
 """One wire language as the gateway uses it: a row that says which function does what. Adding a language adds a row and no branch."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
@@ -10,6 +10,7 @@ from appliance.dialects.protocol import Answer, CallerDialect, ParsedRequest, Re
 
 if TYPE_CHECKING:  # the codecs and their values are imported late, see language_table
     from appliance.dialects.codec import Accepted, Spoken
+    from appliance.dialects.operation import Sides
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -38,21 +39,21 @@ class Verbatim:
         read: what must be known of a request, by operation.
         rewrite: what the operator changes in it.
         token_field: what the caller's bound on the answer is called.
-        count: the answer to a request to count tokens, by this gateway's own estimate, where no backend can count; None where the
-            language has no such request.
         goes_on: the member of a request that names an earlier answer, which only the backend that made it can go on from; empty where the
             language has none.
-        tap: reads along with a stream; answer: what a whole answer says of itself; hidden: the fault inside one of status 200.
+        endpoint: where a request goes as it is, in the names of row.LANGUAGE_PATHS, if its operation has several places.
+        tap: reads along with a stream; answer: what a whole answer (or its last part) says of itself, by operation; hidden: the fault
+            inside one of status 200.
     """
 
     read: Callable[[bytes, str], ParsedRequest | Fault]
     rewrite: Callable[[bytes, ParsedRequest, Rewrite], bytes]
     tap: Callable[[TapWish], StreamTap]
-    answer: Callable[[bytes], Answer | Fault]
+    answer: Callable[[bytes, str], Answer | Fault]
     hidden: Callable[[bytes, str, Sequence[bytes]], Fault | None]
-    count: Callable[[Mapping[str, Any]], bytes | Fault] | None = None
     token_field: str = "max_tokens"
     goes_on: str = ""
+    endpoint: str = ""
 
 
 @attrs.frozen
@@ -64,6 +65,7 @@ class Language:
         load_spoken, load_accepted: give the codec's two sides, which may be imported only then; no caller speaks it where the second is
             None.
         verbatim: None where no caller speaks it. classify: what a backend's refusal means.
+        load_operations: gives what it can do beside chats, by operation; None where that is nothing.
         anew: callers want a form of it that backends are not asked for, so that nothing passes verbatim.
     """
 
@@ -73,6 +75,7 @@ class Language:
     caller: CallerDialect | None = None
     load_accepted: "Callable[[], Accepted] | None" = None
     verbatim: Verbatim | None = None
+    load_operations: "Callable[[], Mapping[str, Sides]] | None" = None
     anew: bool = False
 
     @property
@@ -82,3 +85,7 @@ class Language:
     @property
     def accepted(self) -> "Accepted | None":
         return None if self.load_accepted is None else self.load_accepted()
+
+    def sides(self, operation: str) -> "Sides | None":
+        """Of an operation that languages have in common beside chats; None where this one has no such thing."""
+        return None if self.load_operations is None else self.load_operations().get(operation)

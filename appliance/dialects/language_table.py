@@ -4,7 +4,7 @@
 """
 
 from appliance.dialects.language import Language
-from appliance.dialects.openai_language import OPENAI_CHAT
+from appliance.dialects.openai_language import OPENAI_CHAT, OPENAI_COMPLETIONS
 
 NAMES = ("openai_chat", "openai_responses", "anthropic_messages", "gemini", "bedrock", "cohere")
 
@@ -16,6 +16,11 @@ def language(name: str) -> Language:
     from appliance.dialects.languages import LANGUAGES
 
     return LANGUAGES[name]
+
+
+def completions() -> Language:
+    """OpenAI's language to callers of its legacy completions."""
+    return OPENAI_COMPLETIONS
 
 
 def gemini_call(path: str, query: str) -> tuple[str, Language] | None:

@@ -9,20 +9,23 @@ import attrs
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.user_name import user_name
+from appliance.dialects import gemini_embedding, operations
 from appliance.dialects.answer_summary import summary_of
 from appliance.dialects.anthropic import ANTHROPIC
 from appliance.dialects.bedrock import BEDROCK
 from appliance.dialects.codec import Spoken
 from appliance.dialects.cohere import COHERE
 from appliance.dialects.gemini import GEMINI, GEMINI_ARRAY
-from appliance.dialects.gemini_path import GeminiCall
+from appliance.dialects.gemini_path import GeminiCall, renamed
 from appliance.dialects.json_scan import load_object
 from appliance.dialects.language import Language, Verbatim
 from appliance.dialects.openai_chat import read_request, rewrite
+from appliance.dialects.operation import Sides
 from appliance.dialects.overrides import overridden
-from appliance.dialects.protocol import Answer, ParsedRequest, Rewrite
+from appliance.dialects.protocol import COUNT, EMBEDDINGS, Answer, ParsedRequest, Rewrite
 from appliance.dialects.responses import RESPONSES
 from appliance.dialects.stream_taps import ReadingTap
+from appliance.dialects.token_estimate import estimate
 
 
 def _messages_request(body: bytes, operation: str) -> ParsedRequest | Fault:
@@ -45,12 +48,11 @@ def _responses_request(body: bytes, operation: str) -> ParsedRequest | Fault:
     return attrs.evolve(parsed, operation=operation, wants_usage=True, max_tokens=most)
 
 
-def _counted(fields: Mapping[str, Any]) -> bytes | Fault:
-    conversation = ANTHROPIC.read_count(fields)
-    return conversation if isinstance(conversation, Fault) else ANTHROPIC.write_count_answer(ANTHROPIC.estimate(conversation))
-
-
-def _read_by(spoken: Spoken, body: bytes) -> Answer | Fault:
+def _said(spoken: Spoken, beside: Mapping[str, Sides], body: bytes, operation: str) -> Answer | Fault:
+    """What a whole answer that passes verbatim says of itself."""
+    sides = beside.get(operation)
+    if sides is not None and sides.told is not None:
+        return sides.told.summary(body)
     answer = spoken.read_answer(body)
     return answer if isinstance(answer, Fault) else summary_of(answer)
 
@@ -65,8 +67,9 @@ ANTHROPIC_MESSAGES = Language(
     Verbatim(
         _messages_request, rewrite,
         lambda wish: ReadingTap(ANTHROPIC.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
-        lambda body: _read_by(ANTHROPIC, body), _nothing_hidden, _counted,
+        partial(_said, ANTHROPIC, operations.ANTHROPIC_MESSAGES), _nothing_hidden,
     ),
+    lambda: operations.ANTHROPIC_MESSAGES,
 )  # fmt: skip
 
 OPENAI_RESPONSES = Language(
@@ -74,8 +77,10 @@ OPENAI_RESPONSES = Language(
     Verbatim(
         _responses_request, rewrite,
         lambda wish: ReadingTap(RESPONSES.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
-        lambda body: _read_by(RESPONSES, body), _nothing_hidden, token_field="max_output_tokens", goes_on="previous_response_id",
+        partial(_said, RESPONSES, operations.OPENAI_RESPONSES), _nothing_hidden, token_field="max_output_tokens",
+        goes_on="previous_response_id",
     ),
+    lambda: operations.OPENAI_RESPONSES,
 )  # fmt: skip
 
 def gemini_call(path: str, query: str) -> tuple[str, Language] | None:
@@ -90,12 +95,19 @@ def gemini_call(path: str, query: str) -> tuple[str, Language] | None:
     verbatim = Verbatim(
         partial(_gemini_request, call), _gemini_rewrite,
         lambda wish: ReadingTap(GEMINI.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes, comments=False),
-        lambda body: _read_by(GEMINI, body), _nothing_hidden, _gemini_counted, token_field="",
+        partial(_said, GEMINI, operations.GEMINI), _nothing_hidden, token_field="", endpoint=_GEMINI_ENDPOINTS.get(call.method, ""),
     )  # fmt: skip
-    return operation, Language("gemini", GEMINI.classify, lambda: GEMINI, door, lambda: door, verbatim, anew=call.array)
+    beside = operations.GEMINI_SINGLE if call.method == "embedContent" else operations.GEMINI
+    return operation, Language(
+        "gemini", GEMINI.classify, lambda: GEMINI, door, lambda: door, verbatim, lambda: beside, anew=call.array
+    )
 
 
-_GEMINI_OPERATIONS = {"generateContent": "chat", "streamGenerateContent": "chat", "countTokens": "count_tokens"}
+_GEMINI_OPERATIONS = {
+    "generateContent": "chat", "streamGenerateContent": "chat", "countTokens": COUNT, "embedContent": EMBEDDINGS,
+    "batchEmbedContents": EMBEDDINGS,
+}  # fmt: skip
+_GEMINI_ENDPOINTS = {"embedContent": "embed_content"}
 
 
 def _gemini_request(call: GeminiCall, body: bytes, operation: str) -> ParsedRequest | Fault:
@@ -109,30 +121,28 @@ def _gemini_request(call: GeminiCall, body: bytes, operation: str) -> ParsedRequ
     settings = fields.get("generationConfig") or fields.get("generation_config")
     most = (settings.get("maxOutputTokens") or settings.get("max_output_tokens")) if isinstance(settings, dict) else None
     bound = most if isinstance(most, int) and not isinstance(most, bool) else None
-    return ParsedRequest(operation, call.model, call.stream, bound, True, "", fields, gemini_estimate)
+    weigh = gemini_embedding.estimate if operation == EMBEDDINGS else gemini_estimate
+    return ParsedRequest(operation, call.model, call.stream, bound, True, "", fields, weigh)
 
 
 def _gemini_rewrite(body: bytes, parsed: ParsedRequest, wanted: Rewrite) -> bytes:
-    """The model's name stands in the path; operators' own fields are set at the top."""
-    del parsed
+    """The model's name stands in the path, and again in the bodies of some calls, where it must be the same; operators' own fields are set
+    at the top."""
+    if wanted.model is not None and parsed.operation != "chat":
+        body = renamed(body, parsed.fields, wanted.model)
     return overridden(body, wanted.overrides) if wanted.overrides else body
-
-
-def _gemini_counted(fields: Mapping[str, Any]) -> bytes | Fault:
-    conversation = GEMINI.read_count(fields)
-    return conversation if isinstance(conversation, Fault) else GEMINI.write_count_answer(ANTHROPIC.estimate(conversation))
 
 
 def gemini_estimate(fields: Mapping[str, Any]) -> int:
     """Rough number of prompt tokens, for routing by length."""
     conversation = GEMINI.read_count(fields)
-    return 0 if isinstance(conversation, Fault) else ANTHROPIC.estimate(conversation)
+    return 0 if isinstance(conversation, Fault) else estimate(conversation)
 
 
 _SPOKEN_ONLY = (
-    Language("gemini", GEMINI.classify, lambda: GEMINI),
-    Language("bedrock", BEDROCK.classify, lambda: BEDROCK),
-    Language("cohere", COHERE.classify, lambda: COHERE),
+    Language("gemini", GEMINI.classify, lambda: GEMINI, load_operations=lambda: operations.GEMINI),
+    Language("bedrock", BEDROCK.classify, lambda: BEDROCK, load_operations=lambda: operations.BEDROCK),
+    Language("cohere", COHERE.classify, lambda: COHERE, load_operations=lambda: operations.COHERE),
 )
 
 LANGUAGES: Mapping[str, Language] = MappingProxyType({

@@ -8,13 +8,17 @@ import attrs
 from appliance.core.fault import Fault
 from appliance.core.usage import Usage
 
+EMBEDDINGS, COUNT = "embeddings", "count_tokens"
+SHARED = (EMBEDDINGS, COUNT)
+"""Operations beside chats that several languages have, by the names that records have for them: one language can stand for another."""
+
 
 @attrs.define  # never changed after it is made, but not frozen: that costs 0.6 µs each time
 class ParsedRequest:
     """What the gateway must know of a caller's request; the bytes themselves stay as they came.
 
     Attributes:
-        operation: GenAI semantic-convention name: `chat`, `text_completion`, `embeddings`.
+        operation: GenAI semantic-convention name where there is one: `chat`, `text_completion`, `embeddings`, `count_tokens`.
         max_tokens: the caller's own bound on the answer, None when there is none.
         wants_usage: whether the caller asked for usage in its stream.
         fields: the top-level JSON object as parsed, for matching and for what a later rewrite needs.

@@ -33,6 +33,10 @@ class Head:
     passed: list[tuple[bytes, bytes]]
 
 
+OWN_HEAD = Head(200, b"application/json", b"", b"", [])
+"""Of an answer that no backend gave."""
+
+
 def read_head(answer: Exchange) -> Head:
     headers = answer.headers
     by_name = dict(headers)

@@ -4,6 +4,7 @@ It returns None when the caller has been answered, or the fault for the retry po
 """
 
 import math
+from collections.abc import Mapping
 from functools import partial
 
 import attrs
@@ -14,18 +15,21 @@ from appliance.core.record import AttemptRecord
 from appliance.core.usage import Usage
 from appliance.dialects.language import Language
 from appliance.dialects.language_table import language
-from appliance.dialects.protocol import Rewrite
-from appliance.gateway.answer_head import decoded
+from appliance.dialects.protocol import COUNT, SHARED, Rewrite
+from appliance.gateway.answer_head import OWN_HEAD, decoded, response_headers
 from appliance.gateway.call import Call
+from appliance.gateway.counting import answer_estimate
 from appliance.gateway.faults import wire_fault
 from appliance.gateway.plan import TargetPlan
-from appliance.gateway.pump import answer_count, forward
+from appliance.gateway.pump import forward
 from appliance.gateway.running import Running
 from appliance.http1.transport import Exchange, Failure, Hold
-from appliance.providers import request_rewrite
+from appliance.providers import Manner, request_rewrite
 
 ERROR_BODY_MAX_BYTES = 262_144
 """Of an upstream's error answer; the longest seen are a few kilobytes of validation errors."""
+
+NO_OVERRIDES: Mapping[str, object] = {}
 
 
 async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fault | None:
@@ -44,9 +48,14 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     record = AttemptRecord(upstream.name, upstream.provider.gen_ai_name, asked, served, now, half_open=permit.half_open)
     call.record.attempts.append(record)
     call.record.model = served
-    spoken = _language(call, target)
-    running = Running(call, target, record, permit, spoken, spoken is not call.language or call.anew)
+    if call.record.dropped_fields:
+        call.record.dropped_fields = []  # of an attempt before this one
+    operation = call.parsed.operation
+    manner = upstream.manner(call.language.name, operation)
+    spoken, asks = (call.language, "") if manner is None else (_language(call, manner), manner.operation)
+    running = Running(call, target, record, permit, spoken, asks, spoken is not call.language or call.anew)
     call.running = running
+    call.translated = running.translates
     call.read_at, call.idle_s, call.deltas = now, 0.0, 0
     running.start_clock(now)
     fault: Fault | None = None
@@ -111,16 +120,20 @@ async def _queue(running: Running) -> Fault | None:
 
 async def _exchange(running: Running) -> Fault | None:
     call, record, upstream = running.call, running.record, running.target.upstream
+    endpoint, model = running.operation, record.model
+    if endpoint in SHARED and running.translates:
+        model = _asked_model(running)
+    if not (endpoint and model):
+        if call.parsed.operation == COUNT:
+            return await answer_estimate(call, response_headers(running, OWN_HEAD))
+        words = f"the backend {record.backend} has no {call.parsed.operation.replace('_', ' ')}; choose a model of another one"
+        return Fault(FaultKind.BAD_REQUEST, words, param="model", code="unsupported_operation")
     body = _translated(running) if running.translates else _body(running)
     if isinstance(body, Fault):
         return body
-    operation = call.parsed.operation
-    if not upstream.serves(operation):
-        if operation == "count_tokens":
-            return await answer_count(running)
-        words = f"the backend {record.backend} has no {operation.replace('_', ' ')}; choose a model of another one"
-        return Fault(FaultKind.BAD_REQUEST, words, param="model", code="unsupported_operation")
-    request = upstream.request(operation, record.model, call.forwarded, body, running.language.name, stream=call.parsed.stream)
+    if not running.translates and running.language.verbatim is not None:
+        endpoint = running.language.verbatim.endpoint or endpoint
+    request = upstream.request(endpoint, model, call.forwarded, body, running.language.name, stream=call.parsed.stream)
     answer = await upstream.transport.send(request, call.hold)
     if isinstance(answer, Failure):
         return wire_fault(answer, record.backend)
@@ -135,13 +148,23 @@ async def _exchange(running: Running) -> Fault | None:
         answer.close()
 
 
-def _language(call: Call, target: TargetPlan) -> Language:
-    """Only chats are said in several languages; everything else is OpenAI's on both sides."""
-    name = target.upstream.language(call.language.name) if call.parsed.operation == "chat" else call.language.name
-    return call.language if name == call.language.name else language(name)
+def _language(call: Call, manner: Manner) -> Language:
+    """The caller's own row where nothing has to be translated: it knows what stood in the path."""
+    own = manner.language == call.language.name and manner.operation == call.parsed.operation
+    return call.language if own else language(manner.language)
+
+
+def _asked_model(running: Running) -> str:
+    """What the backend's call has for the model; empty where it has no such call for this one."""
+    sides = running.language.sides(running.operation)
+    return sides.told.model(running.record.model) if sides is not None and sides.told is not None else ""
 
 
 def _translated(running: Running) -> bytes | Fault:
+    if running.operation in SHARED:
+        from appliance.gateway.operation_translation import translated_request
+
+        return translated_request(running)
     from appliance.gateway.translation import translated_body  # with every value it needs; see dialects.language_table
 
     return translated_body(running)
@@ -154,7 +177,9 @@ def _body(running: Running) -> bytes:
         return running.call.body
     verbatim = running.language.verbatim
     assert verbatim is not None  # it is the caller's own language
-    overrides, cap = target.overrides, target.max_tokens if parsed.operation != "count_tokens" else None
+    overrides, cap = target.overrides, target.max_tokens
+    if parsed.operation == COUNT:  # they would be fields that the call does not know
+        overrides, cap = NO_OVERRIDES, None
     if cap is not None and verbatim.token_field != "max_tokens" and verbatim.token_field:
         overrides = {verbatim.token_field: min(cap, parsed.max_tokens or cap), **overrides}
         cap = None

@@ -6,7 +6,7 @@ makes sure that a keep-alive and an event never overlap.
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 import trio
@@ -199,8 +199,10 @@ class Call:
         deltas: content events of the running attempt, the basis of an estimate when no usage came.
         anew: it has to be written anew even for a backend of its own language: reasoning that another vendor sealed is in it, or the answer
             is wanted in another form than backends give.
+        translated: the last attempt was, or is.
         conversation: the request in canonical values, once some backend needed a translation; writer: of a translated stream.
         responses: where the answer's id is to be noted; None where its backend will not keep it.
+        asked: the same of a request that is no chat.
         outlives: the answer is to be read to its end should the caller leave; drained: they left, and it is.
     """
 
@@ -224,7 +226,9 @@ class Call:
     idle_s: float = 0.0
     deltas: int = 0
     anew: bool = False
+    translated: bool = False
     conversation: "Conversation | Fault | None" = attrs.field(default=None, repr=False)
+    asked: Any = attrs.field(default=None, repr=False)
     writer: "StreamWriter | None" = None
     responses: ResponseIds | None = None
 

@@ -14,6 +14,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.step import Pause, Surface, Tried, next_step
 from appliance.gateway.attempt import attempt
 from appliance.gateway.call import Call, HeaderList
+from appliance.gateway.counting import answer_estimate, estimate_headers, stands_in
 from appliance.gateway.faults import DRAINING, timeout_fault
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Resolved, RoutePlan, TargetPlan
@@ -114,6 +115,8 @@ class Proxy:
 
     async def _surface(self, call: Call, fault: Fault) -> Fault | None:
         """The last word: in-band when a head has left already, else for the door to tell."""
+        if stands_in(call, fault):
+            return await answer_estimate(call, estimate_headers(call))
         call.record.fault = fault
         call.outlet.closing = True
         if not call.outlet.started:

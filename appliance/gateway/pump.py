@@ -6,13 +6,12 @@ fault up to there can be retried elsewhere.
 
 import re
 
-import trio
-
-from appliance.core.fault import Fault, FaultKind
+from appliance.core.fault import Fault
 from appliance.dialects.answer_summary import summary_of
-from appliance.dialects.protocol import Answer
+from appliance.dialects.protocol import SHARED, Answer
 from appliance.gateway.answer_head import Head, read_head, response_headers
 from appliance.gateway.call import HeaderList
+from appliance.gateway.counting import ESTIMATED
 from appliance.gateway.decoding import Decoder, decoder, read_decoded
 from appliance.gateway.faults import CLIENT_GONE, protocol_fault, wire_fault
 from appliance.gateway.running import Running
@@ -23,9 +22,6 @@ HOLD_MAX_BYTES = 1_048_576
 """A whole answer up to this size is held until it is complete, so that a cut or broken one can be retried. Longer ones (embeddings) pass
 through.
 """
-
-ESTIMATED = (b"x-gateway-estimated", b"true")
-"""The response header of a count that is the gateway's own."""
 
 STREAM_TYPES = frozenset({b"text/event-stream", b"application/vnd.amazon.eventstream"})
 
@@ -45,6 +41,8 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
         if undo is None:
             return protocol_fault(running.record.backend, "used a content encoding that was not asked for")
     if head.content_type.partition(b";")[0].strip().lower() in STREAM_TYPES:
+        if running.operation in SHARED:
+            return protocol_fault(running.record.backend, "answered with a stream that was not asked for")
         return await stream(running, answer, undo, head)
     body = answer.whole() if undo is None else None
     if body is None:
@@ -65,20 +63,6 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
     outlet = running.call.outlet
     outlet.modelled = True
     await outlet.answer(head.status, headers, body, running.record.head_at)
-    return None
-
-
-async def answer_count(running: Running) -> Fault | None:
-    """Tokens of a backend that cannot count: an estimate, and marked as one."""
-    call = running.call
-    verbatim = call.language.verbatim
-    counted = verbatim.count(call.parsed.fields) if verbatim is not None and verbatim.count is not None else None
-    if counted is None or isinstance(counted, Fault):
-        return counted or Fault(FaultKind.BAD_REQUEST, "tokens cannot be counted in this language")
-    headers = response_headers(running, Head(200, b"application/json", b"", b"", []))
-    headers += [ESTIMATED, (b"content-length", b"%d" % len(counted))]
-    call.outlet.modelled = True
-    await call.outlet.answer(200, headers, counted, trio.current_time())
     return None
 
 
@@ -107,7 +91,7 @@ def _judged(running: Running, head: Head, body: bytes) -> HeaderList | Fault:
         hidden = verbatim.hidden(body, record.backend, running.target.upstream.secrets)
         if hidden is not None:
             return hidden
-        said = Answer(None) if running.call.parsed.operation == "count_tokens" else verbatim.answer(body)
+        said = verbatim.answer(body, running.operation)
         if isinstance(said, Fault):
             return said
         _note_whole(running, said)
@@ -124,13 +108,27 @@ def _translated(running: Running, head: Head, body: bytes) -> bytes | Fault:
     """The whole answer in the caller's language; what it says of itself is noted."""
     from appliance.gateway.translation import dropped_header, read_whole, written_whole  # imported already, with the request
 
+    head.content_type = b"application/json"
+    head.passed += dropped_header(running.call.record.dropped_fields)
+    if running.operation in SHARED:
+        return _translated_operation(running, head, body)
     answer = read_whole(running.language, body)
     if isinstance(answer, Fault):
         return answer
     _note_whole(running, summary_of(answer))
-    head.content_type = b"application/json"
-    head.passed += dropped_header(running.call.record.dropped_fields)
     return written_whole(running.call, answer)
+
+
+def _translated_operation(running: Running, head: Head, body: bytes) -> bytes | Fault:
+    from appliance.gateway.operation_translation import translated_answer  # imported already, with the request
+
+    translated = translated_answer(running, body)
+    if isinstance(translated, Fault):
+        return translated
+    _note_whole(running, translated.said)
+    if translated.said.usage is not None and translated.said.usage.source == "estimated":
+        head.passed.append(ESTIMATED)
+    return translated.body
 
 
 def _end_fault(running: Running, last: bytes | Failure, undo: Decoder | None) -> Fault | None:
@@ -173,7 +171,7 @@ async def _large(running: Running, answer: Exchange, undo: Decoder | None, head:
             return protocol_fault(record.backend, f"answered with more than {limit} bytes")
         tail = (tail + piece)[-TAIL_BYTES:]
     verbatim = running.language.verbatim
-    said = verbatim.answer(tail) if verbatim is not None else None
+    said = verbatim.answer(tail, running.operation) if verbatim is not None else None
     if isinstance(said, Answer):
         _note_whole(running, said)
     await call.outlet.write(b"", more=False)

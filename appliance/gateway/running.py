@@ -17,14 +17,15 @@ from appliance.gateway.plan import TargetPlan
 
 @attrs.define(eq=False)
 class Running:
-    """One attempt under way. language: the one its backend is spoken to in. translates: the request and the answer
-    go by way of canonical values. slot: it has one of its backend's, to be given back."""
+    """One attempt under way. language: the one its backend is spoken to in. operation: what it is asked for, empty where it has no such
+    thing. translates: the request and the answer go by way of canonical values. slot: it has one of its backend's, to be given back."""
 
     call: Call
     target: TargetPlan
     record: AttemptRecord
     permit: Permit
     language: Language
+    operation: str
     translates: bool
     first_byte: bool = False
     slot: bool = False

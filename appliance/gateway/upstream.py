@@ -17,7 +17,7 @@ from appliance.http1.arrivals import Arrivals
 from appliance.http1.client import Http1Transport
 from appliance.http1.origin import BadOrigin, Origin
 from appliance.http1.transport import Transport, TransportLimits, UpstreamRequest
-from appliance.providers import PROVIDERS, Provider, auth_headers, endpoint
+from appliance.providers import PROVIDERS, Manner, Provider, auth_headers, endpoint, manner
 
 SECRET_MIN_BYTES = 8
 """Shorter values are not looked for in a backend's answers: they guard nothing, and would match ordinary words."""
@@ -48,6 +48,7 @@ class Upstream:
     secrets: tuple[bytes, ...] = attrs.field(repr=False)
     served_by: tuple[bytes, bytes]
     _targets: dict[tuple[str, str, str, bool], bytes] = attrs.field(factory=dict, repr=False)
+    _manners: dict[tuple[str, str], Manner | None] = attrs.field(factory=dict, repr=False)  # as many as there are paths to call
 
     def request(
         self, operation: str, model: str, forwarded: bytes, body: bytes, language: str = "openai_chat", *, stream: bool = False
@@ -69,17 +70,17 @@ class Upstream:
                 self._targets[operation, model, language, stream] = known
         return known
 
-    def serves(self, operation: str) -> bool:
-        """Whether the vendor has such an operation."""
-        return operation == "chat" or operation in self.provider.paths
+    def manner(self, callers: str, operation: str) -> Manner | None:
+        """How an operation is said here to serve a caller of the language `callers`; None where the vendor has no such thing."""
+        known = self._manners.get((callers, operation))
+        if known is None and (callers, operation) not in self._manners:
+            known = self._manners[callers, operation] = manner(self.provider, self.settings.dialect, callers, operation)
+        return known
 
     def language(self, callers: str) -> str:
-        """The wire language a chat is said in here: the one pinned, else the caller's own where the vendor has it, else its first."""
-        pinned = self.settings.dialect
-        if pinned is not None:
-            return pinned
-        dialects = self.provider.dialects
-        return callers if callers in dialects else dialects[0]
+        """The one that a chat is said in here; see `manner`."""
+        found = self.manner(callers, "chat")
+        return self.provider.dialects[0] if found is None else found.language
 
     def health_path(self) -> str | None:
         """Path of the free probe relative to base_url, "" for a bare connect, None when probing is off."""

@@ -3,8 +3,12 @@
 `PROVIDERS` is the table; the functions say what follows from a row. A provider imports core and dialects, never another provider.
 """
 
+from appliance.providers.manner import Manner, manner
 from appliance.providers.row import Provider, Rename
 from appliance.providers.table import PROVIDERS
 from appliance.providers.wire import auth_headers, bare_model, endpoint, request_rewrite, translation_quirks
 
-__all__ = ["PROVIDERS", "Provider", "Rename", "auth_headers", "bare_model", "endpoint", "request_rewrite", "translation_quirks"]
+__all__ = [
+    "PROVIDERS", "Manner", "Provider", "Rename", "auth_headers", "bare_model", "endpoint", "manner", "request_rewrite",
+    "translation_quirks",
+]  # fmt: skip

@@ -22,8 +22,13 @@ LANGUAGE_PATHS: Mapping[str, str] = MappingProxyType({
     "openai_responses": "/responses", "anthropic_messages": "/v1/messages", "gemini": "/v1beta/models/{model}:generateContent",
     "gemini stream": "/v1beta/models/{model}:streamGenerateContent?alt=sse", "bedrock": "/model/{model}/converse",
     "bedrock stream": "/model/{model}/converse-stream", "cohere": "/v2/chat",
+    "openai_responses count_tokens": "/responses/input_tokens", "anthropic_messages count_tokens": "/v1/messages/count_tokens",
+    "gemini count_tokens": "/v1beta/models/{model}:countTokens", "bedrock count_tokens": "/model/{model}/count-tokens",
+    "gemini embeddings": "/v1beta/models/{model}:batchEmbedContents", "gemini embed_content": "/v1beta/models/{model}:embedContent",
+    "cohere embeddings": "/v2/embed",
 })  # fmt: skip
-"""Where a chat goes by the language it is said in, for all but OpenAI's own (`paths`); " stream" where a streamed one goes elsewhere.
+"""Where a chat goes by the language it is said in, for all but OpenAI's own (`paths`); " stream" where a streamed one goes elsewhere, and
+other operations by their names.
 Relative to what the vendor's own SDK calls base_url: OpenAI's ends in /v1, the others' do not.
 """
 
@@ -56,6 +61,7 @@ class Provider:
         health_path: a free GET relative to base_url (the model list), empty for a bare connect.
         models: globs over the bare names that only this vendor serves under them. Hosts of open models claim none.
         gen_ai_name: `gen_ai.provider.name` of the OpenTelemetry registry where it has one, else our name of the vendor.
+        counts: has the call of its language that counts tokens; nobody else is asked for a count.
         headers: lines that every request carries unless the caller's own say the same name (anthropic-version).
         key_optional: works without a key, as servers on one's own machine do.
         strips_suffix: what follows a colon in a model's name is a way of serving it, not another model.
@@ -74,6 +80,7 @@ class Provider:
     models: tuple[str, ...] = ()
     gen_ai_name: str = attrs.field(default=attrs.Factory(lambda self: self.name, takes_self=True))
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    counts: bool = False
     key_optional: bool = False
     strips_suffix: bool = False
     deployments: bool = False

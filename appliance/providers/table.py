@@ -13,12 +13,13 @@ from appliance.providers.row import Provider, Rename
 REASONING_LIMIT = Rename("max_tokens", "max_completion_tokens", ("o1*", "o3*", "o4*", "gpt-5*", "gpt-6*"))
 
 NOTHING_ELSE: Mapping[str, str] = MappingProxyType({})
-"""Paths of a vendor that is asked for chats only; see row.LANGUAGE_PATHS."""
+"""Paths of a vendor that speaks nothing of OpenAI's; see row.LANGUAGE_PATHS."""
 
 _ROWS = (
     # platform.openai.com/docs/api-reference. Not gpt-*: the open gpt-oss models are everybody's but OpenAI's.
     Provider(
         "openai", "https://api.openai.com/v1", dialects=("openai_chat", "openai_responses"), renames=(REASONING_LIMIT,), newest_fields=True,
+        counts=True,
         models=(
             *(f"gpt-{generation}*" for generation in range(3, 10)), "gpt-audio*", "chatgpt-*", "o1*", "o3*", "o4*", "ft:*",
             "text-embedding-*", "davinci-002", "babbage-002",
@@ -27,13 +28,12 @@ _ROWS = (
     # platform.claude.com/docs/en/api/overview; the version is the only one there is, and a caller's own goes before it
     Provider(
         "anthropic", "https://api.anthropic.com", dialects=("anthropic_messages",), auth="x-api-key", health_path="/v1/models",
-        paths=MappingProxyType({"count_tokens": "/v1/messages/count_tokens"}),
-        models=("claude-*",), headers=((b"anthropic-version", b"2023-06-01"),),
+        paths=NOTHING_ELSE, counts=True, models=("claude-*",), headers=((b"anthropic-version", b"2023-06-01"),),
     ),
     # ai.google.dev/api; the key as its own SDK sends it
     Provider(
         "gemini", "https://generativelanguage.googleapis.com", dialects=("gemini",), auth="x-goog-api-key", health_path="/v1beta/models",
-        models=("gemini-*",), gen_ai_name="gcp.gemini", paths=NOTHING_ELSE,
+        models=("gemini-*",), gen_ai_name="gcp.gemini", paths=NOTHING_ELSE, counts=True,
     ),
     # docs.cohere.com/reference/about
     Provider(
@@ -42,7 +42,7 @@ _ROWS = (
     ),
     # docs.aws.amazon.com/bedrock/latest/APIReference: base_url is https://bedrock-runtime.REGION.amazonaws.com, api_key a Bedrock API key
     # (docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html), sent as a bearer token. There is no free GET below that host.
-    Provider("bedrock", dialects=("bedrock",), health_path="", gen_ai_name="aws.bedrock", paths=NOTHING_ELSE),
+    Provider("bedrock", dialects=("bedrock",), health_path="", gen_ai_name="aws.bedrock", paths=NOTHING_ELSE, counts=True),
     # openrouter.ai/docs/api-reference/overview; variants such as `:free` and `:nitro`: openrouter.ai/docs/guides/routing/model-variants
     Provider("openrouter", "https://openrouter.ai/api/v1", strips_suffix=True),
     # featherless.ai/docs/api-overview-and-common-options

@@ -27,19 +27,23 @@ def endpoint(
         base_url: the operator's or the row's, a valid URL.
         api_version: Azure's `api-version` query parameter, empty for the default of the form that base_url has.
         deployments: Azure's deployment names by model; a model without one is its own deployment's name.
-        language: the wire language a chat is said in; stream: whether its answer is asked for as a stream.
+        language: the wire language it is said in; stream: whether its answer is asked for as a stream.
     """
     prefix = urlsplit(base_url.strip()).path.rstrip("/")
-    if operation == "chat" and language != "openai_chat":
-        return (prefix + _chat_path(language, model, stream)).encode("ascii")
+    if language != "openai_chat" and (path := _language_path(language, operation, model, stream)):
+        return (prefix + path).encode("ascii")
     path = provider.paths[operation]
     if provider.deployments:
         return _azure_target(prefix, path, deployments.get(model, model), api_version)
     return (prefix + path).encode("ascii")
 
 
-def _chat_path(language: str, model: str, stream: bool) -> str:
-    path = LANGUAGE_PATHS.get(f"{language} stream" if stream else language) or LANGUAGE_PATHS[language]
+def _language_path(language: str, operation: str, model: str, stream: bool) -> str:
+    """Empty where the language has no such operation of its own."""
+    if operation == "chat":
+        path = LANGUAGE_PATHS.get(f"{language} stream" if stream else language) or LANGUAGE_PATHS[language]
+    else:
+        path = LANGUAGE_PATHS.get(f"{language} {operation}", "")
     return path.replace("{model}", quote(model.removeprefix("models/") if language == "gemini" else model, safe=""))
 
 

@@ -12,7 +12,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
 from appliance.core.seal import WRAPPED
 from appliance.dialects.language import Language
-from appliance.dialects.protocol import CallerDialect, ParsedRequest
+from appliance.dialects.protocol import COUNT, CallerDialect, ParsedRequest
 from appliance.gateway.admission import given_request_id
 from appliance.gateway.call import Call, Outlet
 from appliance.gateway.faults import CLIENT_GONE, DRAINING
@@ -32,7 +32,7 @@ WRAPPED_BYTES = WRAPPED.encode()
 async def serve_operation(
     gateway: Gateway, scope: Scope, receive: Receive, send: Send, operation: str, language: Language, *, anonymous: bool
 ) -> None:
-    """Answer one POST of an inference operation (`chat`, `text_completion`, `embeddings`).
+    """Answer one POST of an inference operation (`chat`, `text_completion`, `embeddings`, `count_tokens`).
 
     Args:
         language: the caller's wire language.
@@ -104,8 +104,9 @@ async def _admit(
             return resolved
     record.route = resolved.route.name
     forwarded = caller.forwarded(gateway.forwarded, headers)
-    anew = language.anew or (WRAPPED_BYTES in body and record.operation == "chat")
-    kept = gateway.live.responses if verbatim.goes_on and parsed.fields.get("store") is not False else None
+    anew = language.anew or (WRAPPED_BYTES in body and record.operation in ("chat", COUNT))
+    keeps = verbatim.goes_on and record.operation == "chat" and parsed.fields.get("store") is not False
+    kept = gateway.live.responses if keeps else None
     return Call(record, parsed, body, language, key, forwarded, texts, outlet, end_reason, anew=anew, responses=kept), resolved
 
 

@@ -1,7 +1,7 @@
 """Which path is which operation in which wire language. Errors of a path are told in its language, known or not."""
 
 from appliance.dialects.language import Language
-from appliance.dialects.language_table import gemini_call, language
+from appliance.dialects.language_table import completions, gemini_call, language
 from appliance.dialects.protocol import CallerDialect
 from appliance.gateway.call import caller_of
 
@@ -10,6 +10,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "/v1/completions": ("text_completion", "openai_chat"),
     "/v1/embeddings": ("embeddings", "openai_chat"),
     "/v1/responses": ("chat", "openai_responses"),
+    "/v1/responses/input_tokens": ("count_tokens", "openai_responses"),
     "/v1/messages": ("chat", "anthropic_messages"),
     "/v1/messages/count_tokens": ("count_tokens", "anthropic_messages"),
 }
@@ -23,6 +24,8 @@ def operation_of(path: str, raw_path: bytes, query: bytes) -> tuple[str, Languag
     """What a POST to this path asks for; None where that is nothing."""
     known = OPERATIONS.get(path)
     if known is not None:
+        if known[0] == "text_completion":
+            return known[0], completions()
         return known[0], language(known[1])
     return _gemini_operation(raw_path.decode("latin-1"), query)
 

@@ -1,4 +1,4 @@
-"""Whole answers of Cohere, embeddings and rankings say in plain values what they said."""
+"""Whole answers of Cohere and rankings say in plain values what they said."""
 
 import orjson
 import pytest
@@ -13,18 +13,15 @@ from appliance.core.usage import Usage
 from appliance.dialects.cohere import (
     COHERE,
     Billed,
-    Embeddings,
-    EmbedWish,
     Ranked,
     Ranking,
     RerankWish,
     read_billed,
-    read_embed,
     read_rerank,
-    write_embed,
     write_rerank,
 )
 from appliance.dialects.cohere_answer import read_usage
+from appliance.dialects.cohere_embed import read_embed
 
 FINISHES = {"COMPLETE": "stop", "MAX_TOKENS": "length", "TOOL_CALL": "tool_use"}
 
@@ -121,29 +118,9 @@ def test_true_tokens_and_billed_ones_are_told_apart(usage, expected, billed):
 
 
 @pytest.mark.skipif(not recordings(".json"), reason=WHY_NOT)
-def test_recorded_embeddings_and_rankings_are_read():
-    found = read_embed(recording("cohere-embedding.json"))
-    assert isinstance(found, Embeddings)
-    assert [len(one) for one in found.vectors["float"]] == [5, 5]
-    assert (found.id, found.usage) == ("f5aa3e7b-f011-4c5c-a825-f94669f760e5", Usage(10))
+def test_recorded_rankings_are_read():
     ranking = read_rerank(recording("reranking-cohere-reranking.1.json"))
     assert ranking == Ranking("b44fe75b-e3d3-489a-b61e-1a1aede3ef72", (Ranked(1, 0.10183054), Ranked(0, 0.03762639)), 1)
-
-
-def test_embeddings_are_asked_for():
-    wish = EmbedWish("embed-v4.0", ("a", "b"), purpose="search_query", kinds=("float", "base64"), dimensions=256, truncate="END",
-        extra={"x": 1})
-    body = write_embed(wish)
-    assert isinstance(body, bytes)
-    assert orjson.loads(body) == {
-        "x": 1, "model": "embed-v4.0", "input_type": "search_query", "embedding_types": ["float", "base64"], "texts": ["a", "b"],
-        "output_dimension": 256, "truncate": "END",
-    }  # fmt: skip
-    body = write_embed(EmbedWish("embed-v4.0", images=("data:image/png;base64,aGk=",)))
-    assert isinstance(body, bytes)
-    assert orjson.loads(body)["input_type"] == "image"
-    for wish in (EmbedWish("m"), EmbedWish("m", ("a",), ("b",)), EmbedWish("m", ("a",) * 97)):
-        assert isinstance(write_embed(wish), Fault)
 
 
 def test_rankings_are_asked_for():

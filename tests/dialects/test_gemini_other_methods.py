@@ -1,16 +1,15 @@
-"""Beside generateContent: paths, embeddings, counts of tokens, models."""
+"""Beside generateContent: paths, counts of tokens, models."""
 
 import json
 
 import pytest
 
 from appliance.core.conversation import Conversation, Tool
-from appliance.core.fault import Fault, FaultKind
+from appliance.core.fault import FaultKind
 from appliance.core.message import Message, Text
 from appliance.dialects.codec import Target
 from appliance.dialects.gemini import GEMINI
-from appliance.dialects.gemini_embedding import Embeddings, EmbeddingWish
-from appliance.dialects.gemini_path import GeminiCall
+from appliance.dialects.gemini_path import GeminiCall, renamed
 
 
 @pytest.mark.parametrize(("path", "query", "call"), [
@@ -38,61 +37,18 @@ def test_a_backends_path_asks_for_events():
     assert GEMINI.path("tuned/a b", stream=False) == "/models/tuned%2Fa%20b:generateContent"
 
 
-def content(*texts):
-    return {"parts": [{"text": one} for one in texts]}
-
-
-def test_embeddings_are_asked_for_one_or_many():
-    one = GEMINI.read_embed(
-        {"content": content("a", "b"), "task_type": "RETRIEVAL_QUERY", "outputDimensionality": 8, "model": "models/e"}, False
-    )
-    assert one == EmbeddingWish(("a\nb",), "e", 8, "RETRIEVAL_QUERY")
-    many = GEMINI.read_embed({"requests": [{"model": "models/e", "content": content(text)} for text in "ab"]}, True)
-    assert many == EmbeddingWish(("a", "b"), "e")
-
-
-@pytest.mark.parametrize(("fields", "batch", "path"), [
-    ({}, False, "content"),
-    ({"content": content()}, False, "content.parts"),
-    ({"content": {"parts": [{"inlineData": {}}]}}, False, "content.parts[0].text"),
-    ({"content": content("a"), "outputDimensionality": "8"}, False, "outputDimensionality"),
-    ({"requests": []}, True, "requests"),
-    ({"requests": [{"content": content("a"), "taskType": "A"}, {"content": content("b"), "taskType": "B"}]}, True, "requests[1]"),
-    ({"requests": [{"content": content("a")}, {"content": 7}]}, True, "requests[1].content"),
+@pytest.mark.parametrize(("fields", "wanted"), [
+    ({"contents": []}, None),
+    ({"content": {}, "model": "models/fast"}, {"content": {}, "model": "models/g"}),
+    ({"generateContentRequest": {"model": "models/fast", "contents": []}},
+     {"generateContentRequest": {"model": "models/g", "contents": []}}),
+    ({"requests": [{"model": "models/fast", "content": {}}, {"content": {}}]},
+     {"requests": [{"model": "models/g", "content": {}}, {"content": {}}]}),
 ])  # fmt: skip
-def test_what_no_vectors_can_be_made_of_is_refused(fields, batch, path):
-    found = GEMINI.read_embed(fields, batch)
-    assert isinstance(found, Fault)
-    assert (found.kind, found.param) == (FaultKind.BAD_REQUEST, path)
-
-
-def test_fields_that_others_do_not_know_are_told():
-    assert GEMINI.read_embed({"content": content("a"), "embedContentConfig": {"x": 1}}, False).dropped == ("embedContentConfig",)
-
-
-def test_a_wish_written_for_a_backend_is_read_as_itself():
-    wish = EmbeddingWish(("a", "b"), "e", 8, "CLUSTERING")
-    assert GEMINI.read_embed(json.loads(GEMINI.write_embed_request(wish, "e")), True) == wish
-    titled = EmbeddingWish(("a",), "e", None, "RETRIEVAL_DOCUMENT", "T")
-    assert GEMINI.read_embed(json.loads(GEMINI.write_embed_request(titled, "models/e")), True) == titled
-
-
-def test_vectors_written_and_read_are_themselves():
-    found = Embeddings(((0.5, -1.0), (2.0, 3.25)), 7)
-    assert GEMINI.read_embed_answer(GEMINI.write_embed_answer(found, batch=True)) == found
-    single = Embeddings(((0.5,),))
-    assert GEMINI.read_embed_answer(GEMINI.write_embed_answer(single, batch=False)) == single
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b'{"embeddings":[]}', b'{"embeddings":[{"values":["x"]}]}', b'{"embedding":{"values":[]}}']
-)
-def test_an_answer_without_vectors_is_a_fault(body):
-    assert GEMINI.read_embed_answer(body).kind is FaultKind.PROTOCOL
-
-
-def test_an_error_instead_of_vectors_is_its_fault():
-    assert GEMINI.read_embed_answer(b'{"error":{"code":503,"status":"UNAVAILABLE"}}').kind is FaultKind.OVERLOADED
+def test_the_name_in_a_body_follows_the_one_in_the_path(fields, wanted):
+    body = json.dumps(fields, indent=3).encode()
+    found = renamed(body, fields, "g")
+    assert found is body if wanted is None else json.loads(found) == wanted
 
 
 TALK = Conversation("", (Message("user", (Text("Hi"),)),), tools=(Tool("f"),), family="gemini")

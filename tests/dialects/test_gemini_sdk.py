@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from appliance.core.assembly import unfold
 from appliance.core.completion import Candidate, Completion
 from appliance.core.conversation import Conversation
+from appliance.core.embedding import Embeddings
 from appliance.core.message import Reasoning, Text, ToolCall
 from appliance.core.seal import Seal
+from appliance.core.usage import Usage
 from appliance.dialects.gemini import GEMINI
-from appliance.dialects.gemini_embedding import Embeddings
+from appliance.dialects.gemini_embedding import write_batch_answer
 
 genai = pytest.importorskip("google.genai", reason="google-genai is not installed")
 types = pytest.importorskip("google.genai.types", reason="google-genai is not installed")
@@ -85,7 +87,7 @@ def test_a_stream_that_a_chat_keeps_comes_back_whole():
 
 
 def test_other_answers_pass_the_sdks_models():
-    body = json.loads(GEMINI.write_embed_answer(Embeddings(((0.5,),), 3), batch=True))
+    body = json.loads(write_batch_answer(Embeddings(((0.5,),), Usage(3))))
     assert [one["values"] for one in body["embeddings"]] == [[0.5]]
     types.ContentEmbedding.model_validate(body["embeddings"][0])
     types.CountTokensResponse.model_validate(json.loads(GEMINI.write_count_answer(3, 1)))

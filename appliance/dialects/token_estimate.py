@@ -1,5 +1,5 @@
-"""A rough count of a conversation's input tokens, for backends that cannot count and for the start of a stream, where Anthropic's callers
-look for it and other vendors do not know it yet.
+"""A rough count of a conversation's input tokens, for backends that cannot count (or do not, just now) and for the start of a stream,
+where Anthropic's callers look for it and other vendors do not know it yet.
 
 The rule: it is an estimate and never billed. Four characters a token, which is within a third for English prose and code; pictures and
 documents at a flat rate.
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from appliance.core.conversation import Conversation
 from appliance.core.message import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
-from appliance.dialects.anthropic_json import dump
+from appliance.dialects.upstream_json import written
 
 CHARS_PER_TOKEN = 4
 TOKENS_PER_MEDIA = 1_500
@@ -21,8 +21,12 @@ def estimate(conversation: Conversation) -> int:
     """Tokens of input, at least 1."""
     chars = sum(_chars(message.parts) for message in conversation.messages)
     for tool in conversation.tools:
-        chars += len(tool.name) + len(tool.description) + len(dump(tool.parameters)) if not tool.server else len(dump(tool.raw))
+        chars += len(tool.name) + len(tool.description) + _size(tool.parameters) if not tool.server else _size(tool.raw)
     return max(1, chars // CHARS_PER_TOKEN)
+
+
+def _size(value: object) -> int:
+    return len(written(value) or b"")
 
 
 def _chars(parts: Iterable[Part]) -> int:
