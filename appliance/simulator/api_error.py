@@ -9,7 +9,12 @@ import attrs
 @attrs.frozen
 class ApiError:
     """One refusal. `type`, `param` and `code` are fields of OpenAI's envelope; None is JSON null. A language with other
-    names for its errors puts them in `type`."""
+    names for its errors puts them in `type`.
+
+    Attributes:
+        retry_s: how long it asks to wait; told by headers, or by the envelope where `retry_in_body`.
+        status: 200 where the service tells it in an answer, which in a stream is one event (Gemini's blocked prompts).
+    """
 
     status: int
     message: str
@@ -17,6 +22,8 @@ class ApiError:
     param: str | None = None
     code: str | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    retry_s: float | None = None
+    retry_in_body: bool = False
 
 
 def missing(parameter: str) -> ApiError:

@@ -33,8 +33,6 @@ from appliance.simulator.request import Request
 from appliance.simulator.settings import Settings, Speed
 
 REC_PATH = re.compile(r"/(rec/.+)")
-# Gemini names the model in the path: /v1beta/models/rec/google/google-text:streamGenerateContent
-GEMINI_PATH = re.compile(r"/v1(?:beta)?/models/(rec/.+):(\w+)")
 # Bedrock, too: /model/rec/amazon-bedrock/amazon-bedrock-text/converse-stream
 BEDROCK_PATH = re.compile(r"/model/(rec/.+)/(converse|converse-stream)")
 SPEED_HEADER = b"x-sim-speed"
@@ -168,12 +166,12 @@ async def read_request(scope: Scope, receive: Receive, body_max_bytes: int) -> R
         if left < 0:
             return None
         more = message.get("more_body", False)
-    return Request(scope["method"], scope["path"], scope["query_string"], tuple(scope["headers"]), b"".join(pieces))
+    return Request(scope["method"], scope["path"], scope["query_string"], tuple(scope["headers"]), b"".join(pieces), scope["raw_path"])
 
 
 def model_of(request: Request, found: Found | None, fields: Mapping[str, Any] | ApiError) -> ModelName | None:
     """The model that is asked for: in the path /rec/…, or where the endpoint says; of a POST that nothing serves, in its body."""
-    match = REC_PATH.fullmatch(request.path) or GEMINI_PATH.fullmatch(request.path) or BEDROCK_PATH.fullmatch(request.path)
+    match = REC_PATH.fullmatch(request.path) or BEDROCK_PATH.fullmatch(request.path)
     if match is not None and request.method == "POST":
         return parse_model(match[1])
     known = {} if isinstance(fields, ApiError) else fields
@@ -185,7 +183,7 @@ def wants_stream(request: Request, found: Found | None, fields: Mapping[str, Any
     """As the endpoint's language asks for it, or by hand: `"stream": true`, ?stream=1, or Accept."""
     if found is not None and found.endpoint.streams(request, found.match, fields):
         return True
-    match = GEMINI_PATH.fullmatch(request.path) or BEDROCK_PATH.fullmatch(request.path)
+    match = BEDROCK_PATH.fullmatch(request.path)
     if match is not None and "stream" in match[2]:
         return True
     by_hand = request.parameter("stream") in ("1", "true") or request.parameter("alt") == "sse" or fields.get("stream") is True

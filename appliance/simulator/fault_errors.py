@@ -3,10 +3,12 @@
 Every function here takes the answer that would have been given and returns the one that is.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from email.utils import formatdate
 
 import attrs
+import orjson
 
 from appliance.simulator.answer import Answer, Headers, Piece, whole, without_header
 from appliance.simulator.fault_context import FaultContext
@@ -30,10 +32,12 @@ def status(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
         error = attrs.evolve(error, code=wanted) if language.code_field == "code" else attrs.evolve(error, type=wanted)
     wait_s = clause.value if isinstance(clause.value, float) else None
     error = attrs.evolve(error, message=error.message.replace("{retry}", f"{wait_s or 1:g}s"))
-    headers = retry_headers(wait_s, clause, context.wall_s)
+    headers = () if error.retry_in_body and "retry_as" not in clause.options else retry_headers(wait_s, clause, context.wall_s)
     if 300 <= error.status < 400:
         headers += ((b"location", ELSEWHERE),)
-    made = refusal(attrs.evolve(error, headers=headers), language, answer.headers)
+    made = refusal(attrs.evolve(error, headers=headers, retry_s=wait_s), language, answer.headers)
+    if error.status == 200 and answer.stream:
+        return attrs.evolve(answer, pieces=whole_stream(answer, language.envelope(error, "")))
     match clause.options.get("body", "json"):
         case "html":
             title = f"{error.status} {error.message}".encode()
@@ -41,6 +45,13 @@ def status(answer: Answer, clause: Clause, context: FaultContext) -> Answer:
         case "empty":
             made = rebodied(made, JSON_TYPE, b"")
     return made
+
+
+def whole_stream(answer: Answer, event: object) -> tuple[Piece, ...]:
+    """A stream of this event and the answer's own end mark, where that is no event with words."""
+    pieces = [Piece(0.0, answer.framing.write(orjson.dumps(event), True))]
+    last = deque(answer.pieces, maxlen=1)
+    return (*pieces, *(piece for piece in last if piece.end and not answer.framing.json(piece.data)))
 
 
 def rebodied(answer: Answer, content_type: bytes, body: bytes) -> Answer:

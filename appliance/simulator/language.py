@@ -43,7 +43,7 @@ class Language(Protocol):
     def key_error(self, request: Request, required: str) -> ApiError | None:
         """What is wrong with the request's credential when `required` is the only good one."""
 
-    def envelope(self, error: ApiError, request_id: str) -> Fields:
+    def envelope(self, error: ApiError, request_id: str) -> object:
         """The JSON of an error, whoever worded it."""
 
     def error_headers(self, error: ApiError) -> Headers:

@@ -7,13 +7,14 @@ import attrs
 
 @attrs.frozen
 class Request:
-    """`path` is percent-decoded, `query` is not; `headers` as ASGI gives them (lower-case names)."""
+    """`path` is percent-decoded, `raw_path` and `query` are not; `headers` as ASGI gives them (lower-case names)."""
 
     method: str
     path: str
     query: bytes
     headers: tuple[tuple[bytes, bytes], ...] = attrs.field(repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
+    raw_path: bytes = b""
 
     def header(self, name: bytes) -> str:
         """The first value of that name, "" when there is none."""

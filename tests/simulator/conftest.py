@@ -1,8 +1,9 @@
 """A running simulator on a real socket, and a raw connection to see what exactly it sends."""
 
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -152,3 +153,33 @@ async def sim() -> AsyncIterator[Sim]:
 def start() -> Callable[[Settings], AbstractAsyncContextManager[Sim]]:
     """`async with start(Settings(...)) as sim`."""
     return running
+
+
+@contextmanager
+def served(settings: Settings) -> Iterator[str]:
+    """The URL of a simulator in a thread of its own, for SDKs that block."""
+    ready = threading.Event()
+    made: list[tuple[str, trio.lowlevel.TrioToken, trio.CancelScope]] = []
+
+    async def run() -> None:
+        async with running(settings) as talk:
+            with trio.CancelScope() as scope:
+                made.append((talk.url, trio.lowlevel.current_trio_token(), scope))
+                ready.set()
+                await trio.sleep_forever()
+
+    thread = threading.Thread(target=trio.run, args=(run,), daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    url, token, scope = made[0]
+    try:
+        yield url
+    finally:
+        trio.from_thread.run_sync(scope.cancel, trio_token=token)
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served(Settings(speed=Speed(0.0, 0.0))) as at:
+        yield at
