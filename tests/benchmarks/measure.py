@@ -1,4 +1,4 @@
-"""The gateway against the floor, in one run: CPU per request and per streamed chunk, added latency, memory, start-up.
+"""The gateway against the floor, in one run: CPU per request and per streamed chunk (verbatim, translated), latency, memory, start.
 
     make bench        (or: .venv/bin/python tests/benchmarks/measure.py [--rounds 3] [--streams 64@0.02,256@0.05] [--json OUT])
 
@@ -30,6 +30,10 @@ CHUNKS = 64
 # The role chunk, the finish and the usage pass through as well.
 CHUNKS_SENT = CHUNKS + 3
 GATEWAY_CPU, LOAD_CPU = "0", "1"
+# Who asks, and for a model of which backend: the verbatim pair each other one is held against, then the translated ones.
+VERBATIM = ("chat", "gpt-4o")
+TRANSLATED = (("messages", "llama"), ("responses", "llama"), ("gemini", "llama"), ("chat", "claude"), ("chat", "gemini"))
+TRANSLATED_STREAMS, TRANSLATED_PACE = 64, "0.02"
 START_S = 30
 
 ANSWER = json.dumps(
@@ -54,8 +58,8 @@ wrk.body='{ASKED}'
 """
 BACKEND = """
 [backends.{name}]
-provider = "openai"
-base_url = "http://127.0.0.1:{port}/v1"
+provider = "{provider}"
+base_url = "http://127.0.0.1:{port}{prefix}"
 api_key = "x"
 max_concurrency = 4096
 [[routes]]
@@ -74,7 +78,14 @@ tpm = 1000000000000
 concurrency = 100000
 budget = {{ usd = 1000000000, period = "month" }}
 keys = [ {{ id = "bench", sha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}" }} ]
-""" + BACKEND.format(name="json", port=JSON_UP, model="gpt-4o-mini") + BACKEND.format(name="sse", port=SSE_UP, model="gpt-4o")
+""" + "".join(
+    BACKEND.format(name=name, provider=provider, port=port, prefix=prefix, model=model)
+    for name, provider, port, prefix, model in (
+        ("json", "openai", JSON_UP, "/v1", "gpt-4o-mini"), ("sse", "openai", SSE_UP, "/v1", "gpt-4o"),
+        ("llama", "vllm", SSE_UP, "/v1", "llama"), ("claude", "anthropic", SSE_UP, "", "claude"),
+        ("gemini", "gemini", SSE_UP, "", "gemini"),
+    )
+)  # fmt: skip
 NGINX = """worker_processes 1; daemon off; pid {work}/nginx.pid; error_log {work}/nginx.err;
 events {{ worker_connections 8192; }}
 http {{ access_log off; keepalive_requests 100000000; client_body_temp_path {work}; proxy_temp_path {work}; fastcgi_temp_path {work};
@@ -147,9 +158,10 @@ class Bench:
         quantiles = {share: milliseconds(re.search(rf"^\s+{share}%\s+(\S+)", out, re.M)[1]) for share in ("50", "99")}
         return {"requests": int(found[1]), "errors": errors, "p50_ms": quantiles["50"], "p99_ms": quantiles["99"]}
 
-    def streams(self, port, streams, pace):
+    def streams(self, port, streams, pace, language="chat", model="gpt-4o"):
         out = subprocess.run(
-            ["taskset", "-c", LOAD_CPU, self.python, str(HERE / "sse_load.py"), str(port), str(streams), str(CHUNKS), pace, KEY],
+            ["taskset", "-c", LOAD_CPU, self.python, str(HERE / "sse_load.py"), str(port), str(streams), str(CHUNKS), pace, KEY,
+             language, model],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         return json.loads(out.stdout) if out.stdout else {"failed": streams, "why": [out.stderr[-300:]]}
@@ -216,25 +228,45 @@ def measure_streams(bench, subjects, plan, result):
         result["sse"].append(row)
 
 
+def measure_translated(bench, gateway, rounds, result):
+    """CPU per chunk that is translated, against one that passes verbatim, round by round."""
+    spent = {pair: [] for pair in (VERBATIM, *TRANSLATED)}
+    failed = dict.fromkeys(spent, 0)
+    for warm_up_first in range(rounds + 1):
+        for pair in spent:
+            before = cpu_s(gateway.pid)
+            failed[pair] += bench.streams(GATE, TRANSLATED_STREAMS, TRANSLATED_PACE, *pair)["failed"]
+            if warm_up_first:
+                spent[pair].append((cpu_s(gateway.pid) - before) * 1e6 / (TRANSLATED_STREAMS * CHUNKS_SENT))
+    rows = {}
+    for pair, seen in spent.items():
+        ratio = statistics.median(ours / base for ours, base in zip(seen, spent[VERBATIM], strict=True))
+        rows[" to ".join(pair)] = {"cpu_us_chunk": round(statistics.median(seen), 1), "ratio": round(ratio, 2), "failed": failed[pair]}
+    result["translated"] = rows
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--streams", default="64@0.02,256@0.05", help="how many at once @ seconds between chunks")
-    parser.add_argument("--only", choices=["json", "sse"])
+    parser.add_argument("--only", choices=["json", "sse", "translated"])
     parser.add_argument("--json", help="also write the result to this file")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that what was started is stopped too
     result = {}
     bench = Bench(asked.python)
     try:
         bench.upstreams()
         floor, floor_sse = bench.floor(FLOOR, JSON_UP), bench.floor(FLOOR_SSE, SSE_UP, "sse")
         gateway = bench.gateway(result)
-        if asked.only != "sse":
+        if asked.only in (None, "json"):
             measure_whole(bench, {"floor": (FLOOR, floor), "gateway": (GATE, gateway)}, asked.rounds, asked.seconds, result)
-        if asked.only != "json":
+        if asked.only in (None, "sse"):
             measure_streams(bench, {"floor": (FLOOR_SSE, floor_sse), "gateway": (GATE, gateway)}, asked.streams, result)
+        if asked.only in (None, "translated"):
+            measure_translated(bench, gateway, asked.rounds, result)
         result["rss_after_mb"] = rss_mb(gateway.pid)
     finally:
         bench.stop()
