@@ -9,7 +9,7 @@ from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault
 from appliance.dialects.anthropic_blocks import FAMILY
 from appliance.dialects.anthropic_json import dump
-from appliance.dialects.anthropic_model import abilities
+from appliance.dialects.anthropic_model import OUTPUT_UNKNOWN_TOKENS, Abilities, abilities
 from appliance.dialects.anthropic_parts import plain_or_blocks
 from appliance.dialects.anthropic_tools import forces, write_tools
 from appliance.dialects.anthropic_turns import begins_without_thought, shortened, write_messages
@@ -63,8 +63,8 @@ def _written(body: dict[str, Any], target: Target, dropped: list[str]) -> Writte
 
 def _body(conversation: Conversation, target: Target, dropped: list[str]) -> dict[str, Any]:
     _refuse(conversation)
-    max_tokens = target.max_tokens if conversation.max_tokens is None else conversation.max_tokens
     able = abilities(target.model)
+    max_tokens = _bound(conversation, target, able, dropped)
     system, turns = write_messages(conversation.messages, dropped)
     tools = write_tools(conversation, dropped)
     thinking, effort = write_thinking(
@@ -86,6 +86,19 @@ def _body(conversation: Conversation, target: Target, dropped: list[str]) -> dic
     if conversation.stream:
         body["stream"] = True
     return body
+
+
+def _bound(conversation: Conversation, target: Target, able: Abilities, dropped: list[str]) -> int:
+    """The bound on the answer, which the API demands: all that the model can say where the caller gave none. One that is higher is refused
+    ("max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens"); callers of other languages cannot know that."""
+    most = able.output_max if target.output_max is None else target.output_max
+    asked = conversation.max_tokens
+    if asked is None:
+        return target.max_tokens or most or OUTPUT_UNKNOWN_TOKENS
+    if most is None or asked <= most or conversation.family == FAMILY:
+        return asked
+    dropped.append(f"max_tokens: above {most}")
+    return most
 
 
 def _refuse(conversation: Conversation) -> None:

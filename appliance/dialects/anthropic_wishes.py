@@ -42,6 +42,9 @@ def write_thinking(wish: ReasoningWish | None, conversation: Conversation, max_t
     own = conversation.family == FAMILY
     effort = wish.effort
     if effort == "none" or wish.enabled is False or wish.budget_tokens == 0:
+        if able.always:  # 400 for "disabled": the least that it can think is the nearest
+            dropped.append("reasoning.enabled")
+            return None, able.efforts[0]
         return {"type": "disabled"}, nearest_effort(effort, able) if effort else ""
     asked = wish.enabled or wish.budget_tokens is not None or (effort is not None and not own)
     word = "" if effort is None else effort if own and not able.efforts else nearest_effort(effort, able)

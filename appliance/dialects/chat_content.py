@@ -122,14 +122,14 @@ def written_mark(cache: str) -> dict[str, Any]:
     return {"type": "ephemeral", "ttl": cache} if cache == "1h" else {"type": "ephemeral"}
 
 
-def write_part(part: Text | Media | Refusal, path: str) -> dict[str, Any] | Fault:
-    """One content part; a Fault where chat completions have no place for it."""
+def write_part(part: Text | Media | Refusal, path: str, file_urls: bool = False) -> dict[str, Any] | Fault:
+    """One content part; a Fault where chat completions have no place for it. file_urls: a file's data may be its URL (OpenRouter)."""
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
     if isinstance(part, Refusal):
         return {"type": "refusal", "refusal": part.text}
     if part.kind == "document":
-        return _write_file(part, path)
+        return _write_file(part, path, file_urls)
     if part.file_id:
         return _fault(path, f"names {_A[part.kind]} by a file id, which chat completions cannot: send its data or its URL")
     if part.kind == "audio" and part.data:
@@ -144,12 +144,14 @@ def write_part(part: Text | Media | Refusal, path: str) -> dict[str, Any] | Faul
 _A = {"image": "an image", "audio": "a sound", "video": "a film", "document": "a document"}
 
 
-def _write_file(part: Media, path: str) -> dict[str, Any] | Fault:
+def _write_file(part: Media, path: str, file_urls: bool) -> dict[str, Any] | Fault:
     named = {"filename": part.name} if part.name else {}
     if part.plain:
         return {"type": "text", "text": "\n\n".join(one for one in (part.name, part.context, part.data) if one)}
     if part.file_id:
         return {"type": "file", "file": {"file_id": part.file_id, **named}}
+    if part.url and file_urls:
+        return {"type": "file", "file": {"file_data": part.url, "filename": part.name or "document.pdf"}}
     if part.url:
         return _fault(path, "names a document by its URL, which chat completions cannot: send its data")
     named = named or {"filename": "document." + part.media_type.rpartition("/")[2]}  # OpenAI refuses data without a name

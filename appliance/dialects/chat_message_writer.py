@@ -13,6 +13,7 @@ from appliance.core.message import Foreign, Media, Message, Part, Reasoning, Ref
 from appliance.core.tool_forms import arguments_of, flat_name
 from appliance.core.tool_ids import made_id, short_id
 from appliance.dialects.chat_content import write_part, written_mark
+from appliance.dialects.chat_order import Placed, one_system_first, results_behind_calls
 from appliance.dialects.chat_seal import MADE, READABLE, details_for_backend, write_extra
 from appliance.dialects.codec import Target
 
@@ -20,6 +21,10 @@ NAME = "openai_chat"
 
 ID_MAX_CHARS = 40
 """OpenAI refuses longer ids in chat completions ("string too long. Expected a string with maximum length 40")."""
+
+BRIDGE = "Done."
+"""An assistant's turn between results and what the user says next, for servers that want one (Mistral: "Unexpected role 'user' after role
+'tool'")."""
 
 _JOINTS = {"system": "\n\n", "developer": "\n\n", "user": "\n\n", "tool": "\n", "assistant": ""}
 """Between texts that become one string. An assistant's are pieces of one text, split by their citations."""
@@ -31,31 +36,62 @@ class MessageWriter:
 
     Attributes:
         dropped: what was left out, in the words of codec.Written; fault: the first thing that must not be left out.
+        unmarked: a cache mark was left out. beside: fields that the request must have beside the messages.
     """
 
     target: Target
     dropped: list[str] = attrs.field(factory=list)
     fault: Fault | None = None
     unmarked: bool = False
+    beside: dict[str, Any] = attrs.field(factory=dict)
 
     def write(self, messages: tuple[Message, ...]) -> list[dict[str, Any]]:
         """All of them. Pictures and files that tools gave back follow the whole run of results, which nothing may interrupt."""
         out: list[dict[str, Any]] = []
         shown: list[dict[str, Any]] = []
-        for place, message in enumerate(messages):
+        for place, message in self._ordered(messages):
             path = f"messages[{place}]"
             if message.role == "tool":
                 out += self._results(message, path, shown)
                 continue
-            if shown:
+            said = self._assistant(message, path) if message.role == "assistant" else self._asked(message, path)
+            if shown and message.role == "user" and not message.name:
+                said["content"] = [*shown, *_parts_of(said["content"])]
+            elif shown:
                 out.append({"role": "user", "content": shown})
-                shown = []
-            out.append(self._assistant(message, path) if message.role == "assistant" else self._asked(message, path))
+            shown = []
+            self._bridge(out, said["role"])
+            out.append(said)
         if shown:
+            self._bridge(out, "user")
             out.append({"role": "user", "content": shown})
+        if messages and messages[-1].role == "assistant":
+            self._prefill(out[-1], f"messages[{len(messages) - 1}]")
         if self.unmarked:
             self.dropped.append("messages[].parts[].cache")
         return out
+
+    def _ordered(self, messages: tuple[Message, ...]) -> list[Placed]:
+        placed = list(enumerate(messages))
+        if "late_system" in self.target.drop:
+            placed = one_system_first(placed, self.dropped)
+        return results_behind_calls(placed)
+
+    def _bridge(self, out: list[dict[str, Any]], role: str) -> None:
+        if role == "user" and out and out[-1]["role"] == "tool" and "user_after_tool" in self.target.drop:
+            out.append({"role": "assistant", "content": BRIDGE})
+
+    def _prefill(self, last: dict[str, Any], path: str) -> None:
+        """The caller began the answer. Most servers take that for a finished turn unless they are told."""
+        if last["role"] != "assistant" or "tool_calls" in last or not last["content"]:
+            return
+        told = self.target.rename.get("prefill")
+        if told == "prefix":
+            last["prefix"] = True
+        elif told == "continue_final_message":
+            self.beside = {"continue_final_message": True, "add_generation_prompt": False}
+        elif "prefill" in self.target.drop:
+            self.dropped.append(f"{path}: prefill")
 
     def _asked(self, message: Message, path: str) -> dict[str, Any]:
         """A system's, developer's or user's message; tool results that stand in one (no reader makes such) are refused."""
@@ -92,7 +128,7 @@ class MessageWriter:
         return written
 
     def _part(self, part: Text | Media, path: str) -> dict[str, Any]:
-        said = write_part(part, path)
+        said = write_part(part, path, self.target.rename.get("file_url") == "file_data")
         if isinstance(said, Fault):
             self.fault = self.fault or said
             return {}
@@ -218,3 +254,9 @@ class MessageWriter:
 
     def _refuse(self, path: str, message: str) -> None:
         self.fault = self.fault or Fault(FaultKind.BAD_REQUEST, f"{path} {message}", param=path)
+
+
+def _parts_of(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if not isinstance(content, str):
+        return content
+    return [{"type": "text", "text": content}] if content else []

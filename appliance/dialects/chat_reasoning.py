@@ -4,11 +4,11 @@ The rule: a caller's wish is read in any spelling, OpenAI's own first; a backend
 renames that field to `reasoning` (OpenRouter), `thinking` (Z.ai, Moonshot, DeepSeek) or `enable_thinking` (Alibaba).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
 
 from appliance.core.conversation import Effort, ReasoningWish
-from appliance.core.effort import effort_for
+from appliance.core.effort import effort_for, nearest
 from appliance.dialects.fields import flag, integer, mapping, one_of, optional, text
 
 EFFORTS: tuple[str, ...] = get_args(Effort)
@@ -70,8 +70,8 @@ def _read_openrouter(fields: Mapping[str, Any], wish: dict[str, Any]) -> None:
             wish[name] = value
 
 
-def write_wish(wish: ReasoningWish, spelling: str, dropped: list[str]) -> dict[str, Any]:
-    """The fields that tell a backend. spelling: what its row calls `reasoning_effort`."""
+def write_wish(wish: ReasoningWish, spelling: str, dropped: list[str], efforts: Sequence[Effort] = ()) -> dict[str, Any]:
+    """The fields that tell a backend. spelling: what its row calls `reasoning_effort`; efforts: the words that it knows, none for all."""
     if spelling == "reasoning":  # OpenRouter gives sealed details unasked
         return _openrouter(wish)
     for name, said in (("summary", wish.summary), ("shown", wish.shown is False), ("sealed", wish.sealed)):
@@ -85,7 +85,13 @@ def write_wish(wish: ReasoningWish, spelling: str, dropped: list[str]) -> dict[s
     if spelling == "enable_thinking":
         return {"enable_thinking": thinks, **(_budget(wish, "thinking_budget") if thinks else {})}
     effort = _effort_of(wish)
-    return {} if effort is None else {spelling: effort}
+    if effort is None:
+        return {}
+    word = nearest(effort, efforts)
+    if word is None:
+        dropped.append("reasoning.enabled" if effort == "none" else "reasoning.effort")
+        return {}
+    return {spelling: word}
 
 
 def _effort_of(wish: ReasoningWish) -> Effort | None:

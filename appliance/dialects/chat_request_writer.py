@@ -2,8 +2,10 @@
 
 The rule: what a vendor's row drops is reported if its loss leaves the meaning whole, and refused if it does not. Beside top-level fields a
 row may name these, in `drop`: reasoning_content, reasoning_details, extra_content, refusal and name (of messages), strict (of functions),
-allowed_tools (then only the allowed ones are offered); in `rename`: developer to system, custom to function, cache to cache_control,
-reasoning_content to reasoning or thinking, reasoning_effort to reasoning, thinking or enable_thinking.
+allowed_tools (then only the allowed ones are offered), late_system (system messages are one, and the first), user_after_tool (a turn of the
+assistant's is put between), prefill (the answer cannot be begun); in `rename`: developer to system, custom to function, cache to
+cache_control, reasoning_content to reasoning or thinking, reasoning_effort to reasoning, thinking or enable_thinking, file_url to
+file_data, prefill to prefix or continue_final_message.
 """
 
 import hashlib
@@ -56,10 +58,12 @@ class _Request:
         if messages.fault is not None:
             return messages.fault
         self.dropped += messages.dropped
-        self._say("max_tokens", conversation.max_tokens, "max_tokens")
+        self.body |= messages.beside
+        self._say("max_tokens", self._bound(), "max_tokens")
         self._say_tools()
         if conversation.output is not None:
-            self._say("response_format", write_format(conversation.output), "output", conversation.output.kind != "text")
+            form = write_format(conversation.output, conversation.family != NAME)
+            self._say("response_format", form, "output", conversation.output.kind != "text")
         self._say_reasoning()
         self._say_sampling()
         self._say_rest()
@@ -73,6 +77,14 @@ class _Request:
         except (orjson.JSONEncodeError, RecursionError):  # half a surrogate pair, or deeper than orjson writes
             return Fault(FaultKind.BAD_REQUEST, "the request holds a text or a nesting that cannot be written as JSON", param="messages")
         return Written(body, tuple(self.dropped))
+
+    def _bound(self) -> int | None:
+        """On the answer. A vendor refuses one that is higher than its model can answer, and callers of other vendors cannot know that."""
+        asked, most = self.conversation.max_tokens, self.target.output_max
+        if asked is None or most is None or asked <= most:
+            return asked
+        self.dropped.append(f"max_tokens: above {most}")
+        return most
 
     def _say(self, name: str, value: Any, path: str, meant: bool = True) -> None:
         """One top-level field. meant: its value changes what is asked for, if the field is one that can."""
@@ -105,7 +117,8 @@ class _Request:
         if "reasoning_effort" in self.target.drop:
             self.dropped.append("reasoning")
             return
-        self.body |= write_wish(wish, self.target.rename.get("reasoning_effort", "reasoning_effort"), self.dropped)
+        spelling = self.target.rename.get("reasoning_effort", "reasoning_effort")
+        self.body |= write_wish(wish, spelling, self.dropped, self.target.efforts)
 
     def _say_sampling(self) -> None:
         sampling = self.conversation.sampling

@@ -17,6 +17,12 @@ from appliance.dialects.fields import Unfit, flag, mapping, needed, one_of, opti
 
 NAME = "openai_chat"
 
+SCHEMA_LEVELS_MAX = 100
+"""Beyond it nobody looks whether a schema may be strict; OpenAI takes 10."""
+
+_NOT_STRICT = frozenset({"allOf", "oneOf", "not", "dependentRequired", "dependentSchemas", "if", "then", "else", "patternProperties"})
+"""Members that OpenAI refuses in strict schemas."""
+
 
 def read_tools(fields: Mapping[str, Any]) -> tuple[Tool, ...]:
     tools = [
@@ -144,13 +150,18 @@ def _write_tool(tool: Tool, target: Target, dropped: list[str], path: str) -> di
             named["format"] = {"type": "grammar", "grammar": form}
         return {"type": "custom", "custom": named, **marked}
     # Mistral and others refuse a function without parameters; to OpenAI it is the same as none.
-    named["parameters"] = {"type": "object", "properties": {}} if tool.parameters is None else dict(tool.parameters)
+    named["parameters"] = _written_parameters(tool.parameters or {"type": "object"})
     if tool.strict is not None:
         if "strict" not in target.drop:
             named["strict"] = tool.strict
         elif tool.strict:
             dropped.append(f"{path}.strict")
     return {"type": "function", "function": named, **marked}
+
+
+def _written_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenAI answers 400 to an object without properties ("object schema missing properties"), which Anthropic takes."""
+    return {**parameters, "properties": {}} if parameters.get("type") == "object" and "properties" not in parameters else dict(parameters)
 
 
 def write_choice(conversation: Conversation, target: Target) -> str | dict[str, Any] | None:
@@ -175,7 +186,8 @@ def _write_named(name: str, conversation: Conversation, target: Target) -> dict[
     return {"type": kind, kind: {"name": flat_name(found[0].name, found[0].namespace)}}
 
 
-def write_format(output: OutputFormat) -> dict[str, Any]:
+def write_format(output: OutputFormat, always_strict: bool = False) -> dict[str, Any]:
+    """always_strict: the caller's language knows no other, so a schema that may be is enforced here, too."""
     if output.kind != "json_schema":
         return {"type": output.kind}
     form: dict[str, Any] = {"name": output.name or "answer"}  # a name is required
@@ -183,6 +195,31 @@ def write_format(output: OutputFormat) -> dict[str, Any]:
         form["description"] = output.description
     if output.schema is not None:
         form["schema"] = dict(output.schema)
-    if output.strict is not None:
-        form["strict"] = output.strict
+    strict = output.strict
+    if strict is None and always_strict and output.schema is not None and may_be_strict(output.schema):
+        strict = True
+    if strict is not None:
+        form["strict"] = strict
     return {"type": "json_schema", "json_schema": form}
+
+
+def may_be_strict(schema: Any, levels: int = SCHEMA_LEVELS_MAX) -> bool:
+    """Whether OpenAI takes a schema as a strict one: every object is closed and all of its properties are required
+    (platform.openai.com/docs/guides/structured-outputs, "supported schemas")."""
+    if isinstance(schema, list):
+        return all(may_be_strict(one, levels) for one in schema)
+    if not isinstance(schema, Mapping):
+        return True
+    if levels == 0 or _NOT_STRICT & schema.keys():
+        return False
+    properties = schema.get("properties")
+    kind = schema.get("type")
+    if kind == "object" or (isinstance(kind, list) and "object" in kind) or isinstance(properties, Mapping):
+        required = schema.get("required")
+        named = set(properties) if isinstance(properties, Mapping) else set()
+        if schema.get("additionalProperties") is not False or named != set(required if isinstance(required, list) else ()):
+            return False
+    inner = [value for name, value in schema.items() if name in ("items", "anyOf")]
+    for name in ("properties", "$defs", "definitions"):
+        inner += schema[name].values() if isinstance(schema.get(name), Mapping) else ()
+    return all(may_be_strict(one, levels - 1) for one in inner)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import attrs
 
 from appliance.core.completion import Completion
-from appliance.core.conversation import Conversation
+from appliance.core.conversation import Conversation, Effort
 from appliance.core.delta import Delta
 from appliance.core.fault import Fault
 
@@ -21,18 +21,22 @@ class Target:
 
     Attributes:
         model: to ask for.
-        max_tokens: what to say where the language demands a bound and the caller gave none (Anthropic).
+        max_tokens: what to say where the language demands a bound and the caller gave none (Anthropic); None: what is known of the model.
+        output_max: the highest bound that the model takes, None where that is not known: a caller's higher one is brought down to it.
         include_usage: ask a stream to end with usage, where that has to be asked for.
         drop: fields, in the language's own names, that this vendor refuses; rename: fields that it calls otherwise.
         short_ids: tool-call ids must be nine letters or digits (Mistral).
+        efforts: the words for how hard to think that the model takes; none for all.
     """
 
     model: str
-    max_tokens: int = 4096
+    max_tokens: int | None = None
     include_usage: bool = True
     drop: tuple[str, ...] = ()
     rename: Mapping[str, str] = attrs.field(factory=dict)
     short_ids: bool = False
+    efforts: tuple[Effort, ...] = ()
+    output_max: int | None = None
 
 
 @attrs.frozen

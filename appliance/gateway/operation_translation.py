@@ -17,7 +17,7 @@ from appliance.dialects.protocol import Answer
 from appliance.gateway.call import Call
 from appliance.gateway.faults import protocol_fault
 from appliance.gateway.running import Running
-from appliance.providers import translation_quirks
+from appliance.providers import translation_target
 
 
 @attrs.frozen
@@ -44,10 +44,7 @@ def translated_request(running: Running) -> bytes | Fault:
     asked = asked_of(call)
     if isinstance(asked, Fault):
         return asked
-    target = Target(model)
-    if isinstance(asked, Conversation):
-        drop, rename, _, short_ids = translation_quirks(plan.upstream.provider, model)
-        target = Target(model, drop=drop, rename=rename, short_ids=short_ids)
+    target = translation_target(plan.upstream.provider, model) if isinstance(asked, Conversation) else Target(model)
     written = _told(running).write(asked, target)
     if isinstance(written, Fault):
         return written

@@ -9,7 +9,7 @@ import attrs
 from appliance.core.completion import Completion
 from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault, FaultKind
-from appliance.dialects.codec import Accepted, Reply, Target
+from appliance.dialects.codec import Accepted, Reply
 from appliance.dialects.custom_tools import needs_plain, plain
 from appliance.dialects.language import Language
 from appliance.dialects.overrides import overridden
@@ -17,7 +17,7 @@ from appliance.dialects.protocol import StreamTap
 from appliance.dialects.stream_taps import TranslatingTap
 from appliance.gateway.call import Call
 from appliance.gateway.running import Running
-from appliance.providers import translation_quirks
+from appliance.providers import translation_target
 
 DROPPED_HEADER = b"x-gateway-dropped"
 DROPPED_HEADER_MAX_CHARS = 1_000
@@ -48,10 +48,7 @@ def translated_body(running: Running) -> bytes | Fault:
         conversation = attrs.evolve(conversation, max_tokens=cap)
     if running.language.name != "openai_responses" and needs_plain(conversation):
         conversation = plain(conversation)
-    drop, rename, include_usage, short_ids = translation_quirks(target.upstream.provider, model)
-    written = running.language.spoken.write_request(
-        conversation, Target(model, include_usage=include_usage, drop=drop, rename=rename, short_ids=short_ids)
-    )
+    written = running.language.spoken.write_request(conversation, translation_target(target.upstream.provider, model))
     if isinstance(written, Fault):
         return written
     call.record.dropped_fields = list(written.dropped)

@@ -6,9 +6,9 @@
 from appliance.providers.manner import Manner, manner
 from appliance.providers.row import Provider, Rename
 from appliance.providers.table import PROVIDERS
-from appliance.providers.wire import auth_headers, bare_model, endpoint, request_rewrite, translation_quirks
+from appliance.providers.wire import auth_headers, bare_model, endpoint, request_rewrite, translation_target
 
 __all__ = [
     "PROVIDERS", "Manner", "Provider", "Rename", "auth_headers", "bare_model", "endpoint", "manner", "request_rewrite",
-    "translation_quirks",
+    "translation_target",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Literal
 import attrs
 
 from appliance.core.glob import compile_globs
+from appliance.providers.quirks import NO_QUIRKS, Quirks
 
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
 """How a key travels: `Authorization: Bearer`, a header of the vendor's own (Azure, Anthropic, Google), or not at all."""
@@ -69,6 +70,7 @@ class Provider:
         newest_fields: knows the fields of chat completions that are OpenAI's own and that few others have taken over.
         deployments: models are reached by deployment names of the operator's own (Azure).
         stream_usage, drop, renames: where the vendor departs from OpenAI's own API. `drop` and `renames` concern chat and completions.
+        quirks: what else it refuses, of concern only to requests that are written anew for it.
     """
 
     name: str
@@ -89,3 +91,4 @@ class Provider:
     stream_usage: StreamUsage = "ask"
     drop: tuple[str, ...] = ()
     renames: tuple[Rename, ...] = ()
+    quirks: Quirks = NO_QUIRKS

@@ -6,6 +6,7 @@ Names of `gen_ai_name` are from the OpenTelemetry registry (opentelemetry.io/doc
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from appliance.providers import chat_quirks as q
 from appliance.providers.row import Provider, Rename
 
 # OpenAI's reasoning models answer 400 unsupported_parameter to `max_tokens` ("Use 'max_completion_tokens' instead"); the other name is
@@ -20,6 +21,7 @@ _ROWS = (
     Provider(
         "openai", "https://api.openai.com/v1", dialects=("openai_chat", "openai_responses"), renames=(REASONING_LIMIT,), newest_fields=True,
         counts=True,
+        quirks=q.OPENAI,
         models=(
             *(f"gpt-{generation}*" for generation in range(3, 10)), "gpt-audio*", "chatgpt-*", "o1*", "o3*", "o4*", "ft:*",
             "text-embedding-*", "davinci-002", "babbage-002",
@@ -44,51 +46,54 @@ _ROWS = (
     # (docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html), sent as a bearer token. There is no free GET below that host.
     Provider("bedrock", dialects=("bedrock",), health_path="", gen_ai_name="aws.bedrock", paths=NOTHING_ELSE, counts=True),
     # openrouter.ai/docs/api-reference/overview; variants such as `:free` and `:nitro`: openrouter.ai/docs/guides/routing/model-variants
-    Provider("openrouter", "https://openrouter.ai/api/v1", strips_suffix=True),
+    Provider("openrouter", "https://openrouter.ai/api/v1", strips_suffix=True, quirks=q.OPENROUTER),
     # featherless.ai/docs/api-overview-and-common-options
-    Provider("featherless", "https://api.featherless.ai/v1"),
+    Provider("featherless", "https://api.featherless.ai/v1", quirks=q.OPEN_SERVER),
     # console.groq.com/docs/openai; `x_groq.usage` stands on the last chunk of every stream (console.groq.com/docs/api-reference)
-    Provider("groq", "https://api.groq.com/openai/v1", stream_usage="given"),
+    Provider("groq", "https://api.groq.com/openai/v1", stream_usage="given", quirks=q.GROQ),
     # docs.mistral.ai/api. `stream_options` and `max_completion_tokens` are answered with 422 extra_forbidden; usage is on the last chunk.
     Provider(
         "mistral", "https://api.mistral.ai/v1", gen_ai_name="mistral_ai", stream_usage="refused",
-        renames=(Rename("max_completion_tokens", "max_tokens"),), short_ids=True,
+        renames=(Rename("max_completion_tokens", "max_tokens"),), short_ids=True, quirks=q.MISTRAL,
         models=("mistral-*", "ministral-*", "magistral-*", "codestral-*", "devstral-*", "pixtral-*", "voxtral-*", "open-mi?tral-*"),
     ),
     # api-docs.deepseek.com
-    Provider("deepseek", "https://api.deepseek.com", models=("deepseek-chat", "deepseek-reasoner")),
+    Provider("deepseek", "https://api.deepseek.com", models=("deepseek-chat", "deepseek-reasoner"), quirks=q.DEEPSEEK),
     # docs.together.ai/docs/openai-api-compatibility
-    Provider("together", "https://api.together.xyz/v1"),
+    Provider("together", "https://api.together.xyz/v1", quirks=q.OPEN_SERVER),
     # docs.fireworks.ai/tools-sdks/openai-compatibility
-    Provider("fireworks", "https://api.fireworks.ai/inference/v1"),
+    Provider("fireworks", "https://api.fireworks.ai/inference/v1", quirks=q.OPEN_SERVER),
     # inference-docs.cerebras.ai/resources/openai
-    Provider("cerebras", "https://api.cerebras.ai/v1"),
+    Provider("cerebras", "https://api.cerebras.ai/v1", quirks=q.CEREBRAS),
     # docs.x.ai/docs/api-reference
-    Provider("xai", "https://api.x.ai/v1", gen_ai_name="x_ai", models=("grok-*",)),
+    Provider("xai", "https://api.x.ai/v1", gen_ai_name="x_ai", models=("grok-*",), quirks=q.XAI),
     # docs.perplexity.ai/api-reference/chat-completions-post: cumulative usage on every chunk; no list of models below this base
-    Provider("perplexity", "https://api.perplexity.ai", health_path="", models=("sonar", "sonar-*"), stream_usage="given"),
+    Provider(
+        "perplexity", "https://api.perplexity.ai", health_path="", models=("sonar", "sonar-*"), stream_usage="given",
+        quirks=q.PERPLEXITY,
+    ),
     # docs.api.nvidia.com/nim/reference/llm-apis
-    Provider("nvidia", "https://integrate.api.nvidia.com/v1"),
+    Provider("nvidia", "https://integrate.api.nvidia.com/v1", quirks=q.OPEN_SERVER),
     # huggingface.co/docs/inference-providers; `model:provider` picks who serves it
-    Provider("huggingface", "https://router.huggingface.co/v1", strips_suffix=True),
+    Provider("huggingface", "https://router.huggingface.co/v1", strips_suffix=True, quirks=q.OPEN_SERVER),
     # learn.microsoft.com/azure/ai-foundry/openai/reference; listing models needs an api-version, so the probe is a connect
     Provider(
         "azure-openai", auth="api-key", health_path="", gen_ai_name="azure.ai.openai", deployments=True, renames=(REASONING_LIMIT,),
-        newest_fields=True,
+        newest_fields=True, quirks=q.OPENAI,
     ),
     # docs.vllm.ai/en/latest/serving/openai_compatible_server.html
-    Provider("vllm", "http://127.0.0.1:8000/v1", key_optional=True),
+    Provider("vllm", "http://127.0.0.1:8000/v1", key_optional=True, quirks=q.VLLM),
     # docs.ollama.com/api/openai-compatibility
-    Provider("ollama", "http://127.0.0.1:11434/v1", key_optional=True),
+    Provider("ollama", "http://127.0.0.1:11434/v1", key_optional=True, quirks=q.OLLAMA),
     # github.com/ggml-org/llama.cpp/tree/master/tools/server. Its default port 8080 is the gateway's own, so there is no default here.
-    Provider("llamacpp", key_optional=True),
+    Provider("llamacpp", key_optional=True, quirks=q.OPEN_SERVER),
     # lmstudio.ai/docs/developer/openai-compat
-    Provider("lmstudio", "http://127.0.0.1:1234/v1", key_optional=True),
+    Provider("lmstudio", "http://127.0.0.1:1234/v1", key_optional=True, quirks=q.OPEN_SERVER),
     # docs.sglang.io/basic_usage/openai_api.html
-    Provider("sglang", "http://127.0.0.1:30000/v1", key_optional=True),
+    Provider("sglang", "http://127.0.0.1:30000/v1", key_optional=True, quirks=q.OPEN_SERVER),
     # kserve.github.io/website/docs/model-serving/generative-inference/sdk-integration: base_url ends in /openai/v1
-    Provider("kserve", key_optional=True),
-    Provider("custom", key_optional=True),
+    Provider("kserve", key_optional=True, quirks=q.OPEN_SERVER),
+    Provider("custom", key_optional=True, quirks=q.OPEN_SERVER),
 )  # fmt: skip
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType({row.name: row for row in _ROWS})

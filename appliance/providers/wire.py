@@ -1,12 +1,16 @@
 """How a vendor is reached: target, credentials, and what its quirks change in a request. Everything follows from the row."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 import attrs
 
 from appliance.dialects.protocol import ParsedRequest, Rewrite
 from appliance.providers.row import LANGUAGE_PATHS, Provider
+
+if TYPE_CHECKING:
+    from appliance.dialects.codec import Target
 
 AZURE_API_VERSION = "2024-10-21"
 """The last dated version that is generally available (learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle)."""
@@ -111,17 +115,22 @@ def request_rewrite(
     return wanted
 
 
-def translation_quirks(provider: Provider, model: str) -> tuple[tuple[str, ...], Mapping[str, str], bool, bool]:
-    """What a request that is written anew for this vendor must heed: fields to leave out, fields it calls otherwise, whether usage in a
-    stream has to be asked for, and whether tool-call ids must be short.
-    """
-    drop = (*provider.drop, "stream_options") if provider.stream_usage == "refused" else provider.drop
-    rename = _renames(provider, model)
-    if not provider.newest_fields:
-        from appliance.dialects.chat import PRESET_DROP, PRESET_RENAME  # with its whole codec, which verbatim requests do not need
+def translation_target(provider: Provider, model: str) -> "Target":
+    """What a writer of requests must know of this vendor and model beside the conversation."""
+    from appliance.dialects.chat import PRESET_DROP, PRESET_RENAME  # with its whole codec, which verbatim requests do not need
+    from appliance.dialects.codec import Target
 
+    quirks, bare = provider.quirks, bare_model(provider, model)
+    drop = (*provider.drop, *quirks.drop(bare))
+    if provider.stream_usage == "refused":
+        drop = (*drop, "stream_options")
+    rename = {**_renames(provider, model), **quirks.rename(bare)}
+    if not provider.newest_fields:
         drop, rename = (*PRESET_DROP, *drop), {**PRESET_RENAME, **rename}
-    return drop, rename, provider.stream_usage == "ask", provider.short_ids
+    return Target(
+        model, include_usage=provider.stream_usage == "ask", drop=drop, rename=rename, short_ids=provider.short_ids,
+        efforts=quirks.words(bare), output_max=quirks.limit(bare),
+    )  # fmt: skip
 
 
 def _azure_refuses_usage(provider: Provider, parsed: ParsedRequest, api_version: str) -> bool:

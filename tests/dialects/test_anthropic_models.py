@@ -52,7 +52,10 @@ def test_odd_pages():
     ("claude-3-7-sonnet-20250219", False, True, True, ""),
     ("claude-3-haiku-20240307", False, True, True, ""),
     ("claude-sonnet-4-20250514", False, True, True, ""),
-    ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", False, True, True, "high"),
+    ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", False, True, True, ""),
+    ("claude-haiku-4-5", False, True, True, ""),
+    ("claude-opus-4-5-20251101", False, True, True, "high"),
+    ("claude-sonnet-5-5", True, False, False, "xhigh"),
     ("anthropic/claude-opus-4.6", True, True, True, "high"),
     ("claude-opus-4-7", True, False, False, "xhigh"),
     ("claude-fable-5", True, False, False, "xhigh"),
@@ -63,3 +66,16 @@ def test_odd_pages():
 def test_what_a_model_accepts(model, adaptive, budget, sampling, xhigh):
     able = abilities(model)
     assert (able.adaptive, able.budget, able.sampling, nearest_effort("xhigh", able)) == (adaptive, budget, sampling, xhigh)
+
+
+@pytest.mark.parametrize(("model", "output_max", "always"), [
+    ("claude-3-haiku-20240307", 4_096, False), ("claude-3-5-haiku-latest", 8_192, False), ("claude-3-7-sonnet-20250219", 64_000, False),
+    ("claude-opus-4-20250514", 32_000, False), ("claude-4-opus-20250514", 32_000, False), ("claude-opus-4-1", 32_000, False),
+    ("claude-sonnet-4-20250514", 64_000, False), ("claude-haiku-4-5", 64_000, False), ("anthropic/claude-opus-4.5", 64_000, False),
+    ("claude-sonnet-4-6", 128_000, False), ("claude-opus-4-8", 128_000, False), ("claude-opus-5", 128_000, False),
+    ("claude-opus-5-5", 128_000, True), ("claude-sonnet-5-5", 128_000, False), ("claude-fable-5-1", 128_000, True),
+    ("claude-mythos-5", 128_000, True), ("kimi-k2-0905", None, False),
+])  # fmt: skip
+def test_how_much_a_model_may_say_and_whether_it_always_thinks(model, output_max, always):
+    able = abilities(model)
+    assert (able.output_max, able.always) == (output_max, always)

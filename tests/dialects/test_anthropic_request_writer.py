@@ -44,6 +44,21 @@ def test_a_plain_request_has_the_bound_that_the_language_demands():
     assert dropped == ()
 
 
+def test_the_bound_on_the_answer_is_the_models_own_where_the_caller_gave_none_or_a_higher_one():
+    assert body_of(Target("claude-opus-4-1"))[0]["max_tokens"] == 32_000
+    assert body_of(Target("claude-sonnet-5"))[0]["max_tokens"] == 128_000
+    assert body_of(Target("glm-4.6"))[0]["max_tokens"] == 4_096
+    assert body_of(Target("claude-opus-4-1"), max_tokens=50_000)[0]["max_tokens"] == 32_000
+    assert body_of(Target("claude-opus-4-1"), max_tokens=50_000)[1] == ("max_tokens: above 32000",)
+    assert body_of(Target("claude-opus-4-1"), max_tokens=50_000, family="anthropic")[0]["max_tokens"] == 50_000  # may be a beta
+    assert body_of(Target("glm-4.6"), max_tokens=50_000)[0]["max_tokens"] == 50_000
+
+
+def test_thinking_that_cannot_be_switched_off_is_as_little_as_can_be():
+    body, dropped = body_of(Target("claude-opus-5-5"), reasoning=ReasoningWish(effort="none"))
+    assert ("thinking" in body, body["output_config"], dropped) == (False, {"effort": "low"}, ("reasoning.enabled",))
+
+
 def test_neighbours_of_one_side_are_one_turn():
     turns = turns_of(USER, Message("user", (Text("there"),)), Message("assistant", (Text("Hi"),)), Message("assistant", (Text("!"),)), USER)
     assert turns == [
