@@ -111,6 +111,8 @@ class Conversation:
         single_call: the caller reads one call at most, in the place that OpenAI had for it before there were tools (`function_call`).
         user: the caller's own name for its user. metadata: string pairs.
         cache_key: OpenAI prompt_cache_key. verbosity: OpenAI text.verbosity. service_tier, store, previous: as OpenAI names them.
+        stored: the member of `extra` that names a part of the conversation which only a provider of the language `family` keeps (Gemini's
+            cachedContent): no other can be asked without it.
         extra: top-level fields that this reader does not know, in its language `family`: a writer of the same family may say them, others
             report them as dropped.
     """
@@ -136,4 +138,5 @@ class Conversation:
     store: bool | None = None
     previous: str = ""
     family: str = ""
+    stored: str = ""
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False)

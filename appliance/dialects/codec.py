@@ -74,6 +74,8 @@ class StreamReader(Protocol):
     Attributes:
         fault: an error told in-band, garbage where an event should be, an event above the bound. Set once, then sticky.
         finished: the stream said that it is complete.
+
+    A language without a word for that has a second attribute `complete`: what has come may be all of it, which only the body's end tells.
     """
 
     fault: Fault | None

@@ -199,10 +199,12 @@ def _words(parts: Iterable[Part]) -> str:
 
 
 def _response(words: str, is_error: bool) -> dict[str, Any] | orjson.Fragment:
-    """An object as it stands; anything else in the member that Google reads results from (ai.google.dev/api/caching#FunctionResponse)."""
+    """An object as it stands; anything else in the member that Google reads results from (ai.google.dev/api/caching#FunctionResponse), and
+    so an object that Google would take for one with references to its pictures ("The referenced name ... in function_response.response does
+    not match to a display_name": twentyhq/twenty#19412), such as a schema."""
     if is_error:
         return {"error": words}
-    found = parse_object(words) if words.lstrip()[:1] == "{" else None
+    found = parse_object(words) if words.lstrip()[:1] == "{" and "$ref" not in words else None
     if found and not any(found.keys() == {member} for member, _ in SAID_IN):
         return orjson.Fragment(words)
     return {"output": words}

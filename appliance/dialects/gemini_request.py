@@ -26,6 +26,8 @@ _KNOWN = frozenset({
     "contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "labels", "serviceTier", "store", "model",
 })  # fmt: skip
 
+_CACHED = "cachedContent"
+
 _CALL_ID = "functionCall.id"
 """What a row puts into `Target.drop` whose API has no ids of calls."""
 
@@ -64,6 +66,7 @@ def _read(fields: Mapping[str, Any]) -> Conversation:
         service_tier=_TIERS.get(tier, ""),
         store=optional(flag, fields, "store"),
         family=OWN,
+        stored=_CACHED if fields.get(_CACHED) is not None else "",
         extra=lost | {name: value for name, value in fields.items() if name not in _KNOWN and value is not None},
     )
 

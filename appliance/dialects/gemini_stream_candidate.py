@@ -26,13 +26,14 @@ class CandidateReader:
     """Attributes:
     number: of the candidate. seed: the answer's, for ids of calls.
     words_max: characters of the open text that are kept, to tell where citations are.
-    finished: it has said why it ended.
+    reason: why it ended, as far as it has said so. More may follow: older models and several relays say STOP in every chunk
+        (songquanpeng/one-api#1408, Chevey339/kelivo#1003), so the last word counts, when the stream is over.
     """
 
     number: int
     seed: str
     words_max: int
-    finished: bool = False
+    reason: object = None
     _next: int = 0
     _open: Part | None = None
     _arguments: Arguments | None = None
@@ -43,16 +44,14 @@ class CandidateReader:
 
     def add_words(self, words: str, out: list[Delta]) -> bool:
         """The short way: more of an open text, which is what nearly every chunk is. False where it is not that."""
-        if type(self._open) is not Text or self._open.seal is not None or self.finished:
+        if type(self._open) is not Text or self._open.seal is not None:
             return False
         self._keep(words)
         out.append(TextAdded(self._next - 1, words, self.number))
         return True
 
     def read(self, candidate: Mapping[str, Any], path: str, out: list[Delta]) -> None:
-        """One chunk's share; raises Unfit, and OutOfOrder. Nothing follows the end."""
-        if self.finished:
-            return
+        """One chunk's share; raises Unfit, and OutOfOrder."""
         content = optional(message, candidate, "content", path) or {}
         for place, fields in enumerate(messages(content.get("parts") or [], f"{path}.content.parts")):
             self._read_part(fields, f"{path}.content.parts[{place}]", out)
@@ -62,10 +61,13 @@ class CandidateReader:
         self._cite(candidate, out)
         reason = candidate.get("finishReason")
         if reason is not None and reason != "FINISH_REASON_UNSPECIFIED":
-            self._end_call(out, cut=reason != "STOP")
-            self._end(out)
-            self.finished = True
-            out.append(Finished(read_finish(reason, self._calls > 0 and not self._cut_call), "", self.number))
+            self.reason = reason
+
+    def end(self, out: list[Delta]) -> None:
+        """The stream is over, and with it what it said last."""
+        self._end_call(out, cut=self.reason != "STOP")
+        self._end(out)
+        out.append(Finished(read_finish(self.reason, self._calls > 0 and not self._cut_call), "", self.number))
 
     def _read_part(self, part: Mapping[str, Any], path: str, out: list[Delta]) -> None:
         kind = kind_of(part)

@@ -1,7 +1,8 @@
 """Reads a backend's stream in either form, server-sent events or one long JSON array, which its first byte tells.
 
 The rule: nothing is raised whatever comes, no more than one event is held, and an error in the middle of an answer is its end: Google
-writes it as an event of its own, or as bare JSON between events.
+writes it as an event of its own, or as bare JSON between events. No event says that the stream is over: it is when its body ends, and
+complete if every candidate has said why it ended.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ _DATA = b"data: {"
 
 @attrs.define
 class GeminiStreamReader:
-    """See codec.StreamReader."""
+    """See codec.StreamReader. complete: what has come may be all of the answer; only the body's end tells."""
 
     event_max_bytes: int
     backend: str
@@ -45,6 +46,13 @@ class GeminiStreamReader:
     _usage: dict[str, Any] = attrs.field(factory=dict, repr=False)
     _usage_said: Usage | None = None
     _clear: bool = False
+    _blocked: bool = False
+
+    @property
+    def complete(self) -> bool:
+        if self._array is not None and self._array.cut:
+            return False
+        return self._blocked or (bool(self._candidates) and all(one.reason is not None for one in self._candidates.values()))
 
     def feed(self, data: bytes) -> list[Delta]:
         out: list[Delta] = []
@@ -62,8 +70,14 @@ class GeminiStreamReader:
             for said in self._events.end():
                 self._read(said.data, out)
             self._check()
-        if self.fault is None and not self.finished:
+        if self.fault is None and not self.complete:
             self.fault = Fault(FaultKind.STREAM_CUT, f"{self._who()} ended its stream before the answer was complete")
+        if self.fault is None:
+            for number in sorted(self._candidates):
+                self._candidates[number].end(out)
+            if not self._candidates:
+                out.append(Finished("content_filter"))
+            self.finished = True
         self._say_usage(out)
         return out
 
@@ -174,13 +188,7 @@ class GeminiStreamReader:
                     raise Unfit("candidates", "are too many")
                 reader = self._candidates[number] = CandidateReader(number, self._seed, self.event_max_bytes)
             reader.read(candidate, f"candidates[{place}]", out)
-        if not self._candidates and is_blocked(chunk):
-            out.append(Finished("content_filter"))
-            self.finished = True
-        if self._candidates and all(reader.finished for reader in self._candidates.values()):
-            self.finished = True
-        if self.finished:
-            self._say_usage(out)
+        self._blocked = not self._candidates and (self._blocked or is_blocked(chunk))
 
     def _note_usage(self, metadata: object) -> None:
         """Every chunk has one; the last with counts is the one that is read."""

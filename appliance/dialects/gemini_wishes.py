@@ -3,12 +3,12 @@
 The rule: what the language has no word for is named in `dropped`; a tool choice that cannot be kept is refused.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from appliance.core.conversation import Conversation, OutputFormat, Sampling, Tool, ToolChoice
 from appliance.core.tool_forms import flat_name, function_of
 from appliance.dialects.fields import Unfit
+from appliance.dialects.gemini_json_schema import parameters, prepared
 from appliance.dialects.gemini_model import has_validated_mode, thinking_config
 from appliance.dialects.gemini_seal import OWN
 
@@ -61,7 +61,7 @@ def _output(output: OutputFormat, dropped: list[str]) -> dict[str, Any]:
             dropped.append(f"output.{name}")
     config: dict[str, Any] = {"responseMimeType": "application/json"}
     if output.kind == "json_schema" and output.schema is not None:
-        config["responseJsonSchema"] = output.schema
+        config["responseJsonSchema"] = prepared(output.schema)
     return config
 
 
@@ -93,14 +93,8 @@ def _function(tool: Tool, path: str, dropped: list[str]) -> dict[str, Any]:
     if tool.description:
         out["description"] = tool.description
     if tool.parameters is not None:
-        out["parametersJsonSchema"] = _schema(tool.parameters)
+        out["parametersJsonSchema"] = parameters(tool.parameters)
     return out
-
-
-def _schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """As it stands but for the dialect's name at its top, which says nothing about the arguments and is not in Google's list of keywords
-    (ai.google.dev/gemini-api/docs/structured-output#json_schema_support)."""
-    return {name: value for name, value in schema.items() if name != "$schema"} if "$schema" in schema else schema
 
 
 def _is_held(conversation: Conversation, model: str) -> bool:

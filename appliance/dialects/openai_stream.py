@@ -79,6 +79,10 @@ class OpenAIStreamTap:
         self._choices = {0}  # the first choice always exists, told or not
         self._finished_choices: set[int] = set()
 
+    @property
+    def complete(self) -> bool:
+        return self.finished
+
     def answer(self) -> Answer:
         return Answer(self._usage, self._model, self._finish_reason)
 

@@ -81,6 +81,7 @@ class StreamTap(Protocol):
         token_seen: a content, reasoning or tool-call delta has been seen (a role-only chunk does not count).
         deltas: how many such events, the basis of an estimate when the provider's own count never comes.
         finished: the stream said that it is complete; a stream that ends without it was cut.
+        complete: finished; or, where a language has no word for that, what has come may be all there is.
     """
 
     committed: bool
@@ -88,6 +89,9 @@ class StreamTap(Protocol):
     token_seen: bool
     deltas: int
     finished: bool
+
+    @property
+    def complete(self) -> bool: ...
 
     def feed(self, data: bytes) -> bytes: ...
 

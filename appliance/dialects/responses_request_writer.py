@@ -22,6 +22,10 @@ from appliance.dialects.responses_tools import write_choice, write_tools
 NAME_MAX_CHARS = 64
 """Of `user` and `prompt_cache_key`: longer ones are refused (string_above_max_length). Anthropic's user ids are often longer."""
 
+TOKENS_MIN = 16
+"""Of max_output_tokens ("integer below minimum value. Expected a value >= 16"). Agents of other languages ask for 1 to see whether a model
+answers at all."""
+
 _UNSAID_SAMPLING = ("top_k", "min_p", "stop", "seed", "presence_penalty", "frequency_penalty", "repetition_penalty", "logit_bias")
 
 
@@ -57,7 +61,7 @@ def _write(conversation: Conversation, target: Target, dropped: list[str]) -> di
     _write_text(conversation, body)
     include = _write_reasoning(conversation.reasoning, foreign, body, dropped)
     include += _write_sampling(conversation.sampling, body, dropped)
-    _write_rest(conversation, foreign, body)
+    _write_rest(conversation, foreign, body, dropped)
     include += _write_extra(conversation, body, dropped)
     if include:
         body["include"] = include
@@ -125,13 +129,16 @@ def _write_sampling(sampling: Sampling, body: dict[str, Any], dropped: list[str]
     return [LOGPROBS] if sampling.logprobs else []
 
 
-def _write_rest(conversation: Conversation, foreign: bool, body: dict[str, Any]) -> None:
+def _write_rest(conversation: Conversation, foreign: bool, body: dict[str, Any], dropped: list[str]) -> None:
     if set(conversation.modalities) - {"text"}:
         raise Unfit("modalities", "must be text: the Responses API answers in nothing else")
     if conversation.stream:
         body["stream"] = True
     if conversation.max_tokens is not None:
-        body["max_output_tokens"] = conversation.max_tokens
+        least = TOKENS_MIN if foreign else 0
+        body["max_output_tokens"] = max(conversation.max_tokens, least)
+        if conversation.max_tokens < least:
+            dropped.append(f"max_tokens: below {least}")
     if conversation.metadata:
         body["metadata"] = dict(conversation.metadata)
     named = (("user", conversation.user), ("prompt_cache_key", conversation.cache_key))

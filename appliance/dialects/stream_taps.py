@@ -32,6 +32,10 @@ class _Followed:
         self._usage: Usage | None = None
         self._model = self._finish = self._id = ""
 
+    @property
+    def complete(self) -> bool:
+        return self.finished or bool(getattr(self.reader, "complete", False))
+
     def answer(self) -> Answer:
         return Answer(self._usage, self._model, self._finish, self._id)
 

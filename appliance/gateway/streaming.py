@@ -102,14 +102,14 @@ class _Passage:
                 self.ended = self.ended or (tap.finished and self.out[-1:] != b"\r")
                 await outlet.write(self.out, more=not self.ended or tap.fault is not None, now=call.read_at)
             if outlet.gone and not call.outlives:
-                return None if self.ended else CLIENT_GONE
+                return None if self.ended or (tap.complete and tap.fault is None) else CLIENT_GONE
             if self.ended or tap.fault is not None:
                 if data and tap.fault is None:
                     await _read_off(self.answer)
                 return tap.fault
             data = await self._next()
             if isinstance(data, Failure):
-                if not tap.finished or tap.fault is not None:
+                if not tap.complete or tap.fault is not None:
                     return tap.fault or wire_fault(data, self.record.backend, streaming=True)
                 data = b""  # the answer was whole; how its connection ends is nobody's loss
             if self.taken:

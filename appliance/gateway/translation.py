@@ -43,6 +43,9 @@ def translated_body(running: Running) -> bytes | Fault:
     conversation = conversation_of(call)
     if isinstance(conversation, Fault):
         return conversation
+    if conversation.stored and running.language.name != call.language.name:
+        message = f"{conversation.stored} names what another provider keeps, which this backend cannot read: send the content itself"
+        return Fault(FaultKind.BAD_REQUEST, message, param=conversation.stored)
     cap = target.max_tokens
     if cap is not None and (conversation.max_tokens is None or conversation.max_tokens > cap):
         conversation = attrs.evolve(conversation, max_tokens=cap)

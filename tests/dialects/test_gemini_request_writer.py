@@ -94,6 +94,7 @@ def test_ids_are_said_where_the_model_knows_them(model, drop, ids):
     (ToolResult("a", (Text("{}"),)), {"output": "{}"}),
     (ToolResult("a", (Text("{broken"),)), {"output": "{broken"}),
     (ToolResult("a", (Text("[1]"),)), {"output": "[1]"}),
+    (ToolResult("a", (Text('{"x": {"$ref": "#/$defs/y"}}'),)), {"output": '{"x": {"$ref": "#/$defs/y"}}'}),
     (ToolResult("a", (Text("bad"),), is_error=True), {"error": "bad"}),
 ])  # fmt: skip
 def test_a_results_words_are_an_object(result, response):

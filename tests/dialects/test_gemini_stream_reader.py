@@ -269,3 +269,48 @@ def test_no_bytes_raise(pieces):
         reader.feed(piece)
     reader.end()
     assert reader.finished or reader.fault is not None
+
+
+@FORMS
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [chunk({"text": "Hel"}, finish="STOP"), chunk({"text": "lo"}, finish="STOP"), chunk({"text": ""}, finish="STOP")],
+        [chunk(finish="STOP"), chunk(finish="STOP"), chunk({"text": "Hel"}), chunk({"text": "lo"}), chunk(finish="STOP")],
+        [chunk({"text": "Hel"}, finish="STOP"), chunk({"text": "lo"})],
+    ],
+)
+def test_a_stream_that_says_stop_too_early_is_read_to_its_end(form, chunks):
+    """Older models and relays say it in every chunk, or in empty ones before the first word."""
+    assert parts_of(*chunks, form=form) == Candidate((Text("Hello"),), "stop")
+
+
+def test_the_last_word_on_why_an_answer_ended_counts():
+    assert parts_of(chunk({"text": "a"}, finish="STOP"), chunk({"text": "b"}, finish="MAX_TOKENS")).finish == "length"
+
+
+def test_candidates_that_come_one_after_the_other_are_all_read():
+    deltas, reader = read(sse(
+        chunk({"text": "one"}, finish="STOP"), chunk({"text": "two"}, index=1), chunk({"text": "!"}, finish="MAX_TOKENS", index=1),
+    ))  # fmt: skip
+    assert reader.finished
+    first, second = fold(deltas).candidates
+    assert (first.parts, first.finish, second.parts, second.finish) == ((Text("one"),), "stop", (Text("two!"),), "length")
+
+
+def test_only_the_bodys_end_ends_a_stream_that_may_be_complete():
+    reader = GEMINI.stream_reader(1000, "b")
+    reader.feed(sse(chunk({"text": "a"})))
+    assert not reader.complete
+    reader.feed(sse(chunk({"text": "b"}, finish="STOP")))
+    assert (reader.complete, reader.finished) == (True, False)
+    reader.end()
+    assert (reader.finished, reader.fault) == (True, None)
+
+
+def test_an_array_that_is_cut_within_an_object_after_a_finish_is_cut():
+    data = array(chunk({"text": "a"}, finish="STOP"), chunk({"text": "b"}))
+    deltas, reader = read(data[:-10])
+    assert reader.fault is not None
+    assert reader.fault.kind is FaultKind.STREAM_CUT
+    assert not any(isinstance(one, Finished) for one in deltas)

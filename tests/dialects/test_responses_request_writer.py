@@ -44,6 +44,13 @@ def test_a_request_written_and_read_is_itself(asked: Conversation, choice: ToolC
     assert RESPONSES.read_request(body) == asked
 
 
+def test_a_bound_below_what_the_api_takes_is_raised_and_reported():
+    body, dropped = written(attrs.evolve(ANTHROPIC, max_tokens=1))
+    assert (body["max_output_tokens"], dropped) == (16, ("max_tokens: below 16",))
+    own, dropped = written(attrs.evolve(ANTHROPIC, max_tokens=1, family="openai_responses"))
+    assert (own["max_output_tokens"], dropped) == (1, ())
+
+
 @given(conversations)
 def test_what_is_written_fits_the_sdks_types(asked: Conversation):
     body, _ = written(asked)
@@ -61,9 +68,9 @@ def test_what_is_written_fits_the_sdks_types(asked: Conversation):
 
 def test_another_languages_request_says_what_it_means_by_saying_nothing():
     tool = Tool("f", parameters={"type": "object"})
-    body, dropped = written(attrs.evolve(ANTHROPIC, tools=(tool,), max_tokens=9))
+    body, dropped = written(attrs.evolve(ANTHROPIC, tools=(tool,), max_tokens=19))
     assert body == {
-        "model": "gpt", "max_output_tokens": 9, "store": False,
+        "model": "gpt", "max_output_tokens": 19, "store": False,
         "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}],
         "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": False}],
     }  # fmt: skip

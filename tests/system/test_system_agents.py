@@ -8,12 +8,13 @@ import base64
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from raw_client import RawClient, request_bytes
+from raw_client import RESET, RawClient, request_bytes
 from raw_upstream import STREAM_HEAD, RawUpstream
 from rig import KEY, Gateway, Simulator, running
 
@@ -47,6 +48,14 @@ targets = [ {{ backend = "gpt" }} ]
 name = "gemini"
 models = ["gemini-*"]
 targets = [ {{ backend = "google" }} ]
+[backends.odd]
+provider = "gemini"
+base_url = "{odd}"
+api_key = "AIza-operator-0123456789"
+[[routes]]
+name = "odd"
+models = ["odd*"]
+targets = [ {{ backend = "odd" }} ]
 [[routes]]
 name = "other"
 models = ["sim*"]
@@ -107,6 +116,21 @@ GOOGLE_STREAM = b": a proxy's comment\n\n" + sse(
      "usageMetadata": {"promptTokenCount": 4, "candidatesTokenCount": 1, "totalTokenCount": 5}}, named=False,
 )  # fmt: skip
 
+ODD_STREAM = sse(
+    {"candidates": [{"content": {"parts": []}, "finishReason": "STOP"}]},
+    {"candidates": [{"content": {"parts": [{"text": "H"}]}, "finishReason": "STOP"}]},
+    {"candidates": [{"content": {"parts": [{"text": "i"}]}, "finishReason": "STOP"}],
+     "usageMetadata": {"promptTokenCount": 4, "candidatesTokenCount": 1}}, named=False,
+)  # fmt: skip
+"""Says that it stops in every chunk, as relays do."""
+
+
+def resetting(sock: socket.socket) -> None:
+    """Breaks the connection off behind the last event."""
+    sock.sendall(STREAM_HEAD + ODD_STREAM)
+    time.sleep(0.3)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
 
 @pytest.fixture(scope="module")
 def claude() -> Iterator[RawUpstream]:
@@ -130,10 +154,11 @@ def google() -> Iterator[RawUpstream]:
 def gateway(
     tmp_path_factory: pytest.TempPathFactory, simulator: Simulator, claude: RawUpstream, gpt: RawUpstream, google: RawUpstream
 ) -> Iterator[Gateway]:
-    config = CONFIG.format(claude=claude.url, gpt=gpt.url, google=google.url, sim=simulator.url)
-    one = Gateway(tmp_path_factory.mktemp("agents"), config)
-    with running(one):
-        yield one
+    with RawUpstream(resetting) as odd:
+        config = CONFIG.format(claude=claude.url, gpt=gpt.url, google=google.url, odd=odd.url, sim=simulator.url)
+        one = Gateway(tmp_path_factory.mktemp("agents"), config)
+        with running(one):
+            yield one
 
 
 def received(upstream: RawUpstream) -> tuple[str, dict[str, str], bytes]:
@@ -361,6 +386,22 @@ def test_google_genai_is_never_sent_a_comment_and_its_schemas_arrive(url: str, g
     assert headers["x-goog-api-key"] == "AIza-operator-0123456789"
     sent = json.loads(body)["tools"][0]
     assert json.dumps(schema, sort_keys=True) in json.dumps(sent, sort_keys=True)
+
+
+@pytest.mark.parametrize("path", ["/v1beta/models/odd:streamGenerateContent?alt=sse", "/v1/chat/completions"])
+def test_all_of_a_stream_passes_that_says_stop_too_early_and_ends_badly(url: str, gateway: Gateway, path: str) -> None:
+    body: dict[str, Any] = {"contents": [{"parts": [{"text": "x"}]}]}
+    if "chat" in path:
+        body = {"model": "odd", "stream": True, "messages": [{"role": "user", "content": "x"}]}
+    said = httpx.post(url + path, json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=20)
+    if "chat" in path:
+        words = [json.loads(line[6:])["choices"] for line in said.text.splitlines() if line.startswith("data: {")]
+        assert "".join(one[0]["delta"].get("content") or "" for one in words if one) == "Hi"
+        assert said.text.endswith("data: [DONE]\n\n")
+    else:
+        assert said.content == ODD_STREAM
+    record = gateway.record(said.headers["x-request-id"])
+    assert (record["error_type"], record["usage"]["output_tokens"]) == ("", 1)
 
 
 def test_google_genai_lists_models(url: str) -> None:

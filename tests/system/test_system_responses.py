@@ -176,6 +176,7 @@ def test_a_gemini_client_counts_lists_and_is_refused_in_its_own_words(url: str) 
     for said, status, name in [
         (gemini(url, "sim+429:generateContent", "x"), 429, "RESOURCE_EXHAUSTED"),
         (gemini(url, "sim:generateContent", "x", contents=5), 400, "INVALID_ARGUMENT"),
+        (gemini(url, "sim:generateContent", "x", cachedContent="cachedContents/1"), 400, "INVALID_ARGUMENT"),
         (gemini(url, "si%0d%0am:generateContent", "x"), 400, "INVALID_ARGUMENT"),
         (httpx.post(url + "/v1beta/models/sim:generateContent", json={}, headers={"x-goog-api-key": "no"}), 401, "UNAUTHENTICATED"),
         (httpx.post(url + "/v1beta/models/sim:predict", json={}), 404, "NOT_FOUND"),
