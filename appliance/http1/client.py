@@ -22,6 +22,7 @@ from appliance.http1.origin import Origin
 from appliance.http1.pool import Connection, Pool
 from appliance.http1.response import ResponseReader
 from appliance.http1.transport import Failure, Hold, PoolStats, TransportLimits, UpstreamRequest
+from appliance.http1.upload import framing_line
 
 # Prune often enough that an idle socket outlives idle_s by a quarter at most.
 _KEEP_ROUNDS_PER_IDLE = 4
@@ -76,7 +77,8 @@ class Http1Transport:
                 answer = await exchange(claim, self._pool, head, request, hold, reused=True)
                 if isinstance(answer, Http1Exchange):
                     return answer
-                if self._stale(answer, now) and not (hold is not None and hold.ended):
+                ended = hold is not None and hold.ended
+                if self._stale(answer, now) and not ended and (request.source is None or request.source.rewind()):
                     answer = await self._over_new_connection(head, request, hold)
             else:
                 answer = await self._over_new_connection(head, request, hold)
@@ -117,6 +119,8 @@ def request_head(request: UpstreamRequest) -> bytes:
     """The head's bytes. The target may carry what a caller sent, so it is checked; the header block is the caller's word."""
     method, body = request.method, request.body
     line = _request_line(method, request.target)
+    if request.source is not None:
+        return b"%b%b%b\r\n" % (line, request.headers, framing_line(request.source))
     if body or method not in (b"GET", b"HEAD"):
         return b"%b%bcontent-length: %d\r\n\r\n" % (line, request.headers, len(body))
     return b"%b%b\r\n" % (line, request.headers)

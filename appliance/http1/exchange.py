@@ -14,6 +14,7 @@ from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_resch
 from appliance.http1.link import Link
 from appliance.http1.pool import Connection, Pool
 from appliance.http1.transport import Failure, Hold, UpstreamRequest
+from appliance.http1.upload import FramedBody
 
 
 class Http1Exchange:
@@ -225,6 +226,8 @@ async def exchange(
     try:
         reader.start(head_only=request.method == b"HEAD")
         link.begin(head, request.body)
+        if request.source is not None:
+            link.upload(FramedBody(request.source))
         while not reader.head_done:
             data = await link.receive()
             if not data:
@@ -236,6 +239,8 @@ async def exchange(
                 kind, detail = reader.fault
                 link.close()
                 return Failure(kind, detail, received=True, sent=link.sent)
+        if request.source is not None and reader.status >= 300:
+            link.abandon_upload()
     except BaseException:
         link.close()
         raise

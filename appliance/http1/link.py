@@ -2,12 +2,15 @@
 
 The rule: a link never raises for what a peer does. A failed write is remembered and the answer is looked for all the same (an upstream may
 say 413 and close before it has read the body); the end of reading is b"" with its reason in `ended`. While part of a request is still
-unsent, `receive` writes it alongside, so that neither side can wait for the other for ever.
+unsent, `receive` writes it alongside, so that neither side can wait for the other for ever. A body that comes from elsewhere is fetched
+there, too, piece by piece: nothing of it moves but while somebody waits for the answer.
 """
 
+import contextlib
 import select
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
@@ -17,6 +20,21 @@ from appliance.http1.eager import SCORE_MAX, after_miss
 
 # Up to here head and body are joined: a copy of 64 KiB costs about 2 µs, less than the second code path is worth.
 JOIN_MAX_BYTES = 65536
+
+# An answer that streams while its request is still sent interrupts the sending with each piece. A piece of the request that is at hand gets
+# so many turns to leave all the same; fetching one from a caller's connection takes three.
+FAIR_TURNS = 8
+
+NOTHING_YET = memoryview(b"")  # stands for the rest of a body whose next piece has not come
+
+
+class Pieces(Protocol):
+    """See upload.FramedBody."""
+
+    @property
+    def ended(self) -> bool: ...
+
+    async def piece(self) -> bytes | None: ...
 
 
 class Link:
@@ -29,7 +47,10 @@ class Link:
         write_failed: the request begun last could not be written whole.
     """
 
-    __slots__ = ("_act", "_arrivals", "_poll", "_recv_bytes", "_score", "_sock", "_try_first", "_unsent", "ended", "sent", "write_failed")
+    __slots__ = (
+        "_act", "_arrivals", "_given", "_pieces", "_poll", "_recv_bytes", "_score", "_sock", "_try_first", "_unsent", "ended", "sent",
+        "write_failed",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.socket, recv_bytes: int, arrivals: Arrivals | None = None) -> None:
         self._sock = sock
@@ -41,6 +62,8 @@ class Link:
         self._try_first = False
         self._recv_bytes = recv_bytes
         self._unsent: memoryview | None = None
+        self._given = 0  # pieces, of all requests
+        self._pieces: Pieces | None = None  # of a body that is not whole here; `_unsent` is not None as long as there are any
         self.ended: str = ""
         self.sent = False
         self.write_failed = False
@@ -69,12 +92,27 @@ class Link:
             # A head that did not fit whole is rare enough to copy the body for it.
             self._unsent = memoryview(head + body)[count:] if count < len(head) else memoryview(body)[count - len(head) :]
 
+    def upload(self, pieces: Pieces) -> None:
+        """The request begun has a body in pieces, which `receive` fetches and writes. One that cannot be completed closes the link."""
+        if not (self.write_failed or pieces.ended):
+            self._pieces = pieces
+            if self._unsent is None:
+                self._unsent = NOTHING_YET
+
+    def abandon_upload(self) -> None:
+        """No more of the body is to be sent. The link can be read on, but nothing can follow on it."""
+        if self._pieces is not None:
+            self._pieces = self._unsent = None
+            self.write_failed = True
+
     async def receive(self) -> bytes:
         """Next bytes as soon as there are any; b"" at the end, see `ended`."""
         while not self.ended:
             try:
                 if self._unsent is not None:
                     await self._readable_while_writing()
+                    if self.ended:  # closed by somebody else meanwhile
+                        break
                 elif not self._try_first:
                     await wait_readable(self._sock)
                 else:
@@ -154,7 +192,7 @@ class Link:
         """At once, and idempotent. Wakes whoever still waits on the socket."""
         if self._sock.fileno() != -1:
             self.ended = self.ended or "dropped"
-            self._unsent = None
+            self._unsent = self._pieces = None
             act = self._act
             self.unwatch()
             notify_closing(self._sock)
@@ -165,11 +203,16 @@ class Link:
     async def _readable_while_writing(self) -> None:
         """Returns once the socket is readable; meanwhile writes. Rare (bodies beyond the socket's buffer), so a nursery may cost 80 µs."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write_rest)
+            nursery.start_soon(self._write_rest if self._pieces is None else self._write_pieces)
+            given = self._given
             try:
                 await wait_readable(self._sock)
             except trio.ClosedResourceError:
                 self.ended = "dropped"
+            turns = 0
+            while self._pieces is not None and self._given == given and turns < FAIR_TURNS:
+                await checkpoint()
+                turns += 1
             nursery.cancel_scope.cancel()
 
     async def _write_rest(self) -> None:
@@ -179,6 +222,34 @@ class Link:
                 self._flush()
             except (trio.ClosedResourceError, BlockingIOError):
                 continue  # closed: `close` has dropped what was unsent
+
+    async def _write_pieces(self) -> None:
+        """What is left of the piece before, then one piece after the other. Cancelled at any await, it goes on where it was."""
+        if self._unsent is NOTHING_YET:
+            self._unsent = None
+        while True:
+            await self._write_rest()
+            pieces = self._pieces
+            if pieces is None or self.write_failed:
+                self._pieces = None
+                return
+            self._unsent = NOTHING_YET
+            await checkpoint()  # a source may have its pieces at hand, and a peer that reads as fast would never make anybody wait
+            piece = await pieces.piece()
+            if piece is None:
+                self.close()
+                return
+            self._unsent = None
+            self._give(piece)
+            if pieces.ended:
+                self._pieces = None
+
+    def _give(self, piece: bytes) -> None:
+        """Writes what the socket takes now of one more piece; the rest is unsent."""
+        self._given += 1
+        self._unsent = memoryview(piece)
+        with contextlib.suppress(BlockingIOError):
+            self._flush()
 
     def _flush(self) -> None:
         """Writes what the socket takes now. Raises BlockingIOError when that is nothing."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from trio.lowlevel import wait_readable, wait_writable
 
 from appliance.http1.arrivals import Arrivals
-from appliance.http1.link import JOIN_MAX_BYTES, Link
+from appliance.http1.link import JOIN_MAX_BYTES, NOTHING_YET, Link
 
 # Plain text encrypted at a time, so that no more than this lies encrypted in memory beside a body of megabytes.
 _SLICE_BYTES = 65536
@@ -133,6 +133,18 @@ class TlsLink(Link):
         self._plain = None
         super().close()
 
+    def abandon_upload(self) -> None:
+        """As Link.abandon_upload."""
+        if self._pieces is not None:
+            self._plain = None
+        super().abandon_upload()
+
+    def _give(self, piece: bytes) -> None:
+        self._given += 1
+        self._plain = memoryview(piece)
+        with contextlib.suppress(BlockingIOError):
+            self._flush()
+
     def _cut(self) -> None:
         """The socket ended without TLS saying so: anybody on the way can do that (RFC 9112 §9.8)."""
         if self.ended == "closed":
@@ -179,6 +191,8 @@ class TlsLink(Link):
         if self._outgoing.pending:  # an answer to a key update, an alert
             with contextlib.suppress(BlockingIOError):
                 self._flush()
+            if self._pieces is not None and self._unsent is None:
+                self._unsent = NOTHING_YET
         return b"".join(pieces)
 
     async def _write_handshake(self, data: bytes) -> None:

@@ -40,6 +40,29 @@ class Failure:
     sent: bool = False
 
 
+class BodySource(Protocol):
+    """A body that is sent while it arrives.
+
+    Attributes:
+        length: its size in bytes; None when that is not known ahead (then it is sent in chunks).
+    """
+
+    @property
+    def length(self) -> int | None: ...
+
+    async def piece(self) -> bytes | None:
+        """The next bytes; b"" at the end; None when the body cannot be completed: the request is given up, and its connection closed.
+
+        Asked for the next piece only when the one before has been written, so that a slow reader slows its source. A cancelled call has
+        taken nothing: the next one gives what it would have given.
+        """
+        ...
+
+    def rewind(self) -> bool:
+        """Begin again from the first byte; False when bytes that were given are not held any more."""
+        ...
+
+
 @attrs.define  # never changed after it is made, but not frozen: that would cost every request half a microsecond
 class UpstreamRequest:
     """One request, already encoded as far as it can be ahead of time.
@@ -50,12 +73,15 @@ class UpstreamRequest:
         headers: block of b"name: value\\r\\n" lines with host, without content-length, transfer-encoding and connection. The caller vouches
             for it: it is sent as it is.
         body: the whole body. Content-Length is added here, for an empty one too unless the method is GET or HEAD.
+        source: where the body comes from instead, piece by piece; `body` is empty then. An upstream that answers with an error status
+            (or a redirect) before it has all of it gets no more of it.
     """
 
     method: bytes
     target: bytes = attrs.field(repr=False)
     headers: bytes = attrs.field(repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
+    source: BodySource | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
