@@ -101,7 +101,7 @@ def answer_chat(request: ChatRequest, bare_model: str, *, created: int | None, t
     """`created` None derives it too; no choice is longer than `tokens_max`."""
     said = [attrs.asdict(message) for message in request.messages]
     seed = seed_of(bare_model, said, [attrs.asdict(tool) for tool in request.tools], request.schema, request.seed)
-    limit = min(request.limit or tokens_max, tokens_max)
+    limit = tokens_max if request.limit is None else min(request.limit, tokens_max)
     return ChatAnswer(
         created=created_from(seed) if created is None else created,
         model=request.model,

@@ -118,7 +118,12 @@ class ChatRequest:
 def prompt_tokens(request: ChatRequest) -> int:
     """The rule: 3, and for each message 3, its text, its name, its tool calls' names and arguments, its pictures and documents; and for
     each tool its name, its description and its schema as JSON without white space."""
-    return TOKENS_TO_OPEN + tools_tokens(request.tools) + sum(message_tokens(m) for m in request.messages)
+    return prefix_tokens(request, len(request.messages))
+
+
+def prefix_tokens(request: ChatRequest, messages: int) -> int:
+    """Tokens of the tools and of the first so many messages."""
+    return TOKENS_TO_OPEN + tools_tokens(request.tools) + sum(message_tokens(m) for m in request.messages[:messages])
 
 
 def message_tokens(message: Message) -> int:
@@ -134,9 +139,7 @@ def tools_tokens(tools: Iterable[Tool]) -> int:
 def sent_before(request: ChatRequest) -> int:
     """Tokens of the prompt that were in the conversation's previous request: tools and the messages before the last answer; 0 at first."""
     last_answer = max((i for i, m in enumerate(request.messages) if m.role == "assistant"), default=None)
-    if last_answer is None:
-        return 0
-    return TOKENS_TO_OPEN + tools_tokens(request.tools) + sum(message_tokens(m) for m in request.messages[:last_answer])
+    return 0 if last_answer is None else prefix_tokens(request, last_answer)
 
 
 def joined(messages: Iterable[Message]) -> tuple[Message, ...]:

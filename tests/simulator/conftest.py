@@ -2,11 +2,13 @@
 
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
+import anthropic
 import attrs
 import httpx
 import openai
@@ -89,6 +91,7 @@ class Sim:
         stream: bool = False,
         path: str = "/v1/chat/completions",
         fault: str = "",
+        headers: Mapping[str, str] = MappingProxyType({}),
         quiet_s: float = QUIET_S,
         **fields: Any,
     ) -> Wire:
@@ -99,6 +102,7 @@ class Sim:
         head = f"POST {path} HTTP/1.1\r\nhost: sim\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
         if fault:
             head += f"x-sim-fault: {fault}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return await self.raw(head.encode() + b"\r\n" + body, quiet_s)
 
     async def raw(self, request: bytes, quiet_s: float = QUIET_S) -> Wire:
@@ -126,6 +130,9 @@ class Sim:
     def openai(self, key: str = "sk-test") -> openai.AsyncOpenAI:
         bare = openai.DefaultAsyncHttpxClient(verify=False)
         return openai.AsyncOpenAI(base_url=self.url + "/v1", api_key=key, max_retries=0, timeout=10, http_client=bare)
+
+    def anthropic(self, key: str = "sk-ant-test", **options: Any) -> anthropic.AsyncAnthropic:
+        return anthropic.AsyncAnthropic(base_url=self.url, api_key=key, max_retries=0, timeout=10, **options)
 
     async def stats(self, last: int = 20) -> Any:
         async with self.http() as client:

@@ -4,11 +4,21 @@ from re import Match
 from typing import NamedTuple
 
 from appliance.simulator.language import Endpoint, Language
-from appliance.simulator.languages import cohere_endpoints, gemini_endpoints, openai_endpoints
+from appliance.simulator.languages import (
+    anthropic_endpoints,
+    cohere_endpoints,
+    gemini_endpoints,
+    openai_endpoints,
+)
 from appliance.simulator.languages.openai import OPENAI
 from appliance.simulator.request import Request
 
-ENDPOINTS: tuple[Endpoint, ...] = gemini_endpoints.ENDPOINTS + cohere_endpoints.ENDPOINTS + openai_endpoints.ENDPOINTS
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *anthropic_endpoints.ENDPOINTS,
+    *gemini_endpoints.ENDPOINTS,
+    *cohere_endpoints.ENDPOINTS,
+    *openai_endpoints.ENDPOINTS,
+)
 
 
 class Found(NamedTuple):
