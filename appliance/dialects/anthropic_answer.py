@@ -76,7 +76,7 @@ def read_count_answer(body: bytes) -> int | Fault:
     if fault is not None:
         return fault
     count = answer.get("input_tokens")
-    return count if isinstance(count, int) and count >= 0 else _broken("a count of tokens without a number")
+    return count if type(count) is int and count >= 0 else _broken("a count of tokens without a number")
 
 
 def write_count_answer(input_tokens: int) -> bytes:
