@@ -14,6 +14,10 @@ WRAPPED = "gw1."
 
 MAKER_MAX_CHARS = 64
 
+UNSIGNED = WRAPPED + "none."
+"""Stands where a caller's language wants a signature and the vendor gave none, so that such reasoning is known when it comes back and goes
+to no vendor that checks."""
+
 
 @attrs.frozen
 class Seal:

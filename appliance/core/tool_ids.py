@@ -3,6 +3,7 @@
 The rule: an id depends on nothing but what both turns see, so the same call has the same id when its history comes back.
 """
 
+import base64
 import hashlib
 import re
 
@@ -18,6 +19,29 @@ def made_id(seed: str, number: int) -> str:
 def safe_id(given: str) -> str:
     """`given` where every language accepts it, else an id made from it: the same each time, different for different ones."""
     return given if _SAFE.fullmatch(given) else made_id(given, 0)
+
+
+_CARRIED = "gwid_"
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def carried_id(given: str) -> str:
+    """For a caller whose language takes only letters, digits, `_` and `-` (Anthropic): `given`, or a wrapping that `original_id` undoes.
+    Ids such as Kimi's "functions.read:0" have to go back as they were, since the model was taught to use them."""
+    if _PLAIN.fullmatch(given) and not given.startswith(_CARRIED):
+        return given
+    return _CARRIED + base64.urlsafe_b64encode(given.encode("utf-8", "replace")).decode().rstrip("=")
+
+
+def original_id(text: str) -> str:
+    """What `carried_id` was given; any other id is itself."""
+    if not text.startswith(_CARRIED):
+        return text
+    value = text[len(_CARRIED) :]
+    try:
+        return base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        return text
 
 
 def short_id(given: str) -> str:

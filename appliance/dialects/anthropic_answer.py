@@ -10,7 +10,7 @@ from typing import Any
 from appliance.core.completion import Candidate, Completion
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.message import Foreign, Part, Reasoning, Refusal, Text, ToolCall
-from appliance.core.seal import Seal
+from appliance.core.seal import UNSIGNED, Seal
 from appliance.dialects.anthropic_answer_blocks import AnswerBlocks, stop_details
 from appliance.dialects.anthropic_blocks import FAMILY, read_citation, read_content
 from appliance.dialects.anthropic_error import error_in_answer
@@ -92,7 +92,7 @@ def read_block(block: Mapping[str, Any]) -> Part | None:
         return Text(text_of(block.get("text")), tuple(read_citation(one) for one in found if isinstance(one, dict)))
     if kind == "thinking":
         signature = text_of(block.get("signature"))
-        return Reasoning(text_of(block.get("thinking")), seal=Seal(FAMILY, signature) if signature else None)
+        return Reasoning(text_of(block.get("thinking")), seal=Seal(FAMILY, signature) if signature and signature != UNSIGNED else None)
     if kind == "redacted_thinking":
         data = text_of(block.get("data"))
         return Reasoning(seal=Seal(FAMILY, data), hidden=True) if data else None

@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 
 from appliance.core.message import Citation, Foreign, Media, Part, Reasoning, Text, ToolCall
-from appliance.core.seal import Seal, wrap
+from appliance.core.seal import UNSIGNED, Seal, wrap
 from appliance.core.tool_forms import arguments_of, flat_name
-from appliance.core.tool_ids import made_id
+from appliance.core.tool_ids import carried_id, made_id
 from appliance.dialects.anthropic_blocks import FAMILY, carrier
 from appliance.dialects.anthropic_json import fragment_or_wrapped
 from appliance.dialects.anthropic_parts import CITED, Block
@@ -25,6 +25,7 @@ class AnswerBlocks:
 
     reply: Reply
     _calls: int = 0
+    _ids: set[str] | None = None
 
     def whole(self, part: Part) -> list[Block]:
         """A finished part: its block, followed by its seal where that needs one of its own; nothing for a part that says nothing."""
@@ -47,7 +48,16 @@ class AnswerBlocks:
         """The block of a tool call with no input yet."""
         self._calls += 1
         name = flat_name(part.name, part.namespace)
-        return {"type": "tool_use", "id": part.id or made_id(self.reply.id, self._calls), "name": name, "input": {}}
+        return {"type": "tool_use", "id": self._unique(part.id), "name": name, "input": {}}
+
+    def _unique(self, given: str) -> str:
+        """The API refuses a conversation that has an id twice, while some vendors begin to count anew in each answer ("call_0")."""
+        if self._ids is None:
+            messages = self.reply.conversation.messages
+            self._ids = {part.id for message in messages for part in message.parts if isinstance(part, ToolCall)}
+        found = given if given and given not in self._ids else made_id(f"{self.reply.id} {given}", self._calls)
+        self._ids.add(found)
+        return carried_id(found)
 
     def after(self, part: Part, seal: Seal | None) -> list[Block]:
         """The block that carries the seal of a text or tool call. A text's only for callers that asked for thinking, who know such blocks:
@@ -62,7 +72,9 @@ class AnswerBlocks:
 
     @staticmethod
     def _reasoning(part: Reasoning) -> list[Block]:
-        sealed = wrap(part.seal, FAMILY) if part.seal is not None else ""
+        if part.seal is None:
+            return [{"type": "thinking", "thinking": part.text, "signature": UNSIGNED}] if part.text and not part.hidden else []
+        sealed = wrap(part.seal, FAMILY)
         if part.hidden:
             return [{"type": "redacted_thinking", "data": sealed}] if sealed else []
         return [{"type": "thinking", "thinking": part.text, "signature": sealed}] if part.text or sealed else []

@@ -10,7 +10,8 @@ from typing import Any
 import attrs
 
 from appliance.core.message import Citation, Foreign, Media, Part, Reasoning, Text, ToolCall, ToolResult
-from appliance.core.seal import Seal, unwrap, wrap
+from appliance.core.seal import UNSIGNED, Seal, unwrap, wrap
+from appliance.core.tool_ids import original_id
 from appliance.dialects.anthropic_json import dump_text
 from appliance.dialects.fields import Unfit, flag, mapping, needed, one_of, optional, sequence, text
 
@@ -92,10 +93,13 @@ def _block(kind: str, block: Mapping[str, Any], path: str) -> list[Part]:
     if kind == "search_result":
         return [_search_result(block, path)]
     if kind == "thinking":
-        signature = optional(text, block, "signature", path)
-        seal = unwrap(signature, FAMILY) if signature else None
-        return [Reasoning(needed(text, block, "thinking", path), seal=seal)]
+        return [Reasoning(needed(text, block, "thinking", path), seal=signature_seal(optional(text, block, "signature", path)))]
     return [Foreign(FAMILY, kind, block)]
+
+
+def signature_seal(signature: str | None) -> Seal | None:
+    """The seal in a thinking block's signature."""
+    return unwrap(signature, FAMILY) if signature and signature != UNSIGNED else None
 
 
 def _citations(block: Mapping[str, Any], path: str) -> tuple[Citation, ...]:
@@ -184,11 +188,11 @@ def _search_result(block: Mapping[str, Any], path: str) -> Media:
 
 def _tool_use(block: Mapping[str, Any], path: str) -> ToolCall:
     arguments = dump_text(needed(mapping, block, "input", path))
-    return ToolCall(needed(text, block, "id", path), needed(text, block, "name", path), arguments, cache=cache_of(block, path))
+    return ToolCall(original_id(needed(text, block, "id", path)), needed(text, block, "name", path), arguments, cache=cache_of(block, path))
 
 
 def _tool_result(block: Mapping[str, Any], path: str, names: Mapping[str, str]) -> ToolResult:
-    call_id = needed(text, block, "tool_use_id", path)
+    call_id = original_id(needed(text, block, "tool_use_id", path))
     parts: list[Text | Media] = []
     content = block.get("content")
     for part in () if content is None else read_content(content, f"{path}.content", {}, _never_in_results):

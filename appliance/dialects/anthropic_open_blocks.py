@@ -8,7 +8,7 @@ from typing import Any
 
 from appliance.core.delta import CitationAdded, Delta, PartEnded, PartStarted, SealAdded, TextAdded
 from appliance.core.message import Foreign, Reasoning, ToolCall
-from appliance.core.seal import Seal
+from appliance.core.seal import UNSIGNED, Seal
 from appliance.dialects.anthropic_answer import input_text, read_block, text_of
 from appliance.dialects.anthropic_blocks import FAMILY, read_citation
 from appliance.dialects.anthropic_json import INVALID_JSON, parse_object
@@ -140,7 +140,7 @@ class OpenBlocks:
             return
         if block.kind == _CALL and not block.spoke:  # no arguments came in pieces: those of the announcement count
             out.append(TextAdded(block.index, input_text(block.start.get("input"))))
-        if block.signature:
+        if block.signature and block.signature != UNSIGNED:
             out.append(SealAdded(block.index, Seal(FAMILY, block.signature)))
         out.append(PartEnded(block.index))
 

@@ -11,9 +11,9 @@ import attrs
 
 from appliance.core.message import Citation, Foreign, Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from appliance.core.tool_forms import arguments_of, flat_name
-from appliance.core.tool_ids import safe_id
+from appliance.core.tool_ids import made_id, safe_id
 from appliance.dialects.anthropic_blocks import FAMILY, PDF
-from appliance.dialects.anthropic_json import fragment
+from appliance.dialects.anthropic_json import INVALID_JSON, fragment
 from appliance.dialects.fields import Unfit
 
 Block = dict[str, Any]
@@ -35,9 +35,18 @@ def cache_mark(cache: str) -> Block:
 
 @attrs.frozen
 class PartWriter:
-    """Of one request. dropped: paths of what was left out, added to on the way."""
+    """Of one request.
+
+    Attributes:
+        dropped: paths of what was left out, added to on the way.
+        _used: ids of calls so far. _asked: by a call's own id what its calls are called here, for the results that are still to come;
+            _answered: the last one whose result has come.
+    """
 
     dropped: list[str]
+    _used: set[str] = attrs.field(factory=set, init=False)
+    _asked: dict[str, list[str]] = attrs.field(factory=dict, init=False)
+    _answered: dict[str, str] = attrs.field(factory=dict, init=False)
 
     def blocks(self, part: Part, path: str, role: str) -> list[Block]:
         """No block for what is left out. role: "user" or "assistant"."""
@@ -76,14 +85,32 @@ class PartWriter:
     def _call(self, call: ToolCall, path: str) -> Block:
         self._note_seal(call, path)
         arguments = arguments_of(call.arguments) if call.custom else call.arguments
-        spliced = fragment(arguments)
-        if spliced is None:
-            raise Unfit(f"{path}.arguments", "must be a JSON object")
+        spliced: Any = fragment(arguments)
+        if spliced is None:  # what a model broke off or misspelt stays in the history, and must not end the conversation
+            self.dropped.append(f"{path}.arguments: no JSON object, wrapped in one")
+            spliced = {INVALID_JSON: arguments}
         name = flat_name(call.name, call.namespace)
-        return {"type": "tool_use", "id": safe_id(call.id), "name": name, "input": spliced} | cache_mark(call.cache)
+        return {"type": "tool_use", "id": self._call_id(call.id), "name": name, "input": spliced} | cache_mark(call.cache)
+
+    def _call_id(self, given: str) -> str:
+        """"`tool_use` ids must be unique": some vendors begin to count anew in each answer, or give none."""
+        found, again = safe_id(given), 0
+        while found in self._used:
+            again += 1
+            found = made_id(given, len(self._used) + again)
+        self._used.add(found)
+        self._asked.setdefault(given, []).append(found)
+        return found
+
+    def _result_id(self, given: str) -> str:
+        """Results of calls with one id are told apart by their order; one result more belongs to the last that was answered."""
+        waiting = self._asked.get(given)
+        if waiting:
+            self._answered[given] = waiting.pop(0)
+        return self._answered.get(given) or safe_id(given)
 
     def _result(self, result: ToolResult, path: str) -> Block:
-        block: Block = {"type": "tool_result", "tool_use_id": safe_id(result.call_id)}
+        block: Block = {"type": "tool_result", "tool_use_id": self._result_id(result.call_id)}
         content: list[Block] = []
         for place, part in enumerate(result.parts):
             where = f"{path}.parts[{place}]"

@@ -26,7 +26,7 @@ from appliance.core.delta import (
 )
 from appliance.core.fault import Fault
 from appliance.core.message import Foreign, Media, Part, Reasoning, Refusal, Text, ToolCall
-from appliance.core.seal import Seal, wrap
+from appliance.core.seal import UNSIGNED, Seal, wrap
 from appliance.core.sequence import Sequencer
 from appliance.core.tool_forms import arguments_of
 from appliance.core.usage import Usage
@@ -235,9 +235,10 @@ class AnthropicStreamWriter:
         if half:
             self._open(out)
             out.append(self._before + dump(half) + _END)
-        if isinstance(said, Reasoning) and part.seal is not None:
+        if isinstance(said, Reasoning) and (part.seal is not None or part.opened):
             self._open(out)
-            self._add({"type": "signature_delta", "signature": wrap(part.seal, FAMILY)}, out)
+            signature = UNSIGNED if part.seal is None else wrap(part.seal, FAMILY)
+            self._add({"type": "signature_delta", "signature": signature}, out)
         if isinstance(said, ToolCall) and said.custom:
             self._add({"type": "input_json_delta", "partial_json": arguments_of("".join(part.pieces))}, out)
         self._part, self._now = None, -1

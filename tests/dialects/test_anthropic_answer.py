@@ -119,7 +119,7 @@ def test_parts_that_the_api_has_no_block_for():
     assert content[2] == {"type": "tool_use", "id": "c", "name": "ns__p", "input": {"input": "free"}}
     assert [one["url"] for one in content[3]["citations"]] == ["u"]
     assert content[4]["data"].startswith("gw1.openai.")
-    assert content[5] == {"type": "thinking", "thinking": "hm", "signature": ""}
+    assert content[5] == {"type": "thinking", "thinking": "hm", "signature": "gw1.none."}
 
 
 def test_half_a_surrogate_pair_and_deep_values_are_written():

@@ -92,10 +92,21 @@ def test_arguments_keep_the_models_own_spelling():
 
 
 @pytest.mark.parametrize("arguments", ["[77]", "nonsense", '"x"', '{"a":', "NaN", '{"a":"\ud800"}'])
-def test_arguments_that_are_no_object_are_refused_by_path(arguments):
-    fault = refused(messages=(USER, Message("assistant", (Text("x"), ToolCall("c1", "f", arguments)))))
-    assert fault.param == "messages[1].parts[1].arguments"
-    assert arguments not in fault.message
+def test_arguments_that_are_no_object_are_wrapped_in_one_as_anthropic_advises(arguments):
+    body, dropped = body_of(messages=(USER, Message("assistant", (Text("x"), ToolCall("c1", "f", arguments)))))
+    assert body["messages"][1]["content"][1]["input"] == {"INVALID_JSON": arguments.replace("\ud800", "\ufffd")}
+    assert dropped == ("messages[1].parts[1].arguments: no JSON object, wrapped in one",)
+
+
+def test_ids_that_a_vendor_gives_in_every_answer_anew_are_told_apart_with_their_results():
+    again = Message("assistant", (ToolCall("call_0", "f"), ToolCall("call_0", "g"), ToolCall("", "h"), ToolCall("", "i")))
+    results = Message("tool", tuple(ToolResult(one, (Text(str(place)),)) for place, one in enumerate(("call_0", "call_0", "", "", "lost"))))
+    turns = turns_of(USER, Message("assistant", (ToolCall("call_0", "f"),)), Message("tool", (ToolResult("call_0"),)), again, results)
+    calls, answers = turns[3]["content"], turns[4]["content"]
+    assert [one["tool_use_id"] for one in answers[:4]] == [one["id"] for one in calls]
+    assert len({turns[1]["content"][0]["id"], *(one["id"] for one in calls)}) == 5
+    assert (turns[1]["content"][0]["id"], turns[2]["content"][0]["tool_use_id"]) == ("call_0", "call_0")
+    assert answers[4]["tool_use_id"] == "lost"
 
 
 def test_empty_words_are_left_out_and_a_prefill_ends_without_white_space():

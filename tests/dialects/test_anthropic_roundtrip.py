@@ -1,10 +1,12 @@
 """What Anthropic's language can say is said and read back without loss; what nobody should send breaks nothing."""
 
 import json
+import re
 from itertools import pairwise
 
 import attrs
-from anthropic_values import PLAIN, REPLY, SONNET, conversations
+import pytest
+from anthropic_values import PLAIN, REPLY, SONNET, conversations, events_of
 from core.canonical_values import completions, names, parts, words
 from hypothesis import given
 from hypothesis import strategies as st
@@ -196,3 +198,51 @@ def test_a_free_text_tool_of_a_namespace_goes_out_as_a_function():
     assert body["tools"][0]["name"] == body["tool_choice"]["name"] == body["messages"][1]["content"][0]["name"] == "fs__patch"
     assert body["messages"][1]["content"][0]["input"] == {"input": "*** Begin"}
     assert body["tools"][0]["input_schema"]["required"] == ["input"]
+
+
+def test_thoughts_that_nobody_signed_are_known_when_they_come_back_and_go_to_no_vendor_that_checks():
+    answer = Completion("", "m", (Candidate((Reasoning("Hm"), Text("Hello")), "stop"),))
+    content = json.loads(ANTHROPIC.write_answer(answer, REPLY))["content"]
+    assert content[0]["signature"].startswith("gw1.")  # which makes the gateway write the next request anew
+    writer = ANTHROPIC.stream_writer(REPLY)
+    streamed = events_of(writer.write(unfold(answer)) + writer.end())
+    assert [one["delta"]["signature"] for one in streamed if one.get("delta", {}).get("type") == "signature_delta"] == [
+        content[0]["signature"]
+    ]  # fmt: skip
+    again = ANTHROPIC.read_request({
+        "model": "m", "max_tokens": 9, "messages": [
+            {"role": "user", "content": "Hi"}, {"role": "assistant", "content": content}, {"role": "user", "content": "So?"},
+        ],
+    })  # fmt: skip
+    assert again.messages[1].parts == (Reasoning("Hm"), Text("Hello"))
+    written = ANTHROPIC.write_request(again, SONNET)
+    assert json.loads(written.body)["messages"][1] == {"role": "assistant", "content": "Hello"}
+    assert written.dropped == ("messages[1].parts[0]: unsigned reasoning",)
+    assert fold(unfold(ANTHROPIC.read_answer(ANTHROPIC.write_answer(answer, REPLY)))).candidates == answer.candidates
+
+
+@pytest.mark.parametrize("made", ["functions.read:0", "call|fc_1", "", "gwid_x", "\u00fc" * 40, "toolu_01", "call_abc-DEF"])
+def test_an_id_of_any_vendor_is_one_that_anthropic_takes_and_comes_back_as_it_was(made):
+    answer = Completion("", "m", (Candidate((ToolCall(made, "f", "{}"),), "tool_use"),))
+    (call,) = json.loads(ANTHROPIC.write_answer(answer, REPLY))["content"]
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", call["id"])
+    again = ANTHROPIC.read_request({
+        "model": "m", "max_tokens": 9, "messages": [
+            {"role": "assistant", "content": [call]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call["id"]}]},
+        ],
+    })  # fmt: skip
+    assert again.messages[0].parts[0].id == again.messages[1].parts[0].call_id == (made or call["id"])
+    assert (call["id"] == made) is (made in ("toolu_01", "call_abc-DEF"))
+
+
+def test_a_call_never_gets_an_id_that_the_conversation_has_already():
+    history = attrs.evolve(PLAIN, messages=(*PLAIN.messages, Message("assistant", (ToolCall("call_0", "f"),))))
+    answer = Completion("", "m", (Candidate((ToolCall("call_0", "f"), ToolCall("call_1", "f"), ToolCall("call_1", "f")), "tool_use"),))
+    reply = attrs.evolve(REPLY, conversation=history)
+    ids = [block["id"] for block in json.loads(ANTHROPIC.write_answer(answer, reply))["content"]]
+    assert ids[1] == "call_1"
+    assert len({"call_0", *ids}) == 4
+    writer = ANTHROPIC.stream_writer(reply)
+    streamed = events_of(writer.write(unfold(answer)) + writer.end())
+    assert [one["content_block"]["id"] for one in streamed if "content_block" in one] == ids
