@@ -10,7 +10,6 @@ from appliance.core.conversation import Conversation
 from appliance.core.embedding import EmbeddingRequest, Embeddings
 from appliance.core.fault import Fault
 from appliance.core.usage import Usage
-from appliance.dialects.codec import Target
 from appliance.dialects.operation import Asked, Told
 from appliance.dialects.overrides import overridden
 from appliance.dialects.protocol import Answer
@@ -44,7 +43,7 @@ def translated_request(running: Running) -> bytes | Fault:
     asked = asked_of(call)
     if isinstance(asked, Fault):
         return asked
-    target = translation_target(plan.upstream.provider, model) if isinstance(asked, Conversation) else Target(model)
+    target = translation_target(plan.upstream.provider, model, plan.upstream.settings.deployments)
     written = _told(running).write(asked, target)
     if isinstance(written, Fault):
         return written

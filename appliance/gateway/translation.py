@@ -51,7 +51,8 @@ def translated_body(running: Running) -> bytes | Fault:
         conversation = attrs.evolve(conversation, max_tokens=cap)
     if running.language.name != "openai_responses" and needs_plain(conversation):
         conversation = plain(conversation)
-    written = running.language.spoken.write_request(conversation, translation_target(target.upstream.provider, model))
+    wanted = translation_target(target.upstream.provider, model, target.upstream.settings.deployments)
+    written = running.language.spoken.write_request(conversation, wanted)
     if isinstance(written, Fault):
         return written
     call.record.dropped_fields = list(written.dropped)

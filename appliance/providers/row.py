@@ -19,6 +19,12 @@ OPENAI_PATHS: Mapping[str, str] = MappingProxyType(
     {"chat": "/chat/completions", "text_completion": "/completions", "embeddings": "/embeddings"}
 )
 
+
+def openai_paths(*lacking: str) -> Mapping[str, str]:
+    """Of a vendor that lacks some of them. Legacy completions then become chats, others are refused."""
+    return MappingProxyType({name: path for name, path in OPENAI_PATHS.items() if name not in lacking})
+
+
 LANGUAGE_PATHS: Mapping[str, str] = MappingProxyType({
     "openai_responses": "/responses", "anthropic_messages": "/v1/messages", "gemini": "/v1beta/models/{model}:generateContent",
     "gemini stream": "/v1beta/models/{model}:streamGenerateContent?alt=sse", "bedrock": "/model/{model}/converse",

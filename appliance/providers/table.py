@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from appliance.providers import chat_quirks as q
-from appliance.providers.row import Provider, Rename
+from appliance.providers.row import Provider, Rename, openai_paths
 
 # OpenAI's reasoning models answer 400 unsupported_parameter to `max_tokens` ("Use 'max_completion_tokens' instead"); the other name is
 # understood by all its chat models (platform.openai.com/docs/api-reference/chat/create).
@@ -49,11 +49,14 @@ _ROWS = (
     Provider("openrouter", "https://openrouter.ai/api/v1", strips_suffix=True, quirks=q.OPENROUTER),
     # featherless.ai/docs/api-overview-and-common-options
     Provider("featherless", "https://api.featherless.ai/v1", quirks=q.OPEN_SERVER),
-    # console.groq.com/docs/openai; `x_groq.usage` stands on the last chunk of every stream (console.groq.com/docs/api-reference)
-    Provider("groq", "https://api.groq.com/openai/v1", stream_usage="given", quirks=q.GROQ),
+    # console.groq.com/docs/openai, "currently unsupported": text completions; there are no embeddings. `x_groq.usage` stands on the last
+    # chunk of every stream (console.groq.com/docs/api-reference).
+    Provider(
+        "groq", "https://api.groq.com/openai/v1", paths=openai_paths("text_completion", "embeddings"), stream_usage="given", quirks=q.GROQ,
+    ),
     # docs.mistral.ai/api. `stream_options` and `max_completion_tokens` are answered with 422 extra_forbidden; usage is on the last chunk.
     Provider(
-        "mistral", "https://api.mistral.ai/v1", gen_ai_name="mistral_ai", stream_usage="refused",
+        "mistral", "https://api.mistral.ai/v1", paths=openai_paths("text_completion"), gen_ai_name="mistral_ai", stream_usage="refused",
         renames=(Rename("max_completion_tokens", "max_tokens"),), short_ids=True, quirks=q.MISTRAL,
         models=("mistral-*", "ministral-*", "magistral-*", "codestral-*", "devstral-*", "pixtral-*", "voxtral-*", "open-mi?tral-*"),
     ),
@@ -69,13 +72,16 @@ _ROWS = (
     Provider("xai", "https://api.x.ai/v1", gen_ai_name="x_ai", models=("grok-*",), quirks=q.XAI),
     # docs.perplexity.ai/api-reference/chat-completions-post: cumulative usage on every chunk; no list of models below this base
     Provider(
-        "perplexity", "https://api.perplexity.ai", health_path="", models=("sonar", "sonar-*"), stream_usage="given",
-        quirks=q.PERPLEXITY,
+        "perplexity", "https://api.perplexity.ai", paths=openai_paths("text_completion"), health_path="", models=("sonar", "sonar-*"),
+        stream_usage="given", quirks=q.PERPLEXITY,
     ),
     # docs.api.nvidia.com/nim/reference/llm-apis
     Provider("nvidia", "https://integrate.api.nvidia.com/v1", quirks=q.OPEN_SERVER),
-    # huggingface.co/docs/inference-providers; `model:provider` picks who serves it
-    Provider("huggingface", "https://router.huggingface.co/v1", strips_suffix=True, quirks=q.OPEN_SERVER),
+    # huggingface.co/docs/inference-providers: its OpenAI-compatible side has chats alone; `model:provider` picks who serves it
+    Provider(
+        "huggingface", "https://router.huggingface.co/v1", paths=openai_paths("text_completion", "embeddings"), strips_suffix=True,
+        quirks=q.OPEN_SERVER,
+    ),
     # learn.microsoft.com/azure/ai-foundry/openai/reference; listing models needs an api-version, so the probe is a connect
     Provider(
         "azure-openai", auth="api-key", health_path="", gen_ai_name="azure.ai.openai", deployments=True, renames=(REASONING_LIMIT,),

@@ -115,8 +115,8 @@ def request_rewrite(
     return wanted
 
 
-def translation_target(provider: Provider, model: str) -> "Target":
-    """What a writer of requests must know of this vendor and model beside the conversation."""
+def translation_target(provider: Provider, model: str, deployments: Mapping[str, str] = NO_DEPLOYMENTS) -> "Target":
+    """What a writer of requests must know of this vendor and model beside the conversation. deployments: as for `request_rewrite`."""
     from appliance.dialects.chat import PRESET_DROP, PRESET_RENAME  # with its whole codec, which verbatim requests do not need
     from appliance.dialects.codec import Target
 
@@ -127,8 +127,9 @@ def translation_target(provider: Provider, model: str) -> "Target":
     rename = {**_renames(provider, model), **quirks.rename(bare)}
     if not provider.newest_fields:
         drop, rename = (*PRESET_DROP, *drop), {**PRESET_RENAME, **rename}
+    asked = deployments.get(model, model) if provider.deployments else model
     return Target(
-        model, include_usage=provider.stream_usage == "ask", drop=drop, rename=rename, short_ids=provider.short_ids,
+        asked, include_usage=provider.stream_usage == "ask", drop=drop, rename=rename, short_ids=provider.short_ids,
         efforts=quirks.words(bare), output_max=quirks.limit(bare),
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ import pytest
 
 from appliance.dialects.openai_chat import read_request, rewrite
 from appliance.dialects.protocol import ParsedRequest, Rewrite
-from appliance.providers import PROVIDERS, auth_headers, bare_model, endpoint, request_rewrite
+from appliance.providers import PROVIDERS, auth_headers, bare_model, endpoint, request_rewrite, translation_target
 
 
 def _parsed(body: bytes, operation: str = "chat") -> ParsedRequest:
@@ -49,6 +49,13 @@ def test_a_target_is_the_base_urls_path_and_the_operations(name: str, base_url: 
 )
 def test_azure_is_reached_in_each_of_its_forms(base_url: str, api_version: str, target: bytes) -> None:
     assert endpoint(PROVIDERS["azure-openai"], base_url, "chat", "gpt-4o", api_version, {"gpt-4o": "my gpt"}) == target
+
+
+def test_a_request_written_anew_names_azures_deployment() -> None:
+    names = {"gpt-4o": "my gpt"}
+    assert translation_target(PROVIDERS["azure-openai"], "gpt-4o", names).model == "my gpt"
+    assert translation_target(PROVIDERS["azure-openai"], "gpt-5", names).model == "gpt-5"
+    assert translation_target(PROVIDERS["openai"], "gpt-4o", names).model == "gpt-4o"
 
 
 def test_an_azure_model_without_a_deployment_is_its_own_and_cannot_leave_its_path_segment() -> None:
