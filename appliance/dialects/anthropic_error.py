@@ -39,14 +39,23 @@ _TYPES_BY_STATUS = {
 _CONTEXT_WORDS = re.compile(r"exceed(?:s|ed)? (?:the )?context|context limit", re.IGNORECASE)
 """As in "input length and `max_tokens` exceed context limit: 199000 + 4096 > 200000"."""
 
+_TOO_LONG = "prompt is too long"
+
 _BILLING = "insufficient_quota"
 """A code that stands for Anthropic's `billing_error` where faults are told apart by their words alone."""
 
 
 def error(fault: Fault, request_id: str) -> bytes:
     """`{"type":"error","error":{type,message},"request_id"}`."""
-    envelope = {"type": "error", "error": {"type": error_type(fault), "message": fault.message}, "request_id": request_id or None}
+    envelope = {"type": "error", "error": {"type": error_type(fault), "message": _message(fault)}, "request_id": request_id or None}
     return dump(envelope)
+
+
+def _message(fault: Fault) -> str:
+    """Agents tell a conversation that has to be compacted by Anthropic's own words, since its error type says no more than "invalid"."""
+    if fault.kind is not FaultKind.CONTEXT_LENGTH or _TOO_LONG in fault.message.lower() or _CONTEXT_WORDS.search(fault.message):
+        return fault.message
+    return f"{_TOO_LONG}: {fault.message}"
 
 
 def error_type(fault: Fault) -> str:

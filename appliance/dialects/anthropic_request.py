@@ -10,7 +10,7 @@ from typing import Any
 
 from appliance.core.conversation import Conversation, Effort, OutputFormat, ReasoningWish, Sampling, Tool, ToolChoice
 from appliance.core.fault import Fault
-from appliance.core.message import Message, Part, ToolResult
+from appliance.core.message import Foreign, Message, Part, Text, ToolResult
 from appliance.dialects.anthropic_blocks import FAMILY, cache_of, read_content, read_texts
 from appliance.dialects.fields import Unfit, flag, integer, mapping, needed, number, one_of, optional, sequence, text, texts
 
@@ -18,6 +18,8 @@ _KNOWN = frozenset({
     "model", "messages", "max_tokens", "system", "tools", "tool_choice", "thinking", "output_config", "output_format", "stop_sequences",
     "stream", "temperature", "top_p", "top_k", "metadata", "service_tier",
 })  # fmt: skip
+
+BILLING = "x-anthropic-billing-header:"
 
 _EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 _TIERS = {"auto": "auto", "standard_only": "default"}
@@ -78,7 +80,7 @@ def _conversation(fields: Mapping[str, Any], counted: bool) -> Conversation:
 def _messages(fields: Mapping[str, Any]) -> list[Message]:
     messages: list[Message] = []
     if fields.get("system"):
-        messages.append(Message("system", read_texts(fields["system"], "system")))
+        messages.append(Message("system", _system(fields["system"], "system")))
     turns = needed(sequence, fields, "messages")
     if not turns:
         raise Unfit("messages", "must hold at least one message")
@@ -90,7 +92,7 @@ def _messages(fields: Mapping[str, Any]) -> list[Message]:
         if message.get("content") is None:
             raise Unfit(f"{where}.content", "is missing")
         if role == "system":
-            messages.append(Message("system", read_texts(message["content"], f"{where}.content")))
+            messages.append(Message("system", _system(message["content"], f"{where}.content")))
             continue
         parts = read_content(message["content"], f"{where}.content", names)
         if role == "assistant":
@@ -98,6 +100,17 @@ def _messages(fields: Mapping[str, Any]) -> list[Message]:
         else:
             messages += _user_turn(parts)
     return messages
+
+
+def _system(content: Any, path: str) -> tuple[Part, ...]:
+    """A system prompt. Claude Code's begins with a block for Anthropic's accounts, which is another in every request: said to a vendor of
+    another family, it would end the use of every cache of prompts."""
+    parts: list[Part] = list(read_texts(content, path))
+    for place, part in enumerate(parts):
+        if isinstance(part, Text) and part.text.startswith(BILLING) and "\n" not in part.text.strip():
+            raw = content[place] if isinstance(content, list) else {"type": "text", "text": part.text}
+            parts[place] = Foreign(FAMILY, "billing header", raw)
+    return tuple(parts)
 
 
 def _user_turn(parts: list[Part]) -> list[Message]:

@@ -6,7 +6,8 @@ event that turns out to be an error, or no event at all, is passed on.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from appliance.core.delta import Delta, Finished, PartStarted, Started, TextAdded, UsageKnown
 from appliance.core.fault import Fault, FaultKind
@@ -15,6 +16,9 @@ from appliance.core.usage import Usage
 from appliance.dialects.codec import StreamReader, StreamWriter
 from appliance.dialects.protocol import Answer
 from appliance.dialects.sse import EventCutter
+from appliance.dialects.tool_names import restored_deltas
+
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 _COMMENT = re.compile(rb"^:[^\r\n]*", re.MULTILINE)
 
@@ -116,11 +120,13 @@ class ReadingTap(_Followed):
 class TranslatingTap(_Followed):
     """The backend's language in, the caller's out."""
 
-    __slots__ = ("writer",)
+    __slots__ = ("_names", "writer")
 
-    def __init__(self, reader: StreamReader, writer: StreamWriter) -> None:
+    def __init__(self, reader: StreamReader, writer: StreamWriter, names: Mapping[str, str] = NO_NAMES) -> None:
+        """names: the caller's names of tools by those in the stream, where they differ."""
         super().__init__(reader)
         self.writer = writer
+        self._names = names
 
     def feed(self, data: bytes) -> bytes:
         if self.fault is not None or self.finished:
@@ -136,6 +142,8 @@ class TranslatingTap(_Followed):
         """What these deltas are in the caller's language; with the end of the answer once the reader has seen it. Deltas in front of a
         fault are passed on: they came before it."""
         self._follow(deltas)
+        if self._names:
+            deltas = restored_deltas(deltas, self._names)
         out = self.writer.write(deltas) if deltas else b""
         self.fault = self.reader.fault
         if self.fault is None and self.reader.finished:

@@ -112,7 +112,7 @@ def _translated(running: Running, head: Head, body: bytes) -> bytes | Fault:
     head.passed += dropped_header(running.call.record.dropped_fields)
     if running.operation in SHARED:
         return _translated_operation(running, head, body)
-    answer = read_whole(running.language, body)
+    answer = read_whole(running, body)
     if isinstance(answer, Fault):
         return answer
     _note_whole(running, summary_of(answer))

@@ -4,6 +4,8 @@ What the backend's language cannot say is noted in the record and in a response 
 caller's, told before the backend is asked.
 """
 
+from collections.abc import Mapping
+
 import attrs
 
 from appliance.core.completion import Completion
@@ -11,10 +13,10 @@ from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.codec import Accepted, Reply
 from appliance.dialects.custom_tools import needs_plain, plain
-from appliance.dialects.language import Language
 from appliance.dialects.overrides import overridden
 from appliance.dialects.protocol import StreamTap
 from appliance.dialects.stream_taps import TranslatingTap
+from appliance.dialects.tool_names import all_fit, changed_names, restored_answer, with_fitting_names
 from appliance.gateway.call import Call
 from appliance.gateway.running import Running
 from appliance.providers import translation_target
@@ -51,6 +53,8 @@ def translated_body(running: Running) -> bytes | Fault:
         conversation = attrs.evolve(conversation, max_tokens=cap)
     if running.language.name != "openai_responses" and needs_plain(conversation):
         conversation = plain(conversation)
+    if running.language.name != call.language.name and not all_fit(conversation):
+        conversation = with_fitting_names(conversation)
     wanted = translation_target(target.upstream.provider, model, target.upstream.settings.deployments)
     written = running.language.spoken.write_request(conversation, wanted)
     if isinstance(written, Fault):
@@ -63,7 +67,8 @@ def translating_tap(running: Running, event_max_bytes: int) -> StreamTap:
     """Reads the backend's stream and writes the caller's; the writer is the call's from here on."""
     call = running.call
     call.writer = _accepted(call).stream_writer(_reply(call))
-    return TranslatingTap(running.language.spoken.stream_reader(event_max_bytes, running.record.backend), call.writer)
+    reader = running.language.spoken.stream_reader(event_max_bytes, running.record.backend)
+    return TranslatingTap(reader, call.writer, _names(running))
 
 
 def stream_type(call: Call) -> bytes:
@@ -71,8 +76,16 @@ def stream_type(call: Call) -> bytes:
     return _accepted(call).stream_type
 
 
-def read_whole(language: Language, body: bytes) -> Completion | Fault:
-    return language.spoken.read_answer(body)
+def read_whole(running: Running, body: bytes) -> Completion | Fault:
+    answer = running.language.spoken.read_answer(body)
+    names = _names(running)
+    return restored_answer(answer, names) if names and isinstance(answer, Completion) else answer
+
+
+def _names(running: Running) -> Mapping[str, str]:
+    """The caller's names of tools by what they are called in the request."""
+    conversation = running.call.conversation
+    return changed_names(conversation) if isinstance(conversation, Conversation) else {}
 
 
 def written_whole(call: Call, answer: Completion) -> bytes:

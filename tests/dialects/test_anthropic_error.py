@@ -39,7 +39,13 @@ TYPES = [
 @pytest.mark.parametrize(("kind", "said"), TYPES)
 def test_the_type_of_a_fault(kind, said):
     body = json.loads(ANTHROPIC.error(Fault(kind, "what and why"), "req_1"))
-    assert body == {"type": "error", "error": {"type": said, "message": "what and why"}, "request_id": "req_1"}
+    message = "prompt is too long: what and why" if kind is FaultKind.CONTEXT_LENGTH else "what and why"
+    assert body == {"type": "error", "error": {"type": said, "message": message}, "request_id": "req_1"}
+
+
+@pytest.mark.parametrize("words", ["Prompt is too long: 5 tokens > 4", "input length and `max_tokens` exceed context limit: 5 + 4 > 8"])
+def test_words_that_agents_know_already_stay_as_they_are(words):
+    assert json.loads(ANTHROPIC.error(Fault(FaultKind.CONTEXT_LENGTH, words), ""))["error"]["message"] == words
 
 
 def test_every_fault_has_a_type_that_sdks_know():

@@ -1,5 +1,7 @@
 """What callers of Anthropic's Messages API ask is understood, and refused by path where it is no such request."""
 
+import json
+
 import pytest
 
 from appliance.core.conversation import Conversation, OutputFormat, ReasoningWish, Sampling, Tool, ToolChoice
@@ -7,6 +9,8 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.message import Citation, Foreign, Media, Message, Reasoning, Text, ToolCall, ToolResult
 from appliance.core.seal import Seal
 from appliance.dialects.anthropic import ANTHROPIC
+from appliance.dialects.codec import Target
+from appliance.dialects.language_table import language as language_of
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -223,3 +227,23 @@ def test_deep_nesting_is_refused_not_followed():
     for _ in range(300):
         content = [{"type": "document", "source": {"type": "content", "content": content}}]
     assert isinstance(ANTHROPIC.read_request(asked(messages=[{"role": "user", "content": content}])), Fault)
+
+
+def test_the_billing_block_of_an_agent_is_for_anthropic_alone():
+    line = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.3; cch=a1b2c;"}
+    rest = {"type": "text", "text": "Be brief", "cache_control": {"type": "ephemeral"}}
+    conversation = read(system=[line, rest])
+    assert conversation.messages[0].parts == (Foreign("anthropic", "billing header", line), Text("Be brief", cache="5m"))
+    assert json.loads(ANTHROPIC.write_request(conversation, Target("claude-sonnet-4-6")).body)["system"] == [line, rest]
+    told = {"text": "x-anthropic-billing-header: is a line that I saw\nwhat is it?", "type": "text"}
+    assert isinstance(read(system=[told]).messages[0].parts[0], Text)
+
+
+@pytest.mark.parametrize("language", ["openai_chat", "openai_responses", "gemini", "bedrock", "cohere"])
+def test_other_languages_leave_the_billing_block_out_and_say_so(language):
+    system = [{"type": "text", "text": "x-anthropic-billing-header: cch=a1b2c;"}, {"type": "text", "text": "Be brief"}]
+    conversation = read(system=system, max_tokens=99)
+    written = language_of(language).spoken.write_request(conversation, Target("anthropic.claude-sonnet-4-6"))
+    assert b"billing" not in written.body
+    assert b"Be brief" in written.body
+    assert written.dropped == ("messages[0].parts[0]: billing header",)
