@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from appliance.core.conversation import Conversation, OutputFormat, ReasoningWish, Sampling
-from appliance.core.effort import effort_for
+from appliance.core.effort import effort_for, nearest
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.codec import Target, Written
 from appliance.dialects.fields import Unfit
@@ -59,9 +59,10 @@ def _write(conversation: Conversation, target: Target, dropped: list[str]) -> di
         dropped.append(f"messages[{len(conversation.messages) - 1}]: prefill")  # it is history here, not the start of the answer
     _write_tools(conversation, foreign, body, dropped)
     _write_text(conversation, body)
-    include = _write_reasoning(conversation.reasoning, foreign, body, dropped)
-    include += _write_sampling(conversation.sampling, body, dropped)
-    _write_rest(conversation, foreign, body, dropped)
+    include = _write_reasoning(conversation.reasoning, target, foreign, body, dropped)
+    include += _write_sampling(conversation.sampling, target, body, dropped)
+    _write_bound(conversation, target, foreign, body, dropped)
+    _write_rest(conversation, foreign, body)
     include += _write_extra(conversation, body, dropped)
     if include:
         body["include"] = include
@@ -99,14 +100,24 @@ def write_format(output: OutputFormat) -> dict[str, Any]:
     return shape
 
 
-def _write_reasoning(wish: ReasoningWish | None, foreign: bool, body: dict[str, Any], dropped: list[str]) -> list[str]:
+def _write_reasoning(
+    wish: ReasoningWish | None, target: Target, foreign: bool, body: dict[str, Any], dropped: list[str]
+) -> list[str]:  # fmt: skip
     """`reasoning`, and what to `include` for it. Sealed thoughts are asked for wherever thinking was: without them the next turn has lost
     its thread. Models that do not think refuse both."""
     if wish is None:
         return []
+    if "reasoning_effort" in target.drop:
+        dropped.append("reasoning")
+        return []
     effort = wish.effort
     if effort is None and wish.budget_tokens is not None:
         effort = effort_for(wish.budget_tokens)
+    if effort is not None:
+        word = nearest(effort, target.efforts)
+        if word != effort:
+            dropped.append(f"reasoning.effort: {effort}")
+        effort = word
     if wish.enabled is False and effort is None:
         dropped.append("reasoning.enabled")  # the word for it, none, is refused by most models
     summary = wish.summary
@@ -119,26 +130,39 @@ def _write_reasoning(wish: ReasoningWish | None, foreign: bool, body: dict[str, 
     return [SEALED] if wish.sealed or (foreign and thinks and wish.enabled is not False) else []
 
 
-def _write_sampling(sampling: Sampling, body: dict[str, Any], dropped: list[str]) -> list[str]:
+def _write_sampling(sampling: Sampling, target: Target, body: dict[str, Any], dropped: list[str]) -> list[str]:
     if (sampling.candidates or 1) > 1:
         raise Unfit("sampling.candidates", "must be 1: the Responses API gives one answer")
     for name in ("temperature", "top_p", "top_logprobs"):
         if (value := getattr(sampling, name)) is not None:
             body[name] = value
     dropped += [f"sampling.{name}" for name in _UNSAID_SAMPLING if getattr(sampling, name) not in (None, ())]
-    return [LOGPROBS] if sampling.logprobs else []
+    if not sampling.logprobs:
+        return []
+    if "logprobs" in target.drop:
+        dropped.append("sampling.logprobs")
+        return []
+    return [LOGPROBS]
 
 
-def _write_rest(conversation: Conversation, foreign: bool, body: dict[str, Any], dropped: list[str]) -> None:
+def _write_bound(conversation: Conversation, target: Target, foreign: bool, body: dict[str, Any], dropped: list[str]) -> None:
+    """`max_output_tokens`, within what the API and the model take."""
+    asked = conversation.max_tokens
+    if asked is None:
+        return
+    bound = max(asked, TOKENS_MIN) if foreign else asked
+    if target.output_max is not None:
+        bound = min(bound, target.output_max)
+    if bound != asked:
+        dropped.append(f"max_tokens: {'below' if bound > asked else 'above'} {bound}")
+    body["max_output_tokens"] = bound
+
+
+def _write_rest(conversation: Conversation, foreign: bool, body: dict[str, Any]) -> None:
     if set(conversation.modalities) - {"text"}:
         raise Unfit("modalities", "must be text: the Responses API answers in nothing else")
     if conversation.stream:
         body["stream"] = True
-    if conversation.max_tokens is not None:
-        least = TOKENS_MIN if foreign else 0
-        body["max_output_tokens"] = max(conversation.max_tokens, least)
-        if conversation.max_tokens < least:
-            dropped.append(f"max_tokens: below {least}")
     if conversation.metadata:
         body["metadata"] = dict(conversation.metadata)
     named = (("user", conversation.user), ("prompt_cache_key", conversation.cache_key))

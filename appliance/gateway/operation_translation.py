@@ -43,7 +43,7 @@ def translated_request(running: Running) -> bytes | Fault:
     asked = asked_of(call)
     if isinstance(asked, Fault):
         return asked
-    target = translation_target(plan.upstream.provider, model, plan.upstream.settings.deployments)
+    target = translation_target(plan.upstream.provider, model, plan.upstream.settings.deployments, running.language.name)
     written = _told(running).write(asked, target)
     if isinstance(written, Fault):
         return written

@@ -53,9 +53,11 @@ def translated_body(running: Running) -> bytes | Fault:
         conversation = attrs.evolve(conversation, max_tokens=cap)
     if running.language.name != "openai_responses" and needs_plain(conversation):
         conversation = plain(conversation)
-    if running.language.name != call.language.name and not all_fit(conversation):
+    upstream, spoken = target.upstream, running.language.name
+    if spoken != call.language.name and not all_fit(conversation):
         conversation = with_fitting_names(conversation)
-    wanted = translation_target(target.upstream.provider, model, target.upstream.settings.deployments)
+    own = spoken == call.language.name != "openai_chat"  # many vendors speak that one; any other is known to its own callers
+    wanted = translation_target(upstream.provider, model, upstream.settings.deployments, "" if own else spoken)
     written = running.language.spoken.write_request(conversation, wanted)
     if isinstance(written, Fault):
         return written

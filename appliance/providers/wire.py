@@ -115,19 +115,30 @@ def request_rewrite(
     return wanted
 
 
-def translation_target(provider: Provider, model: str, deployments: Mapping[str, str] = NO_DEPLOYMENTS) -> "Target":
-    """What a writer of requests must know of this vendor and model beside the conversation. deployments: as for `request_rewrite`."""
+def translation_target(
+    provider: Provider, model: str, deployments: Mapping[str, str] = NO_DEPLOYMENTS, language: str = "openai_chat"
+) -> "Target":
+    """What a writer of requests must know of this vendor and model beside the conversation.
+
+    Args:
+        deployments: as for `request_rewrite`.
+        language: the one it is spoken to in, empty for its caller's own. Names of fields and their quirks are OpenAI's: others have their own.
+    """
     from appliance.dialects.chat import PRESET_DROP, PRESET_RENAME  # with its whole codec, which verbatim requests do not need
     from appliance.dialects.codec import Target
 
     quirks, bare = provider.quirks, bare_model(provider, model)
+    asked = deployments.get(model, model) if provider.deployments else model
+    if language == "openai_responses":
+        return Target(asked, drop=quirks.drop(bare), efforts=quirks.words(bare), output_max=quirks.limit(bare))
+    if language != "openai_chat":
+        return Target(asked, output_max=quirks.limit(bare))
     drop = (*provider.drop, *quirks.drop(bare))
     if provider.stream_usage == "refused":
         drop = (*drop, "stream_options")
     rename = {**_renames(provider, model), **quirks.rename(bare)}
     if not provider.newest_fields:
         drop, rename = (*PRESET_DROP, *drop), {**PRESET_RENAME, **rename}
-    asked = deployments.get(model, model) if provider.deployments else model
     return Target(
         asked, include_usage=provider.stream_usage == "ask", drop=drop, rename=rename, short_ids=provider.short_ids,
         efforts=quirks.words(bare), output_max=quirks.limit(bare),

@@ -271,3 +271,19 @@ def test_what_would_change_the_meaning_is_refused(change: dict[str, Any], path: 
     fault = RESPONSES.write_request(attrs.evolve(ANTHROPIC, **change), TARGET)
     assert isinstance(fault, Fault)
     assert (fault.kind, fault.param) == (FaultKind.BAD_REQUEST, path)
+
+
+def test_what_a_vendors_model_refuses_is_left_out_and_reported():
+    asked = attrs.evolve(
+        ANTHROPIC, reasoning=ReasoningWish(effort="max"), max_tokens=99_999, sampling=Sampling(temperature=0.5, logprobs=True),
+    )  # fmt: skip
+    drop = ("temperature", "logprobs", "reasoning_content")
+    body, dropped = written(asked, Target("gpt", drop=drop, efforts=("low", "high"), output_max=500))
+    assert body["reasoning"] == {"effort": "high"}
+    assert body["max_output_tokens"] == 500
+    assert body["include"] == ["reasoning.encrypted_content"]
+    assert "temperature" not in body
+    assert dropped == ("reasoning.effort: max", "sampling.logprobs", "max_tokens: above 500", "temperature")
+    body, dropped = written(asked, Target("gpt", drop=("reasoning_effort",)))
+    assert "reasoning" not in body
+    assert "reasoning" in dropped

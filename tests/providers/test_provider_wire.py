@@ -173,3 +173,14 @@ def test_embeddings_are_left_alone() -> None:
     body = b'{"model":"mistral-embed","input":"x","stream_options":{}}'
     wanted = Rewrite()
     assert request_rewrite(PROVIDERS["mistral"], _parsed(body, "embeddings"), wanted) is wanted
+
+
+def test_quirks_of_chat_completions_are_none_of_another_languages() -> None:
+    """`metadata` and `store` mean something else where Anthropic, Gemini or a Responses server are spoken to."""
+    for name in ("anthropic", "gemini", "custom", "xai"):
+        provider = PROVIDERS[name]
+        for language in ("anthropic_messages", "gemini", "bedrock", "cohere", "openai_responses"):
+            target = translation_target(provider, "m", language=language)
+            assert not {"metadata", "store", "service_tier", "prompt_cache_key"} & set(target.drop)
+            assert target.rename == {}
+    assert "temperature" in translation_target(PROVIDERS["openai"], "gpt-5", language="openai_responses").drop
