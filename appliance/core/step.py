@@ -57,8 +57,11 @@ Step = Try | Pause | Surface
 _ELSEWHERE = frozenset({FaultKind.AUTHENTICATION, FaultKind.QUOTA, FaultKind.BACKEND_BUSY})
 """Faults of one account or of our own bound on a backend: repeating them there is pointless, another backend may do."""
 
-UNKNOWN_RESPONSE = "previous_response_not_found"
-"""The code of a backend's 400 that does not have the response which the request goes on from: another one may have made it."""
+UNKNOWN_RESPONSE, FOREIGN_SEAL = "previous_response_not_found", "invalid_encrypted_content"
+"""Codes of a backend's 400 that does not have the response which the request goes on from, or cannot read the sealed reasoning in it:
+another one may have made it."""
+
+_MADE_ELSEWHERE = frozenset({UNKNOWN_RESPONSE, FOREIGN_SEAL})
 
 
 def next_step(history: Sequence[Tried], available: Sequence[bool], policy: RetryPolicy, elapsed_s: float, draw: float) -> Step:
@@ -112,7 +115,7 @@ def _worth(fault: Fault, policy: RetryPolicy) -> str | None:
     if status is not None and status >= 400:
         if status in policy.fallback_on:
             return "elsewhere"
-        if fault.kind in _ELSEWHERE or fault.code == UNKNOWN_RESPONSE:
+        if fault.kind in _ELSEWHERE or fault.code in _MADE_ELSEWHERE:
             return "elsewhere"
         return "here" if status in policy.on else None
     if fault.kind in _ELSEWHERE:

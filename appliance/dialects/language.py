@@ -1,7 +1,7 @@
 """One wire language as the gateway uses it: a row that says which function does what. Adding a language adds a row and no branch."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -19,6 +19,11 @@ class Classify(Protocol):
     def __call__(
         self, status: int, headers: Headers, body: bytes, *, backend: str, now: float, secrets: Sequence[bytes] = ()
     ) -> Fault: ...
+
+
+Unsealed = Callable[[Mapping[str, Any], bool], tuple[dict[str, Any], tuple[str, ...]] | None]
+"""From a request's fields to those that replace them, without reasoning that other vendors sealed (with True, that anybody did), and what
+was left out; None where there is none."""
 
 
 @attrs.frozen
@@ -42,6 +47,7 @@ class Verbatim:
         goes_on: the member of a request that names an earlier answer, which only the backend that made it can go on from; empty where the
             language has none.
         endpoint: where a request goes as it is, in the names of row.LANGUAGE_PATHS, if its operation has several places.
+        unsealed: takes out what other vendors sealed; None where that needs the request written anew.
         tap: reads along with a stream; answer: what a whole answer (or its last part) says of itself, by operation; hidden: the fault
             inside one of status 200.
     """
@@ -53,6 +59,7 @@ class Verbatim:
     hidden: Callable[[bytes, str, Sequence[bytes]], Fault | None]
     token_field: str = "max_tokens"
     goes_on: str = ""
+    unsealed: "Unsealed | None" = None
     endpoint: str = ""
 
 

@@ -23,7 +23,7 @@ from appliance.dialects.openai_chat import read_request, rewrite
 from appliance.dialects.operation import Sides
 from appliance.dialects.overrides import overridden
 from appliance.dialects.protocol import COUNT, EMBEDDINGS, Answer, ParsedRequest, Rewrite
-from appliance.dialects.responses import RESPONSES
+from appliance.dialects.responses import RESPONSES, unsealed
 from appliance.dialects.stream_taps import ReadingTap
 from appliance.dialects.token_estimate import estimate
 
@@ -78,7 +78,7 @@ OPENAI_RESPONSES = Language(
         _responses_request, rewrite,
         lambda wish: ReadingTap(RESPONSES.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
         partial(_said, RESPONSES, operations.OPENAI_RESPONSES), _nothing_hidden, token_field="max_output_tokens",
-        goes_on="previous_response_id",
+        goes_on="previous_response_id", unsealed=unsealed,
     ),
     lambda: operations.OPENAI_RESPONSES,
 )  # fmt: skip

@@ -7,14 +7,17 @@ Accepted: callers' requests are read, answers written whole and as streams. Noth
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from appliance.core.completion import Completion
 from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault
+from appliance.core.step import FOREIGN_SEAL
 from appliance.dialects import responses_request, responses_request_writer, upstream_error
 from appliance.dialects.codec import Reply, StreamReader, StreamWriter, Target, Written
 from appliance.dialects.responses_answer import read_answer
 from appliance.dialects.responses_error import ResponsesCaller
-from appliance.dialects.responses_seals import without_foreign_seals
+from appliance.dialects.responses_seals import seal_refused, unsealed
 from appliance.dialects.responses_stream_reader import ResponsesStreamReader
 from appliance.dialects.responses_stream_writer import ResponsesStreamWriter, write_answer
 
@@ -52,9 +55,10 @@ class Responses(ResponsesCaller):
         now: float,
         secrets: Sequence[bytes] = (),
     ) -> Fault:
-        return upstream_error.classify(status, headers, body, backend=backend, now=now, secrets=secrets)
+        fault = upstream_error.classify(status, headers, body, backend=backend, now=now, secrets=secrets)
+        return attrs.evolve(fault, code=FOREIGN_SEAL) if seal_refused(fault) else fault
 
 
 RESPONSES = Responses()
 
-__all__ = ["RESPONSES", "Responses", "without_foreign_seals"]
+__all__ = ["RESPONSES", "Responses", "unsealed"]

@@ -16,6 +16,9 @@ PASSED_PREFIXES = (b"openai-", b"anthropic-", b"x-ratelimit-")
 NAME_LISTS_MAX = 256
 """Lists of header names that are judged once: a backend gives the same few again and again."""
 
+DROPPED_MAX_CHARS = 1_000
+"""Of the list of what could not be said in a backend's language; the record has all of it."""
+
 TEXTS_MAX = 256
 """Model names whose form as a header's value is kept: the same few come with nearly every answer."""
 
@@ -73,6 +76,8 @@ def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:
     if head.content_type:
         headers.append((b"content-type", head.content_type))
     headers += head.passed
+    if request.dropped_fields and (shown := header_text(", ".join(request.dropped_fields)[:DROPPED_MAX_CHARS])):
+        headers.append((b"x-gateway-dropped", shown))
     return headers
 
 

@@ -55,7 +55,7 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     spoken, asks = (call.language, "") if manner is None else (_language(call, manner), manner.operation)
     running = Running(call, target, record, permit, spoken, asks, spoken is not call.language or call.anew)
     call.running = running
-    call.translated = running.translates
+    call.translated, call.writer = running.translates, None
     call.read_at, call.idle_s, call.deltas = now, 0.0, 0
     running.start_clock(now)
     fault: Fault | None = None
@@ -172,17 +172,21 @@ def _translated(running: Running) -> bytes | Fault:
 
 def _body(running: Running) -> bytes:
     """The caller's bytes, changed only where the operator's configuration or the vendor asks for it."""
-    parsed, target = running.call.parsed, running.target
-    if target.verbatim and running.record.model == parsed.model and (not parsed.stream or parsed.wants_usage):
-        return running.call.body
-    verbatim = running.language.verbatim
+    call, target = running.call, running.target
+    parsed, verbatim = call.parsed, running.language.verbatim
     assert verbatim is not None  # it is the caller's own language
+    left = verbatim.unsealed(parsed.fields, call.unsealed) if verbatim.unsealed and (call.wrapped or call.unsealed) else None
+    if left is None and target.verbatim and running.record.model == parsed.model and (not parsed.stream or parsed.wants_usage):
+        return call.body
     overrides, cap = target.overrides, target.max_tokens
     if parsed.operation == COUNT:  # they would be fields that the call does not know
         overrides, cap = NO_OVERRIDES, None
     if cap is not None and verbatim.token_field != "max_tokens" and verbatim.token_field:
         overrides = {verbatim.token_field: min(cap, parsed.max_tokens or cap), **overrides}
         cap = None
+    if left is not None:
+        overrides = {**left[0], **overrides}
+        call.record.dropped_fields = list(left[1])
     wanted = Rewrite(
         model=running.record.model if running.record.model != parsed.model else None,
         include_usage=parsed.stream and parsed.operation != "embeddings" and not parsed.wants_usage,
@@ -192,7 +196,7 @@ def _body(running: Running) -> bytes:
     upstream = target.upstream
     settings = upstream.settings
     adjusted = request_rewrite(upstream.provider, parsed, wanted, settings.api_version, settings.deployments)
-    return verbatim.rewrite(running.call.body, parsed, adjusted)
+    return verbatim.rewrite(call.body, parsed, adjusted)
 
 
 async def _refused(running: Running, answer: Exchange) -> Fault:

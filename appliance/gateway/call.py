@@ -199,6 +199,8 @@ class Call:
         deltas: content events of the running attempt, the basis of an estimate when no usage came.
         anew: it has to be written anew even for a backend of its own language: reasoning that another vendor sealed is in it, or the answer
             is wanted in another form than backends give.
+        wrapped: reasoning that another vendor sealed is in it, and can be taken out without writing it anew.
+        unsealed: it is asked for without any sealed reasoning, since no backend could read what is in it.
         translated: the last attempt was, or is.
         conversation: the request in canonical values, once some backend needed a translation; writer: of a translated stream.
         responses: where the answer's id is to be noted; None where its backend will not keep it.
@@ -226,6 +228,8 @@ class Call:
     idle_s: float = 0.0
     deltas: int = 0
     anew: bool = False
+    wrapped: bool = False
+    unsealed: bool = False
     translated: bool = False
     conversation: "Conversation | Fault | None" = attrs.field(default=None, repr=False)
     asked: Any = attrs.field(default=None, repr=False)

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from appliance.core.fault import Fault, FaultKind
-from appliance.core.step import Pause, Surface, Tried, next_step
+from appliance.core.step import FOREIGN_SEAL, Pause, Surface, Tried, next_step
 from appliance.gateway.attempt import attempt
 from appliance.gateway.call import Call, HeaderList
 from appliance.gateway.counting import answer_estimate, estimate_headers, stands_in
@@ -95,6 +95,9 @@ class Proxy:
             available = [candidate.upstream.state.available(now) for candidate in candidates]
             step = next_step(history, available, route.policy, now - call.record.started_at, self.draw() if history else 0.0)
             if isinstance(step, Surface):
+                if step.fault.code == FOREIGN_SEAL and not call.unsealed and not call.outlet.modelled:
+                    call.unsealed, history = True, []  # nobody here made that reasoning: once more without it
+                    continue
                 return await self._surface(call, step.fault)
             if isinstance(step, Pause):
                 cut = await _pause(call, step.seconds)

@@ -106,10 +106,9 @@ def _judged(running: Running, head: Head, body: bytes) -> HeaderList | Fault:
 
 def _translated(running: Running, head: Head, body: bytes) -> bytes | Fault:
     """The whole answer in the caller's language; what it says of itself is noted."""
-    from appliance.gateway.translation import dropped_header, read_whole, written_whole  # imported already, with the request
+    from appliance.gateway.translation import read_whole, written_whole  # imported already, with the request
 
     head.content_type = b"application/json"
-    head.passed += dropped_header(running.call.record.dropped_fields)
     if running.operation in SHARED:
         return _translated_operation(running, head, body)
     answer = read_whole(running, body)

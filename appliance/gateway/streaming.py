@@ -28,11 +28,10 @@ async def stream(running: Running, answer: Exchange, undo: Decoder | None, head:
     limits = running.target.upstream.settings.limits
     tap: StreamTap
     if running.translates:
-        from appliance.gateway.translation import dropped_header, stream_type, translating_tap  # imported already, with the request
+        from appliance.gateway.translation import stream_type, translating_tap  # imported already, with the request
 
         tap = translating_tap(running, limits.event_max_bytes)
         head.content_type = stream_type(running.call)
-        head.passed += dropped_header(running.call.record.dropped_fields)
     else:
         verbatim = running.language.verbatim
         assert verbatim is not None  # it is the caller's own language

@@ -11,6 +11,7 @@ import attrs
 from appliance.core.completion import Completion
 from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault, FaultKind
+from appliance.core.message import Message, Reasoning, Text, ToolCall
 from appliance.dialects.codec import Accepted, Reply
 from appliance.dialects.custom_tools import needs_plain, plain
 from appliance.dialects.overrides import overridden
@@ -20,10 +21,6 @@ from appliance.dialects.tool_names import all_fit, changed_names, restored_answe
 from appliance.gateway.call import Call
 from appliance.gateway.running import Running
 from appliance.providers import translation_target
-
-DROPPED_HEADER = b"x-gateway-dropped"
-DROPPED_HEADER_MAX_CHARS = 1_000
-"""Of the list of what could not be said; the record has all of it."""
 
 
 def conversation_of(call: Call) -> Conversation | Fault:
@@ -48,6 +45,8 @@ def translated_body(running: Running) -> bytes | Fault:
     if conversation.stored and running.language.name != call.language.name:
         message = f"{conversation.stored} names what another provider keeps, which this backend cannot read: send the content itself"
         return Fault(FaultKind.BAD_REQUEST, message, param=conversation.stored)
+    if call.unsealed:
+        conversation = attrs.evolve(conversation, messages=tuple(_unsealed(one) for one in conversation.messages))
     cap = target.max_tokens
     if cap is not None and (conversation.max_tokens is None or conversation.max_tokens > cap):
         conversation = attrs.evolve(conversation, max_tokens=cap)
@@ -94,11 +93,12 @@ def written_whole(call: Call, answer: Completion) -> bytes:
     return _accepted(call).write_answer(answer, _reply(call))
 
 
-def dropped_header(dropped: list[str]) -> list[tuple[bytes, bytes]]:
-    """The response header that tells of it; none where nothing was dropped."""
-    text = ", ".join(dropped)[:DROPPED_HEADER_MAX_CHARS]
-    shown = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
-    return [(DROPPED_HEADER, shown.encode())] if shown else []
+def _unsealed(message: Message) -> Message:
+    parts = tuple(
+        attrs.evolve(part, seal=None) if isinstance(part, Text | Reasoning | ToolCall) and part.seal is not None else part
+        for part in message.parts
+    )  # fmt: skip
+    return attrs.evolve(message, parts=parts)
 
 
 def _accepted(call: Call) -> Accepted:

@@ -122,7 +122,7 @@ def translation_target(
 
     Args:
         deployments: as for `request_rewrite`.
-        language: the one it is spoken to in, empty for its caller's own. Names of fields and their quirks are OpenAI's: others have their own.
+        language: the one it is spoken to in, empty for its caller's own. Names of fields and quirks are OpenAI's: others have their own.
     """
     from appliance.dialects.chat import PRESET_DROP, PRESET_RENAME  # with its whole codec, which verbatim requests do not need
     from appliance.dialects.codec import Target

@@ -104,10 +104,14 @@ async def _admit(
             return resolved
     record.route = resolved.route.name
     forwarded = caller.forwarded(gateway.forwarded, headers)
-    anew = language.anew or (WRAPPED_BYTES in body and record.operation in ("chat", COUNT))
+    wrapped = WRAPPED_BYTES in body and record.operation in ("chat", COUNT)
+    anew = language.anew or (wrapped and verbatim.unsealed is None)
     keeps = verbatim.goes_on and record.operation == "chat" and parsed.fields.get("store") is not False
     kept = gateway.live.responses if keeps else None
-    return Call(record, parsed, body, language, key, forwarded, texts, outlet, end_reason, anew=anew, responses=kept), resolved
+    call = Call(
+        record, parsed, body, language, key, forwarded, texts, outlet, end_reason, anew=anew, wrapped=wrapped and not anew, responses=kept,
+    )  # fmt: skip
+    return call, resolved
 
 
 def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, caller: Caller, texts: dict[bytes, str]) -> Resolved | Fault:

@@ -1,13 +1,15 @@
 """Errors of the Responses API: the caller's envelope, the event of a stream, and what an upstream's refusal means."""
 
 import json
+from typing import Any
 
+import orjson
 import pytest
 from openai.types.responses import ResponseErrorEvent
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.seal import Seal, wrap
-from appliance.dialects.responses import RESPONSES, without_foreign_seals
+from appliance.dialects.responses import RESPONSES, unsealed
 from appliance.dialects.responses_error import failure, fault_in
 
 
@@ -53,8 +55,29 @@ def test_thoughts_of_others_are_left_out_of_a_request_that_passes_verbatim():
     foreign = {**own, "encrypted_content": wrap(Seal("anthropic", "s"), "openai")}
     carried = {**own, "encrypted_content": "prev." + wrap(Seal("gemini", "s"), "openai")}
     hello = {"role": "user", "content": "hello"}
-    assert without_foreign_seals([hello, foreign, own, carried, "odd"]) == (
-        [hello, own, "odd"], ("input[1]: sealed reasoning of anthropic", "input[3]: sealed reasoning of gemini"),
-    )  # fmt: skip
-    assert without_foreign_seals([hello, own]) is None
-    assert without_foreign_seals("hello") is None
+    call = {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}"}
+    items = [hello, foreign, own, carried, "odd", call]
+    others = ("input[1]: sealed reasoning of anthropic", "input[3]: sealed reasoning of gemini")
+    assert unsealed({"input": items}, False) == ({"input": [hello, own, "odd", call]}, others)
+    nameless = {name: value for name, value in call.items() if name != "id"}
+    everybodys = (others[0], "input[2]: sealed reasoning of openai", others[1])
+    assert unsealed({"input": items}, True) == ({"input": [hello, "odd", nameless]}, everybodys)
+    assert unsealed({"input": [hello, own]}, False) is None
+    assert unsealed({"input": [hello, call, {"type": "reasoning", "summary": []}]}, True) is None
+    assert unsealed({"input": "hello"}, True) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        ({"message": "The encrypted content gAAA...Za4= could not be verified.", "code": "invalid_encrypted_content"}, True),
+        ({"message": "The encrypted content for item rs_09 could not be verified.", "code": None}, True),
+        ({"message": "The encrypted content for item rs_09 could not be decrypted or parsed", "code": None}, True),
+        ({"message": "The image could not be verified.", "code": "invalid_image"}, False),
+    ],
+)
+def test_a_backend_that_cannot_read_sealed_thoughts_says_so(error: dict[str, Any], refused: bool):
+    body = orjson.dumps({"error": {**error, "type": "invalid_request_error", "param": None}})
+    fault = RESPONSES.classify(400, [(b"content-type", b"application/json")], body, backend="b", now=0.0)
+    assert (fault.code == "invalid_encrypted_content") == refused
+    assert fault.body == body
