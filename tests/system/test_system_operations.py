@@ -39,10 +39,29 @@ models = ["{name}-*", "{model}"]
 retry = {{ attempts = 1 }}
 targets = [ {{ backend = "{name}"{target} }} ]
 """
+SIMULATED = """
+[backends.strict-{name}]
+provider = "{name}"
+base_url = "{url}"
+api_key = "test-key-0123456789"
+[[routes]]
+name = "strict-{name}"
+models = ["strict-{name}"]
+targets = [ {{ backend = "strict-{name}", model = "{model}" }} ]
+"""
+STRICT = {"gemini": "gemini-2.0-flash", "cohere": "embed-v4.0", "anthropic": "claude-haiku-4-5"}
+"""Vendors as the simulator plays them: they refuse what the service would refuse."""
+
 CONFIG = """
 [backends.sim]
 provider = "custom"
 base_url = "{url}/v1"
+[[routes]]
+name = "either"
+models = ["either"]
+retry = {{ attempts = 2, on = [], fallback_on = [500] }}
+targets = [ {{ backend = "gemini", model = "gemini-embedding-001" }} ]
+fallback = [ {{ backend = "sim", model = "text-embedding-3-small" }} ]
 [[routes]]
 name = "all"
 retry = {{ attempts = 1 }}
@@ -97,6 +116,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, V
         )
         recorded = '[backends.kept]\nprovider = "cohere"\nbase_url = "{url}"\napi_key = "test-key-0123456789"\n[[routes]]\nname = "kept"\n'
         recorded += 'models = ["rec/cohere/*"]\ntargets = [ {{ backend = "kept" }} ]\n'
+        vendors += "".join(SIMULATED.format(name=name, url=sim.url, model=model) for name, model in STRICT.items())
         one = Gateway(folder, vendors + (recorded + CONFIG).format(url=sim.url))
         with running(one):
             yield one, vendor
@@ -261,6 +281,17 @@ def test_an_answer_without_a_vector_for_each_text_is_a_fault_of_the_backend(url:
     assert said.json()["error"]["code"] == "protocol"
 
 
+def test_a_request_falls_back_to_a_backend_of_another_language(url: str, gateway: Gateway, vendor: Vendor) -> None:
+    vendor.will({"error": {"code": 500, "message": "no", "status": "INTERNAL"}}, 500)
+    said = post(url, "/v1/embeddings", {"model": "either", "input": "a", "user": "u", "dimensions": 4}, "either")
+    assert (said.status_code, len(said.json()["data"][0]["embedding"])) == (200, 4)
+    assert len(vendor.body["requests"]) == 1
+    record = gateway.record("either")
+    assert [one["backend"] for one in record["attempts"]] == ["gemini", "sim"]
+    assert record["dropped_fields"] == []  # `user` was lost on the way that failed, not on this one
+    assert "x-gateway-dropped" not in said.headers
+
+
 @needs_recordings
 def test_a_recorded_embedding_reaches_both_callers(url: str) -> None:
     kept = json.loads((RECORDINGS / "wire/cohere/cohere-embedding.json").read_bytes())
@@ -275,6 +306,18 @@ def test_a_recorded_embedding_reaches_both_callers(url: str) -> None:
     said = post(url, "/v1beta/models/rec/openai/embedding-openai-embedding:batchEmbedContents", ask).json()
     assert [one["values"] for one in said["embeddings"]] == [one["embedding"] for one in recorded["data"]]
     assert said["usageMetadata"]["promptTokenCount"] == recorded["usage"]["prompt_tokens"]
+
+
+@pytest.mark.parametrize("model", ["sim", "strict-gemini", "strict-cohere"])
+def test_strict_vendors_give_both_sdks_the_same_vectors(openai_sdk: openai.OpenAI, google_sdk: genai.Client, model: str) -> None:
+    packed = openai_sdk.embeddings.create(model=model, input=["one", "two"], dimensions=256)
+    plain = openai_sdk.embeddings.create(model=model, input=["one", "two"], dimensions=256, encoding_format="float")
+    apart: list[Any] = [{"parts": [{"text": one}]} for one in ("one", "two")]  # texts alone would be one content to some of its models
+    others = google_sdk.models.embed_content(model=model, contents=apart, config={"output_dimensionality": 256})
+    wanted = [pytest.approx(one.embedding) for one in plain.data]
+    assert [one.embedding for one in packed.data] == wanted
+    assert [one.values for one in others.embeddings or ()] == wanted
+    assert packed.usage.prompt_tokens == plain.usage.prompt_tokens > 0
 
 
 COUNTS = {
@@ -363,6 +406,31 @@ def test_the_sdks_count(url: str, openai_sdk: openai.OpenAI, google_sdk: genai.C
     assert vendor.body == {"input": {"converse": {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}}}
 
 
+TOOL = {"name": "f", "description": "does", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
+PARAMETERS = {"type": "object", "properties": {"a": {"type": "string"}}}
+
+
+@pytest.mark.parametrize("model", ["strict-anthropic", "strict-gemini"])
+def test_strict_vendors_count_the_same_conversation_alike_for_every_caller(
+    url: str, openai_sdk: openai.OpenAI, google_sdk: genai.Client, model: str
+) -> None:
+    claude = anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0)
+    said = claude.messages.count_tokens(
+        model=model, system="Be brief", messages=[{"role": "user", "content": "Hi there"}], tools=[TOOL]  # type: ignore[list-item]
+    )
+    functions: list[Any] = [{"type": "function", "name": "f", "description": "does", "parameters": PARAMETERS, "strict": False}]
+    other = openai_sdk.responses.input_tokens.count(model=model, instructions="Be brief", input="Hi there", tools=functions)
+    declared = {"functionDeclarations": [{"name": "f", "description": "does", "parametersJsonSchema": PARAMETERS}]}
+    whole = {
+        "model": f"models/{model}", "contents": [{"role": "user", "parts": [{"text": "Hi there"}]}], "tools": [declared],
+        "systemInstruction": {"parts": [{"text": "Be brief"}]},
+    }  # fmt: skip
+    third = post(url, f"/v1beta/models/{model}:countTokens", {"generateContentRequest": whole})
+    assert "x-gateway-estimated" not in third.headers
+    assert said.input_tokens == other.input_tokens == third.json()["totalTokens"] > 10
+    assert google_sdk.models.count_tokens(model=model, contents="Hi there").total_tokens in range(1, said.input_tokens)
+
+
 MESSAGE = {
     "id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "content": [{"type": "text", "text": "Good day"}],
     "stop_reason": "max_tokens", "stop_sequence": None, "usage": {"input_tokens": 5, "output_tokens": 16},
@@ -406,6 +474,22 @@ def test_a_completion_streams_from_a_backend_that_has_chats_only(openai_sdk: ope
     assert (found[-1].choices, found[-1].usage.total_tokens) == ([], 7)
     record = gateway.record("flow")
     assert (record["stream"], record["usage"]["output_tokens"], record["ttft_ms"] > 0) == (True, 2, True)
+
+
+@pytest.mark.parametrize("model", ["strict-anthropic", "strict-gemini", "strict-cohere"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_strict_vendors_complete_prompts(openai_sdk: openai.OpenAI, model: str, stream: bool) -> None:
+    ask: dict[str, Any] = {"model": model, "prompt": "[[say=Good morning to you]]", "temperature": 0.5, "max_tokens": 3}
+    if stream:
+        events = list(openai_sdk.completions.create(stream=True, stream_options={"include_usage": True}, **ask))
+        text = "".join(one.choices[0].text for one in events if one.choices)
+        finish, usage = [one.choices[0].finish_reason for one in events if one.choices][-1], events[-1].usage
+    else:
+        whole = openai_sdk.completions.create(**ask)
+        text, finish, usage = whole.choices[0].text, whole.choices[0].finish_reason, whole.usage
+    assert (text, finish) == ("Good morning to", "length")
+    assert usage is not None
+    assert usage.completion_tokens == 3
 
 
 @pytest.mark.parametrize(("fields", "param"), [
