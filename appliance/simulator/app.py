@@ -30,6 +30,7 @@ from appliance.simulator.recorded_wire import recording_to_wire
 from appliance.simulator.recordings import PREFIX as RECORDED
 from appliance.simulator.recordings import Recordings, open_recordings
 from appliance.simulator.request import Request
+from appliance.simulator.response_store import ResponseStore
 from appliance.simulator.settings import Settings, Speed
 
 REC_PATH = re.compile(r"/(rec/.+)")
@@ -56,6 +57,7 @@ class Simulator:
         self.settings = settings
         self.observations = Observations(settings)
         self.desk = FaultDesk(settings)
+        self.responses = ResponseStore(settings)
         self.connections_open: Callable[[], int] = lambda: 0  # set by whoever runs the engine
         self._recordings: Recordings | None = None
         if settings.recordings is not None:
@@ -72,7 +74,7 @@ class Simulator:
             unread = Request(scope["method"], scope["path"], scope["query_string"], tuple(scope["headers"]))
             await play(refusal(TOO_LARGE, language_of(unread)), send, turn, self.settings, unobserved)
         elif request.path.startswith(PREFIX):
-            answer = answer_control(request, self.observations, self.desk, self.connections_open())
+            answer = answer_control(request, self.observations, self.desk, self.responses, self.connections_open())
             await play(answer, send, turn, self.settings, unobserved)
         else:
             client = ":".join(map(str, scope["client"] or ()))
@@ -133,7 +135,7 @@ class Simulator:
             return answer_plain(request, language)
         listed = self.settings.models + tuple(self._recordings.files if self._recordings is not None else ())
         parts = {name: text or "" for name, text in found.match.groupdict().items()}
-        call = Call(request, fields, model or parse_model(""), parts, speed, headers, self.settings, listed)
+        call = Call(request, fields, model or parse_model(""), parts, speed, headers, self.settings, listed, self.responses)
         made = answer_call(call, found)
         return refusal(made, language, headers) if isinstance(made, ApiError) else made
 

@@ -17,19 +17,21 @@ from appliance.simulator.languages.openai import OPENAI
 from appliance.simulator.observation import Observations, Observed
 from appliance.simulator.provider import parse_fields
 from appliance.simulator.request import Request
+from appliance.simulator.response_store import ResponseStore
 
 PREFIX = "/sim/"
 LAST_ELSE = 20  # requests shown by /sim/stats when ?last= does not say
 COUNT_MAX = 1_000_000_000
 
 
-def answer_control(request: Request, seen: Observations, desk: FaultDesk, connections_open: int) -> Answer:
+def answer_control(request: Request, seen: Observations, desk: FaultDesk, responses: ResponseStore, connections_open: int) -> Answer:
     match request.method, request.path:
         case "GET", "/sim/stats":
             return whole(stats(request, seen, desk, connections_open))
         case "POST", "/sim/reset":
             seen.reset()
             desk.reset()
+            responses.reset()
             return whole({"reset": True})
         case "GET", "/sim/faults":
             return whole(standing_list(desk))

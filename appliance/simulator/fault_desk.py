@@ -1,6 +1,6 @@
 """Which faults meet this call: the header's, else a standing one's, else the model name's; and how often each has been met.
 
-The rule: everything that changes from call to call (counts, standing faults) is here and nowhere else, and all of it is bounded.
+The rule: what changes from call to call (counts, standing faults) is here and nowhere else but in the store of responses; all is bounded.
 """
 
 from fnmatch import fnmatchcase

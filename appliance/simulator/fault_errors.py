@@ -93,11 +93,12 @@ def error_event(answer: Answer, clause: Clause, context: FaultContext) -> Answer
     style = str(clause.options.get("style", "openai"))
 
     def pieces() -> Iterator[Piece]:
-        due_s, event = 0.0, b""
+        due_s = 0.0
+        shown: tuple[bytes, ...] = ()
         for piece in after_events(answer.pieces, int(clause.value or 0)):
-            due_s, event = piece.due_s, piece.data
+            due_s, shown = piece.due_s, (shown[0] if shown else piece.data, piece.data)
             yield piece
-        yield Piece(due_s, language.error_event(error, answer.framing, event, style, request_id(answer, language)))
+        yield Piece(due_s, language.error_event(error, answer.framing, shown, style, request_id(answer, language)))
 
     return attrs.evolve(answer, pieces=pieces())
 

@@ -4,7 +4,7 @@ an answer without knowing its shape. Pure.
 Who answers a request is in `languages/table.py`; how to add a language is told in `languages/__init__.py`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from re import Match, Pattern
 from typing import Any, Literal, Protocol
 
@@ -15,6 +15,7 @@ from appliance.simulator.api_error import ApiError
 from appliance.simulator.framing import Framing
 from appliance.simulator.model_name import ModelName
 from appliance.simulator.request import Request
+from appliance.simulator.response_store import ResponseStore
 from appliance.simulator.settings import Settings, Speed
 
 Named = Literal["context_length", "content_filter", "quota"]
@@ -55,9 +56,9 @@ class Language(Protocol):
     def named_error(self, kind: Named) -> ApiError:
         """What the service answers to a prompt that is too long, that it filters, or when the account is empty."""
 
-    def error_event(self, error: ApiError, framing: Framing, before: bytes, style: str, request_id: str) -> bytes:
-        """The event that tells an error in a stream; `before` is the event before it, b"" at the start. `style` is for languages with
-        several."""
+    def error_event(self, error: ApiError, framing: Framing, before: Sequence[bytes], style: str, request_id: str) -> bytes:
+        """The event that tells an error in a stream; `before` are the first event and the last before it, none at the start. `style` is
+        for languages with several."""
 
     def without_usage(self, value: Fields, *, stream: bool) -> Fields | None:
         """A document or event without token counts, None for an event that had nothing else."""
@@ -79,6 +80,7 @@ class Call:
         parts: the named groups of the path's pattern.
         headers: the language's usual ones.
         listed: the ids of the models that are listed.
+        responses: what /v1/responses kept.
     """
 
     request: Request
@@ -89,6 +91,7 @@ class Call:
     headers: Headers
     settings: Settings
     listed: tuple[str, ...]
+    responses: ResponseStore
 
     @property
     def created(self) -> int | None:

@@ -45,6 +45,7 @@ class Settings:
         hang_max_s: after so long a hanging answer is reset.
         recording_max_bytes: a larger recording is not served.
         log_requests_max, log_body_max_bytes, log_bytes_max: how many requests are remembered, how much of one body, how much of all.
+        responses_max, responses_max_bytes: how many responses /v1/responses keeps for `previous_response_id`, and how much of them.
         standing_faults_max, counters_max: standing faults at a time; distinct (model, fault) pairs and models that are counted apart.
     """
 
@@ -65,6 +66,8 @@ class Settings:
     log_requests_max: int = 1000
     log_body_max_bytes: int = 1_048_576
     log_bytes_max: int = 33_554_432
+    responses_max: int = 1000
+    responses_max_bytes: int = 33_554_432
     standing_faults_max: int = 256
     counters_max: int = 1024
 

@@ -1,5 +1,6 @@
 """Anthropic's Messages as a language: its envelope, headers and credentials, and its events as faults change them."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import attrs
@@ -67,7 +68,7 @@ class Anthropic:
     def named_error(self, kind: Named) -> ApiError:
         return NAMED[kind]
 
-    def error_event(self, error: ApiError, framing: Framing, before: bytes, style: str, request_id: str) -> bytes:
+    def error_event(self, error: ApiError, framing: Framing, before: Sequence[bytes], style: str, request_id: str) -> bytes:
         del before, style
         return framing.event(envelope(error, request_id))
 

@@ -1,6 +1,6 @@
 """The Cohere API as a language: its errors, headers and credentials, and its events as faults change them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -52,7 +52,7 @@ class Cohere:
     def named_error(self, kind: Named) -> ApiError:
         return {"context_length": CONTEXT_LENGTH, "quota": QUOTA, "content_filter": CONTENT_FILTER}[kind]
 
-    def error_event(self, error: ApiError, framing: Framing, before: bytes, style: str, request_id: str) -> bytes:
+    def error_event(self, error: ApiError, framing: Framing, before: Sequence[bytes], style: str, request_id: str) -> bytes:
         """The last event, with reason ERROR; with style `event` an error object of its own."""
         del before
         if style == "event":

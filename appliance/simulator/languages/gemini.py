@@ -1,5 +1,6 @@
 """The Gemini API as a language: its errors, headers and credentials, and its events as faults change them."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import attrs
@@ -56,7 +57,7 @@ class Gemini:
     def named_error(self, kind: Named) -> ApiError:
         return {"context_length": CONTEXT_LENGTH, "quota": QUOTA, "content_filter": BLOCKED}[kind]
 
-    def error_event(self, error: ApiError, framing: Framing, before: bytes, style: str, request_id: str) -> bytes:
+    def error_event(self, error: ApiError, framing: Framing, before: Sequence[bytes], style: str, request_id: str) -> bytes:
         del style, request_id
         return framing.event(envelope(error), first=not before) + (ARRAY_END if framing is ARRAY else b"")
 

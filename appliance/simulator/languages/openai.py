@@ -1,5 +1,6 @@
 """OpenAI's chat, completions and embeddings as a language: its envelope, headers and credentials, and its events as faults change them."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import attrs
@@ -67,11 +68,11 @@ class OpenAI:
     def named_error(self, kind: Named) -> ApiError:
         return NAMED[kind]
 
-    def error_event(self, error: ApiError, framing: Framing, before: bytes, style: str, request_id: str) -> bytes:
+    def error_event(self, error: ApiError, framing: Framing, before: Sequence[bytes], style: str, request_id: str) -> bytes:
         """`openai`: a bare error object; `event`: the same under `event: error`; `openrouter`: in a chunk that finishes with "error"."""
         del request_id
         if style == "openrouter":
-            chunk = like_chunk(framing.json(before), {"content": ""}, finish="error")
+            chunk = like_chunk(framing.json(before[-1] if before else b""), {"content": ""}, finish="error")
             return framing.event({**chunk, "error": {"code": error.status, "message": error.message}})
         line = DATA.write(orjson.dumps(envelope(error)), False)
         return b"event: error\n" + line if style == "event" else line

@@ -9,6 +9,7 @@ from appliance.simulator.languages import (
     cohere_endpoints,
     gemini_endpoints,
     openai_endpoints,
+    responses_endpoints,
 )
 from appliance.simulator.languages.openai import OPENAI
 from appliance.simulator.request import Request
@@ -18,6 +19,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *gemini_endpoints.ENDPOINTS,
     *cohere_endpoints.ENDPOINTS,
     *openai_endpoints.ENDPOINTS,
+    *responses_endpoints.ENDPOINTS,
 )
 
 
