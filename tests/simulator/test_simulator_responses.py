@@ -315,7 +315,7 @@ MISTAKES = [
     ({"tools": [{**CLOCK, "strict": True}]}, "'additionalProperties' is required to be supplied and to be false", "tools[0].parameters"),
     ({"tools": [{"type": "browser"}]}, "Invalid value: 'browser'", "tools[0].type"),
     ({"tools": [CLOCK], "tool_choice": part("function", function={"name": "get_time"})}, "Missing required", "tool_choice.name"),
-    ({"tools": [CLOCK], "tool_choice": {"type": "function", "name": "x"}}, "Tool choice 'x' not found in 'tools' parameter.", "tool_choice"),
+    ({"tools": [CLOCK], "tool_choice": part("function", name="x")}, "Tool choice 'x' not found in 'tools' parameter.", "tool_choice"),
     ({"text": {"format": {"type": "json_schema", "schema": {}}}}, "Missing required parameter: 'text.format.name'.", "text.format.name"),
     ({"background": True}, "not simulated", "background"),
 ]  # fmt: skip
