@@ -14,6 +14,7 @@ class Usage:
     Attributes:
         source: where the figures come from: `provider` (its own count), `drained` (its own count, read after the client had left) or
             `estimated` (ours).
+        search_units: what rankings are billed by (Cohere: one query with up to a hundred documents); 0 elsewhere.
     """
 
     input_tokens: int = 0
@@ -24,6 +25,7 @@ class Usage:
     input_audio_tokens: int = 0
     output_audio_tokens: int = 0
     source: str = "provider"
+    search_units: int = 0
 
     @property
     def total_tokens(self) -> int:

@@ -23,6 +23,20 @@ def completions() -> Language:
     return OPENAI_COMPLETIONS
 
 
+def media() -> Language:
+    """OpenAI's language to callers of what passes as it is: moderations, images, audio, and rankings in Jina's form."""
+    from appliance.dialects.openai_media import OPENAI_MEDIA
+
+    return OPENAI_MEDIA
+
+
+def rerank_v2() -> Language:
+    """The same, for rankings in Cohere's form."""
+    from appliance.dialects.openai_media import RERANK_V2
+
+    return RERANK_V2
+
+
 def gemini_call(path: str, query: str) -> tuple[str, Language] | None:
     """See languages.gemini_call."""
     from appliance.dialects import languages
@@ -33,3 +47,4 @@ def gemini_call(path: str, query: str) -> tuple[str, Language] | None:
 def load_all() -> None:
     for name in NAMES:
         assert language(name).spoken is not None
+    media()

@@ -29,12 +29,17 @@ MODEL_MAX_CHARS = 512
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Characters that no name has, and that would forge lines in headers, logs and metrics: controls and halves of surrogate pairs."""
 
+DEFAULT_MODELS: Mapping[str, str] = {"moderations": "omni-moderation-latest"}
+"""What OpenAI takes where a request names no model, for the operations where its API still documents one (openai-python 2 leaves the field
+out of moderations; its image endpoints ask for a model to be named).
+"""
+
 NOT_TEXT = frozenset({"image_url", "input_audio", "file", "video_url", "audio_url"})
 """Content parts whose strings are base64 or links, not prompt text."""
 
 
 def read_request(body: bytes, operation: str) -> ParsedRequest | Fault:
-    """Read a request of `chat`, `text_completion` or `embeddings`. Only what the gateway itself relies on is checked."""
+    """Read a request of OpenAI's operations. Only what the gateway itself relies on is checked."""
     fields = load_object(body)
     if isinstance(fields, Fault):
         return fields
@@ -42,6 +47,8 @@ def read_request(body: bytes, operation: str) -> ParsedRequest | Fault:
     if twice is not None:
         return _bad(twice, f"the field {twice!r} stands in the request body more than once: send it once", "duplicate_field")
     model = fields.get("model")
+    if model is None and operation in DEFAULT_MODELS:
+        model = DEFAULT_MODELS[operation]
     if not isinstance(model, str) or not model.strip() or len(model) > MODEL_MAX_CHARS:
         return _bad("model", _model_complaint(fields), "missing_required_parameter" if not model else "invalid_value")
     if not model.isprintable() and _CONTROL.search(model) is not None:
@@ -110,8 +117,17 @@ def _text_tokens(name: str, fields: Mapping[str, Any]) -> int:
     return (_text_bytes(value) if isinstance(value, str) else _parts_bytes(value)) // BYTES_PER_TOKEN
 
 
+def _no_tokens(fields: Mapping[str, Any]) -> int:
+    """Of a file nobody can guess."""
+    del fields
+    return 0
+
+
 _ESTIMATES: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
     "chat": _chat_tokens, "text_completion": partial(_text_tokens, "prompt"), "embeddings": partial(_text_tokens, "input"),
+    "rerank": partial(_text_tokens, "documents"), "moderations": partial(_text_tokens, "input"), "speech": partial(_text_tokens, "input"),
+    "image_generation": partial(_text_tokens, "prompt"), "image_edit": partial(_text_tokens, "prompt"), "image_variation": _no_tokens,
+    "transcription": _no_tokens, "translation": _no_tokens,
 }  # fmt: skip
 
 

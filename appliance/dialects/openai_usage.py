@@ -76,8 +76,8 @@ def read_usage(usage: object) -> Usage | None:
             return None
         prompt = total  # embeddings of some vendors tell the total alone
     prompt, completion = prompt or 0, completion or 0
-    of_prompt = _details(usage, "prompt_tokens_details", "input_tokens_details")
-    of_completion = _details(usage, "completion_tokens_details", "output_tokens_details")
+    of_prompt = _details(usage, "prompt_tokens_details", "input_tokens_details", "input_token_details")
+    of_completion = _details(usage, "completion_tokens_details", "output_tokens_details", "output_token_details")
     reasoning = _count(of_completion, "reasoning_tokens") or _count(usage, "reasoning_tokens") or 0
     written = _count(of_prompt, "cache_write_tokens", "cache_creation_tokens") or _count(usage, "cache_creation_input_tokens") or 0
     cached = _count(of_prompt, "cached_tokens")

@@ -12,13 +12,21 @@ EMBEDDINGS, COUNT = "embeddings", "count_tokens"
 SHARED = (EMBEDDINGS, COUNT)
 """Operations beside chats that several languages have, by the names that records have for them: one language can stand for another."""
 
+RERANK = "rerank"
+UPLOADS = frozenset({"image_edit", "image_variation", "transcription", "translation"})
+"""Operations whose request may be a form with files."""
+
+FORWARDED = frozenset({RERANK, "moderations", "image_generation", "speech"}) | UPLOADS
+"""Operations that nobody translates: they pass as they are to a backend that has them, and their answers may be anything."""
+
 
 @attrs.define  # never changed after it is made, but not frozen: that costs 0.6 µs each time
 class ParsedRequest:
     """What the gateway must know of a caller's request; the bytes themselves stay as they came.
 
     Attributes:
-        operation: GenAI semantic-convention name where there is one: `chat`, `text_completion`, `embeddings`, `count_tokens`.
+        operation: GenAI semantic-convention name where there is one: `chat`, `text_completion`, `embeddings`, `count_tokens`; or one of
+            FORWARDED.
         max_tokens: the caller's own bound on the answer, None when there is none.
         wants_usage: whether the caller asked for usage in its stream.
         fields: the top-level JSON object as parsed, for matching and for what a later rewrite needs.

@@ -36,6 +36,15 @@ class Head:
     passed: list[tuple[bytes, bytes]]
 
 
+JSON = b"application/json"
+
+
+def is_json(content_type: bytes) -> bool:
+    """Whether a body says that it is JSON, or says nothing."""
+    kind = content_type.partition(b";")[0].strip().lower()
+    return not kind or kind == JSON or kind.endswith(b"+json")
+
+
 OWN_HEAD = Head(200, b"application/json", b"", b"", [])
 """Of an answer that no backend gave."""
 

@@ -15,7 +15,7 @@ from appliance.core.record import AttemptRecord
 from appliance.core.usage import Usage
 from appliance.dialects.language import Language
 from appliance.dialects.language_table import language
-from appliance.dialects.protocol import COUNT, SHARED, Rewrite
+from appliance.dialects.protocol import COUNT, FORWARDED, SHARED, Rewrite
 from appliance.gateway.answer_head import OWN_HEAD, decoded, response_headers
 from appliance.gateway.call import Call
 from appliance.gateway.counting import answer_estimate
@@ -181,6 +181,8 @@ def _body(running: Running) -> bytes:
     overrides, cap = target.overrides, target.max_tokens
     if parsed.operation == COUNT:  # they would be fields that the call does not know
         overrides, cap = NO_OVERRIDES, None
+    if parsed.operation in FORWARDED:
+        cap = None
     if cap is not None and verbatim.token_field != "max_tokens" and verbatim.token_field:
         overrides = {verbatim.token_field: min(cap, parsed.max_tokens or cap), **overrides}
         cap = None

@@ -8,8 +8,8 @@ import re
 
 from appliance.core.fault import Fault
 from appliance.dialects.answer_summary import summary_of
-from appliance.dialects.protocol import SHARED, Answer
-from appliance.gateway.answer_head import Head, read_head, response_headers
+from appliance.dialects.protocol import FORWARDED, SHARED, Answer
+from appliance.gateway.answer_head import JSON, Head, is_json, read_head, response_headers
 from appliance.gateway.call import HeaderList
 from appliance.gateway.counting import ESTIMATED
 from appliance.gateway.decoding import Decoder, decoder, read_decoded
@@ -44,6 +44,8 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
         if running.operation in SHARED:
             return protocol_fault(running.record.backend, "answered with a stream that was not asked for")
         return await stream(running, answer, undo, head)
+    if head.content_type != JSON and running.operation in FORWARDED and not is_json(head.content_type):
+        return await pass_through(running, answer, undo, head)
     body = answer.whole() if undo is None else None
     if body is None:
         gathered = await _gathered(running, answer, undo)
@@ -137,6 +139,17 @@ def _end_fault(running: Running, last: bytes | Failure, undo: Decoder | None) ->
     if undo is not None and undo.end() is None:
         return protocol_fault(running.record.backend, "sent a compressed answer that cannot be read")
     return None
+
+
+async def pass_through(running: Running, answer: Exchange, undo: Decoder | None, head: Head) -> Fault | None:
+    """An answer that nobody here can judge (audio, subtitles): its first bytes are the commit point, and each piece leaves as it comes."""
+    first = await (answer.read() if undo is None else read_decoded(answer, undo))
+    if isinstance(first, Failure) or not first:
+        fault = _end_fault(running, first, undo)
+        if fault is not None:
+            return fault
+        first = b""
+    return await _large(running, answer, undo, head, first)
 
 
 async def _large(running: Running, answer: Exchange, undo: Decoder | None, head: Head, begun: bytes) -> Fault | None:

@@ -19,10 +19,22 @@ OPENAI_PATHS: Mapping[str, str] = MappingProxyType(
     {"chat": "/chat/completions", "text_completion": "/completions", "embeddings": "/embeddings"}
 )
 
+_FORWARDED_PATHS = {
+    "rerank": "/rerank", "rerank_v2": "/rerank", "moderations": "/moderations", "image_generation": "/images/generations",
+    "image_edit": "/images/edits", "image_variation": "/images/variations", "speech": "/audio/speech",
+    "transcription": "/audio/transcriptions", "translation": "/audio/translations",
+}
+"""What passes as it is. `rerank_v2` is where rankings in Cohere's form go; most servers have one place for both."""
 
-def openai_paths(*lacking: str) -> Mapping[str, str]:
-    """Of a vendor that lacks some of them. Legacy completions then become chats, others are refused."""
-    return MappingProxyType({name: path for name, path in OPENAI_PATHS.items() if name not in lacking})
+EVERY_PATH: Mapping[str, str] = MappingProxyType({**OPENAI_PATHS, **_FORWARDED_PATHS})
+"""Of servers on one's own machines: what they have depends on the model, and they say so themselves."""
+
+
+def openai_paths(*lacking: str, has: tuple[str, ...] = ()) -> Mapping[str, str]:
+    """Of a vendor that lacks some of them: legacy completions then become chats, others are refused. has: what passes as it is there."""
+    more = (*has, "rerank_v2") if "rerank" in has else has
+    paths = {name: path for name, path in OPENAI_PATHS.items() if name not in lacking}
+    return MappingProxyType({**paths, **{name: _FORWARDED_PATHS[name] for name in more}})
 
 
 LANGUAGE_PATHS: Mapping[str, str] = MappingProxyType({

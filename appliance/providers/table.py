@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from appliance.providers import chat_quirks as q
-from appliance.providers.row import Provider, Rename, openai_paths
+from appliance.providers.row import EVERY_PATH, Provider, Rename, openai_paths
 
 # OpenAI's reasoning models answer 400 unsupported_parameter to `max_tokens` ("Use 'max_completion_tokens' instead"); the other name is
 # understood by all its chat models (platform.openai.com/docs/api-reference/chat/create).
@@ -20,11 +20,12 @@ _ROWS = (
     # platform.openai.com/docs/api-reference. Not gpt-*: the open gpt-oss models are everybody's but OpenAI's.
     Provider(
         "openai", "https://api.openai.com/v1", dialects=("openai_chat", "openai_responses"), renames=(REASONING_LIMIT,), newest_fields=True,
-        counts=True,
+        counts=True, paths=openai_paths(has=("moderations", "image_generation", "image_edit", "speech", "transcription", "translation")),
         quirks=q.OPENAI,
         models=(
             *(f"gpt-{generation}*" for generation in range(3, 10)), "gpt-audio*", "chatgpt-*", "o1*", "o3*", "o4*", "ft:*",
-            "text-embedding-*", "davinci-002", "babbage-002",
+            "text-embedding-*", "davinci-002", "babbage-002", "gpt-image-*", "gpt-transcribe*", "dall-e-*", "whisper-1", "tts-1*",
+            "omni-moderation-*", "text-moderation-*",
         ),
     ),
     # platform.claude.com/docs/en/api/overview; the version is the only one there is, and a caller's own goes before it
@@ -37,39 +38,52 @@ _ROWS = (
         "gemini", "https://generativelanguage.googleapis.com", dialects=("gemini",), auth="x-goog-api-key", health_path="/v1beta/models",
         models=("gemini-*",), gen_ai_name="gcp.gemini", paths=NOTHING_ELSE, counts=True,
     ),
-    # docs.cohere.com/reference/about
+    # docs.cohere.com/reference/about; both versions of rerank are served
     Provider(
-        "cohere", "https://api.cohere.com", dialects=("cohere",), health_path="/v1/models", models=("command-*", "c4ai-*"),
-        paths=NOTHING_ELSE,
+        "cohere", "https://api.cohere.com", dialects=("cohere",), health_path="/v1/models",
+        models=("command-*", "c4ai-*", "rerank-v*", "rerank-english-*", "rerank-multilingual-*"),
+        paths=MappingProxyType({"rerank": "/v1/rerank", "rerank_v2": "/v2/rerank"}),
     ),
     # docs.aws.amazon.com/bedrock/latest/APIReference: base_url is https://bedrock-runtime.REGION.amazonaws.com, api_key a Bedrock API key
     # (docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html), sent as a bearer token. There is no free GET below that host.
     Provider("bedrock", dialects=("bedrock",), health_path="", gen_ai_name="aws.bedrock", paths=NOTHING_ELSE, counts=True),
-    # openrouter.ai/docs/api-reference/overview; variants such as `:free` and `:nitro`: openrouter.ai/docs/guides/routing/model-variants
-    Provider("openrouter", "https://openrouter.ai/api/v1", strips_suffix=True, quirks=q.OPENROUTER),
+    # openrouter.ai/docs/api-reference/overview; variants such as `:free` and `:nitro`: openrouter.ai/docs/guides/routing/model-variants;
+    # openrouter.ai/docs/client-sdks lists rerank, speech and transcriptions
+    Provider(
+        "openrouter", "https://openrouter.ai/api/v1", strips_suffix=True, quirks=q.OPENROUTER,
+        paths=openai_paths(has=("rerank", "speech", "transcription")),
+    ),
     # featherless.ai/docs/api-overview-and-common-options
     Provider("featherless", "https://api.featherless.ai/v1", quirks=q.OPEN_SERVER),
     # console.groq.com/docs/openai, "currently unsupported": text completions; there are no embeddings. `x_groq.usage` stands on the last
     # chunk of every stream (console.groq.com/docs/api-reference).
     Provider(
-        "groq", "https://api.groq.com/openai/v1", paths=openai_paths("text_completion", "embeddings"), stream_usage="given", quirks=q.GROQ,
+        "groq", "https://api.groq.com/openai/v1", stream_usage="given", quirks=q.GROQ,
+        paths=openai_paths("text_completion", "embeddings", has=("speech", "transcription", "translation")),
     ),
     # docs.mistral.ai/api. `stream_options` and `max_completion_tokens` are answered with 422 extra_forbidden; usage is on the last chunk.
     Provider(
-        "mistral", "https://api.mistral.ai/v1", paths=openai_paths("text_completion"), gen_ai_name="mistral_ai", stream_usage="refused",
+        "mistral", "https://api.mistral.ai/v1", gen_ai_name="mistral_ai", stream_usage="refused",
         renames=(Rename("max_completion_tokens", "max_tokens"),), short_ids=True, quirks=q.MISTRAL,
+        paths=openai_paths("text_completion", has=("moderations", "speech", "transcription")),
         models=("mistral-*", "ministral-*", "magistral-*", "codestral-*", "devstral-*", "pixtral-*", "voxtral-*", "open-mi?tral-*"),
     ),
     # api-docs.deepseek.com
     Provider("deepseek", "https://api.deepseek.com", models=("deepseek-chat", "deepseek-reasoner"), quirks=q.DEEPSEEK),
     # docs.together.ai/docs/openai-api-compatibility
-    Provider("together", "https://api.together.xyz/v1", quirks=q.OPEN_SERVER),
-    # docs.fireworks.ai/tools-sdks/openai-compatibility
-    Provider("fireworks", "https://api.fireworks.ai/inference/v1", quirks=q.OPEN_SERVER),
+    Provider(
+        "together", "https://api.together.xyz/v1", quirks=q.OPEN_SERVER,
+        paths=openai_paths(has=("rerank", "image_generation", "speech", "transcription", "translation")),
+    ),
+    # docs.fireworks.ai/tools-sdks/openai-compatibility, /guides/querying-embeddings-models. Its audio has hosts of its own.
+    Provider("fireworks", "https://api.fireworks.ai/inference/v1", quirks=q.OPEN_SERVER, paths=openai_paths(has=("rerank",))),
     # inference-docs.cerebras.ai/resources/openai
     Provider("cerebras", "https://api.cerebras.ai/v1", quirks=q.CEREBRAS),
     # docs.x.ai/docs/api-reference
-    Provider("xai", "https://api.x.ai/v1", gen_ai_name="x_ai", models=("grok-*",), quirks=q.XAI),
+    Provider(
+        "xai", "https://api.x.ai/v1", gen_ai_name="x_ai", models=("grok-*",), quirks=q.XAI,
+        paths=openai_paths(has=("image_generation", "image_edit")),
+    ),
     # docs.perplexity.ai/api-reference/chat-completions-post: cumulative usage on every chunk; no list of models below this base
     Provider(
         "perplexity", "https://api.perplexity.ai", paths=openai_paths("text_completion"), health_path="", models=("sonar", "sonar-*"),
@@ -86,20 +100,21 @@ _ROWS = (
     Provider(
         "azure-openai", auth="api-key", health_path="", gen_ai_name="azure.ai.openai", deployments=True, renames=(REASONING_LIMIT,),
         newest_fields=True, quirks=q.OPENAI,
+        paths=openai_paths(has=("image_generation", "image_edit", "speech", "transcription", "translation")),
     ),
     # docs.vllm.ai/en/latest/serving/openai_compatible_server.html
-    Provider("vllm", "http://127.0.0.1:8000/v1", key_optional=True, quirks=q.VLLM),
+    Provider("vllm", "http://127.0.0.1:8000/v1", key_optional=True, paths=EVERY_PATH, quirks=q.VLLM),
     # docs.ollama.com/api/openai-compatibility
-    Provider("ollama", "http://127.0.0.1:11434/v1", key_optional=True, quirks=q.OLLAMA),
+    Provider("ollama", "http://127.0.0.1:11434/v1", key_optional=True, paths=EVERY_PATH, quirks=q.OLLAMA),
     # github.com/ggml-org/llama.cpp/tree/master/tools/server. Its default port 8080 is the gateway's own, so there is no default here.
-    Provider("llamacpp", key_optional=True, quirks=q.OPEN_SERVER),
+    Provider("llamacpp", key_optional=True, paths=EVERY_PATH, quirks=q.OPEN_SERVER),
     # lmstudio.ai/docs/developer/openai-compat
-    Provider("lmstudio", "http://127.0.0.1:1234/v1", key_optional=True, quirks=q.OPEN_SERVER),
+    Provider("lmstudio", "http://127.0.0.1:1234/v1", key_optional=True, paths=EVERY_PATH, quirks=q.OPEN_SERVER),
     # docs.sglang.io/basic_usage/openai_api.html
-    Provider("sglang", "http://127.0.0.1:30000/v1", key_optional=True, quirks=q.OPEN_SERVER),
+    Provider("sglang", "http://127.0.0.1:30000/v1", key_optional=True, paths=EVERY_PATH, quirks=q.OPEN_SERVER),
     # kserve.github.io/website/docs/model-serving/generative-inference/sdk-integration: base_url ends in /openai/v1
-    Provider("kserve", key_optional=True, quirks=q.OPEN_SERVER),
-    Provider("custom", key_optional=True, quirks=q.OPEN_SERVER),
+    Provider("kserve", key_optional=True, paths=EVERY_PATH, quirks=q.OPEN_SERVER),
+    Provider("custom", key_optional=True, paths=EVERY_PATH, quirks=q.OPEN_SERVER),
 )  # fmt: skip
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType({row.name: row for row in _ROWS})

@@ -1,18 +1,30 @@
 """Which path is which operation in which wire language. Errors of a path are told in its language, known or not."""
 
+from collections.abc import Callable
+from functools import partial
+
 from appliance.dialects.language import Language
-from appliance.dialects.language_table import completions, gemini_call, language
+from appliance.dialects.language_table import completions, gemini_call, language, media, rerank_v2
 from appliance.dialects.protocol import CallerDialect
 from appliance.gateway.call import caller_of
 
-OPERATIONS: dict[str, tuple[str, str]] = {
-    "/v1/chat/completions": ("chat", "openai_chat"),
-    "/v1/completions": ("text_completion", "openai_chat"),
-    "/v1/embeddings": ("embeddings", "openai_chat"),
-    "/v1/responses": ("chat", "openai_responses"),
-    "/v1/responses/input_tokens": ("count_tokens", "openai_responses"),
-    "/v1/messages": ("chat", "anthropic_messages"),
-    "/v1/messages/count_tokens": ("count_tokens", "anthropic_messages"),
+OPERATIONS: dict[str, tuple[str, Callable[[], Language]]] = {
+    "/v1/chat/completions": ("chat", partial(language, "openai_chat")),
+    "/v1/completions": ("text_completion", completions),
+    "/v1/embeddings": ("embeddings", partial(language, "openai_chat")),
+    "/v1/responses": ("chat", partial(language, "openai_responses")),
+    "/v1/responses/input_tokens": ("count_tokens", partial(language, "openai_responses")),
+    "/v1/messages": ("chat", partial(language, "anthropic_messages")),
+    "/v1/messages/count_tokens": ("count_tokens", partial(language, "anthropic_messages")),
+    "/v1/rerank": ("rerank", media),
+    "/v2/rerank": ("rerank", rerank_v2),
+    "/v1/moderations": ("moderations", media),
+    "/v1/images/generations": ("image_generation", media),
+    "/v1/images/edits": ("image_edit", media),
+    "/v1/images/variations": ("image_variation", media),
+    "/v1/audio/speech": ("speech", media),
+    "/v1/audio/transcriptions": ("transcription", media),
+    "/v1/audio/translations": ("translation", media),
 }
 """Operation and language by path."""
 
@@ -24,9 +36,7 @@ def operation_of(path: str, raw_path: bytes, query: bytes) -> tuple[str, Languag
     """What a POST to this path asks for; None where that is nothing."""
     known = OPERATIONS.get(path)
     if known is not None:
-        if known[0] == "text_completion":
-            return known[0], completions()
-        return known[0], language(known[1])
+        return known[0], known[1]()
     return _gemini_operation(raw_path.decode("latin-1"), query)
 
 

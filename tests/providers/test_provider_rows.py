@@ -10,7 +10,7 @@ import pytest
 from appliance.core.glob import compile_globs
 from appliance.dialects.language_table import NAMES as LANGUAGES
 from appliance.dialects.openai_chat import read_request, rewrite
-from appliance.dialects.protocol import ParsedRequest, Rewrite
+from appliance.dialects.protocol import FORWARDED, ParsedRequest, Rewrite
 from appliance.providers import PROVIDERS, Provider, Rename, auth_headers, bare_model, endpoint, request_rewrite
 
 NAMES = [
@@ -32,6 +32,9 @@ def test_a_row_is_sound(name: str) -> None:
     openai_like = "openai_chat" in row.dialects
     assert openai_like == (name not in {"anthropic", "gemini", "cohere", "bedrock"})
     assert ("chat" in row.paths) == openai_like
+    assert set(row.paths) <= {"chat", "text_completion", "embeddings", "rerank_v2"} | FORWARDED
+    assert ("rerank" in row.paths) == ("rerank_v2" in row.paths)
+    assert set(row.paths) >= FORWARDED or name not in LOCAL, "what stands on one's own machine may have anything"
     assert set(row.dialects) <= set(LANGUAGES)
     assert all(path.startswith("/") for path in row.paths.values())
     assert row.health_path == "" or row.health_path.startswith("/")
@@ -52,6 +55,8 @@ def test_a_bare_name_is_claimed_by_one_vendor_at_most() -> None:
         ("ft:gpt-4o:x::y", "openai"), ("text-embedding-3-small", "openai"), ("mistral-large-latest", "mistral"),
         ("codestral-2501", "mistral"), ("open-mixtral-8x7b", "mistral"),
         ("deepseek-chat", "deepseek"), ("grok-4", "xai"), ("sonar-pro", "perplexity"), ("sonar", "perplexity"),
+        ("whisper-1", "openai"), ("gpt-image-2", "openai"), ("tts-1-hd", "openai"), ("omni-moderation-latest", "openai"),
+        ("whisper-large-v3", None), ("rerank-v3.5", "cohere"), ("rerank-2.5", None), ("mistral-moderation-latest", "mistral"),
         ("gpt-oss-120b", None), ("llama-3.3-70b-versatile", None), ("claude-sonnet-4", "anthropic"), ("qwen3", None),
     ]  # fmt: skip
     for model, owner in samples:
@@ -88,3 +93,30 @@ def test_a_row_cannot_be_changed() -> None:
         PROVIDERS["openai"].base_url = "x"  # type: ignore[misc]
     with pytest.raises(TypeError):
         PROVIDERS["x"] = PROVIDERS["openai"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "operation", "path"),
+    [
+        ("openai", "moderations", b"/v1/moderations"), ("openai", "image_edit", b"/v1/images/edits"), ("openai", "rerank", None),
+        ("openai", "image_variation", None), ("cohere", "rerank", b"/v1/rerank"), ("cohere", "rerank_v2", b"/v2/rerank"),
+        ("groq", "translation", b"/openai/v1/audio/translations"), ("mistral", "moderations", b"/v1/moderations"),
+        ("together", "rerank_v2", b"/v1/rerank"), ("fireworks", "rerank", b"/inference/v1/rerank"), ("fireworks", "speech", None),
+        ("xai", "image_generation", b"/v1/images/generations"), ("openrouter", "transcription", b"/api/v1/audio/transcriptions"),
+        ("vllm", "rerank_v2", b"/v1/rerank"), ("deepseek", "moderations", None), ("anthropic", "speech", None),
+    ],
+)  # fmt: skip
+def test_what_passes_as_it_is_goes_where_the_vendor_has_it(vendor: str, operation: str, path: bytes | None) -> None:
+    row = PROVIDERS[vendor]
+    if path is None:
+        assert operation not in row.paths
+    else:
+        assert endpoint(row, row.base_url, operation, "m") == path
+
+
+def test_azures_forms_of_base_url_hold_for_what_passes_as_it_is() -> None:
+    row = PROVIDERS["azure-openai"]
+    assert "moderations" not in row.paths
+    dated = endpoint(row, "https://x.openai.azure.com", "transcription", "whisper", deployments={"whisper": "w1"})
+    assert dated == b"/openai/deployments/w1/audio/transcriptions?api-version=2024-10-21"
+    assert endpoint(row, "https://x.openai.azure.com/openai/v1", "image_edit", "m") == b"/openai/v1/images/edits"
