@@ -34,8 +34,6 @@ from appliance.simulator.response_store import ResponseStore
 from appliance.simulator.settings import Settings, Speed
 
 REC_PATH = re.compile(r"/(rec/.+)")
-# Bedrock, too: /model/rec/amazon-bedrock/amazon-bedrock-text/converse-stream
-BEDROCK_PATH = re.compile(r"/model/(rec/.+)/(converse|converse-stream)")
 SPEED_HEADER = b"x-sim-speed"
 
 
@@ -173,7 +171,7 @@ async def read_request(scope: Scope, receive: Receive, body_max_bytes: int) -> R
 
 def model_of(request: Request, found: Found | None, fields: Mapping[str, Any] | ApiError) -> ModelName | None:
     """The model that is asked for: in the path /rec/…, or where the endpoint says; of a POST that nothing serves, in its body."""
-    match = REC_PATH.fullmatch(request.path) or BEDROCK_PATH.fullmatch(request.path)
+    match = REC_PATH.fullmatch(request.path)
     if match is not None and request.method == "POST":
         return parse_model(match[1])
     known = {} if isinstance(fields, ApiError) else fields
@@ -184,9 +182,6 @@ def model_of(request: Request, found: Found | None, fields: Mapping[str, Any] | 
 def wants_stream(request: Request, found: Found | None, fields: Mapping[str, Any]) -> bool:
     """As the endpoint's language asks for it, or by hand: `"stream": true`, ?stream=1, or Accept."""
     if found is not None and found.endpoint.streams(request, found.match, fields):
-        return True
-    match = BEDROCK_PATH.fullmatch(request.path)
-    if match is not None and "stream" in match[2]:
         return True
     by_hand = request.parameter("stream") in ("1", "true") or request.parameter("alt") == "sse" or fields.get("stream") is True
     return by_hand or "event-stream" in request.header(b"accept")

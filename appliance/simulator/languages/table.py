@@ -6,6 +6,7 @@ from typing import NamedTuple
 from appliance.simulator.language import Endpoint, Language
 from appliance.simulator.languages import (
     anthropic_endpoints,
+    bedrock_endpoints,
     cohere_endpoints,
     gemini_endpoints,
     openai_endpoints,
@@ -18,6 +19,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *anthropic_endpoints.ENDPOINTS,
     *gemini_endpoints.ENDPOINTS,
     *cohere_endpoints.ENDPOINTS,
+    *bedrock_endpoints.ENDPOINTS,
     *openai_endpoints.ENDPOINTS,
     *responses_endpoints.ENDPOINTS,
 )
