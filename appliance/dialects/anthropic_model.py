@@ -25,6 +25,7 @@ class Abilities:
     """Attributes:
     adaptive: thinking may be left to the model. budget: it may be given as tokens. always: it cannot be switched off.
     sampling: temperature and its like are accepted. efforts: the words of output_config.effort.
+    structured: a form of the answer and of tools' arguments can be enforced.
     output_max: the most tokens that the bound on the answer may be, None where that is not known.
     """
 
@@ -34,13 +35,14 @@ class Abilities:
     sampling: bool = True
     efforts: tuple[Effort, ...] = ()
     output_max: int | None = None
+    structured: bool = False
 
 
 _ALL: tuple[Effort, ...] = ("low", "medium", "high", "xhigh", "max")
 _BY_VERSION: tuple[tuple[tuple[int, int], Abilities], ...] = (
-    ((4, 7), Abilities(True, False, False, False, _ALL, 128_000)),
-    ((4, 6), Abilities(True, True, False, True, ("low", "medium", "high", "max"), 128_000)),
-    ((4, 5), Abilities(output_max=64_000)),
+    ((4, 7), Abilities(True, False, False, False, _ALL, 128_000, True)),
+    ((4, 6), Abilities(True, True, False, True, ("low", "medium", "high", "max"), 128_000, True)),
+    ((4, 5), Abilities(output_max=64_000, structured=True)),
     ((4, 0), Abilities(output_max=64_000)),
     ((3, 7), Abilities(output_max=64_000)),
     ((3, 5), Abilities(output_max=8_192)),
@@ -63,7 +65,7 @@ def abilities(model: str) -> Abilities:
     if family in _ALWAYS_FAMILIES or (family == "opus" and version >= (5, 5)):
         return _ALWAYS
     if family == "opus" and (4, 0) <= version < (4, 5):
-        return attrs.evolve(able, output_max=32_000)
+        return attrs.evolve(able, output_max=32_000, structured=version == (4, 1))
     if family == "opus" and version == (4, 5):  # the only one of its version that knows effort
         return attrs.evolve(able, efforts=("low", "medium", "high"))
     return able

@@ -23,7 +23,9 @@ CITED = frozenset({
 })  # fmt: skip
 
 _IMAGE_STARTS = (("/9j/", "image/jpeg"), ("iVBOR", "image/png"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp"))
-"""How the formats that Anthropic takes begin in base64, for images whose type nobody told."""
+"""How the formats that Anthropic takes begin in base64: it refuses an image that is not of the type that it is said to be."""
+
+_IMAGE_TYPES = {"image/jpg": "image/jpeg"}
 
 
 def cache_mark(cache: str) -> Block:
@@ -173,8 +175,9 @@ def _image_source(part: Media) -> Block:
         return {"type": "url", "url": part.url}
     if part.file_id:
         return {"type": "file", "file_id": part.file_id}
-    guessed = next((kind for start, kind in _IMAGE_STARTS if part.data.startswith(start)), "image/png")
-    return {"type": "base64", "media_type": part.media_type or guessed, "data": part.data}
+    seen = next((kind for start, kind in _IMAGE_STARTS if part.data.startswith(start)), "")
+    told = part.media_type.partition(";")[0].strip().lower()
+    return {"type": "base64", "media_type": seen or _IMAGE_TYPES.get(told, told) or "image/png", "data": part.data}
 
 
 def _document_source(part: Media, path: str) -> Block:

@@ -8,12 +8,13 @@ from typing import Any
 from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault
 from appliance.dialects.anthropic_blocks import FAMILY
-from appliance.dialects.anthropic_json import dump
+from appliance.dialects.anthropic_json import dump, dump_text
 from appliance.dialects.anthropic_model import OUTPUT_UNKNOWN_TOKENS, Abilities, abilities
 from appliance.dialects.anthropic_parts import plain_or_blocks
+from appliance.dialects.anthropic_schema import enforced
 from appliance.dialects.anthropic_tools import forces, write_tools
 from appliance.dialects.anthropic_turns import begins_without_thought, shortened, write_messages
-from appliance.dialects.anthropic_wishes import JSON_ONLY, closed, write_sampling, write_thinking
+from appliance.dialects.anthropic_wishes import FITTING, JSON_ONLY, write_sampling, write_thinking
 from appliance.dialects.codec import Target, Written
 from appliance.dialects.fields import Unfit
 
@@ -66,11 +67,11 @@ def _body(conversation: Conversation, target: Target, dropped: list[str]) -> dic
     able = abilities(target.model)
     max_tokens = _bound(conversation, target, able, dropped)
     system, turns = write_messages(conversation.messages, dropped)
-    tools = write_tools(conversation, dropped)
+    tools = write_tools(conversation, able, dropped)
     thinking, effort = write_thinking(
         conversation.reasoning, conversation, max_tokens, able, forces(tools), begins_without_thought(turns), dropped
     )
-    config = _output_config(conversation, effort, system, dropped)
+    config = _output_config(conversation, effort, able, system, dropped)
     body: dict[str, Any] = {"model": target.model, "max_tokens": max_tokens}
     if system:
         body["system"] = plain_or_blocks(system)
@@ -108,7 +109,7 @@ def _refuse(conversation: Conversation) -> None:
         raise Unfit("modalities", f"asks for {other[0][:20]}, and Anthropic's models answer in text")
 
 
-def _output_config(conversation: Conversation, effort: str, system: list[Any], dropped: list[str]) -> dict[str, Any]:
+def _output_config(conversation: Conversation, effort: str, able: Abilities, system: list[Any], dropped: list[str]) -> dict[str, Any]:
     config: dict[str, Any] = {"effort": effort} if effort else {}
     output = conversation.output
     if output is None or output.kind == "text":
@@ -119,7 +120,14 @@ def _output_config(conversation: Conversation, effort: str, system: list[Any], d
         return config
     if output.description:
         dropped.append("output.description")
-    return config | {"format": {"type": "json_schema", "schema": closed(output.schema)}}
+    schema: Any = output.schema
+    if conversation.family != FAMILY:
+        schema = enforced(schema, dropped, "output.schema") if able.structured else None
+    if schema is None:
+        system.append({"type": "text", "text": FITTING + dump_text(output.schema)})
+        dropped.append("output: the schema is asked for in words")
+        return config
+    return config | {"format": {"type": "json_schema", "schema": schema}}
 
 
 def _rest(conversation: Conversation, dropped: list[str]) -> dict[str, Any]:

@@ -9,23 +9,26 @@ from typing import Any
 from appliance.core.conversation import Conversation, Tool, ToolChoice
 from appliance.core.tool_forms import flat_name, function_of
 from appliance.dialects.anthropic_blocks import FAMILY
+from appliance.dialects.anthropic_model import Abilities
 from appliance.dialects.anthropic_parts import cache_mark
+from appliance.dialects.anthropic_schema import enforced
 from appliance.dialects.fields import Unfit
 
 _MODES = {"auto": "auto", "required": "any", "named": "tool", "none": "none"}
 
 
-def write_tools(conversation: Conversation, dropped: list[str]) -> dict[str, Any]:
+def write_tools(conversation: Conversation, able: Abilities, dropped: list[str]) -> dict[str, Any]:
     """`tools` and `tool_choice`, as far as there is something to say. Raises Unfit."""
     choice = conversation.tool_choice
     allowed = frozenset(choice.allowed) if choice is not None else frozenset()
     tools: list[Any] = []
     names: set[str] = set()
+    own = conversation.family == FAMILY
     for place, tool in enumerate(conversation.tools):
         if tool.server and tool.family != FAMILY:
             dropped.append(f"tools[{place}]: {tool.name}")
         elif not allowed or tool.name in allowed or flat_name(tool.name, tool.namespace) in allowed:
-            tools.append(dict(tool.raw) if tool.server else _function(tool))
+            tools.append(dict(tool.raw) if tool.server else _function(tool, able, dropped, f"tools[{place}]", own))
             names.add(str(tools[-1].get("name", tool.name)))
     if not tools:
         _without_tools(choice, dropped)
@@ -39,7 +42,8 @@ def forces(fields: Mapping[str, Any]) -> bool:
     return fields.get("tool_choice", {}).get("type") in ("any", "tool")
 
 
-def _function(tool: Tool) -> dict[str, Any]:
+def _function(tool: Tool, able: Abilities, dropped: list[str], path: str, own: bool) -> dict[str, Any]:
+    """own: the caller wrote it for Anthropic, so it goes as it is."""
     if tool.custom:
         tool = function_of(tool)
     written: dict[str, Any] = {"name": flat_name(tool.name, tool.namespace)}
@@ -47,7 +51,13 @@ def _function(tool: Tool) -> dict[str, Any]:
         written["description"] = tool.description
     written["input_schema"] = _object_schema(tool.parameters or {})
     if tool.strict:  # false is what the API does unasked, and older copies of it refuse the field
-        written["strict"] = True
+        schema = written["input_schema"]
+        if not own:
+            schema = enforced(schema, dropped, f"{path}.parameters") if able.structured else None
+        if schema is None:
+            dropped.append(f"{path}.strict")
+        else:
+            written |= {"input_schema": schema, "strict": True}
     return written | cache_mark(tool.cache)
 
 

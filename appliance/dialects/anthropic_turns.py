@@ -14,6 +14,9 @@ from appliance.dialects.fields import Unfit
 
 Turn = dict[str, Any]
 
+OPENING = "(The conversation begins.)"
+"""For one in which the assistant speaks first: "first message must use the user role"."""
+
 
 def write_messages(messages: Sequence[Message], dropped: list[str]) -> tuple[list[Block], list[Turn]]:
     """(system blocks, turns). Contents of turns are lists of blocks; see `shortened`. Raises Unfit."""
@@ -39,6 +42,8 @@ def write_messages(messages: Sequence[Message], dropped: list[str]) -> tuple[lis
     if not turns:
         dropped.append("messages: role of the system message, the only one there is")
         system, turns = [], _system_as_turn(system)
+    if turns[0]["role"] == "assistant":
+        turns.insert(0, {"role": "user", "content": [{"type": "text", "text": OPENING}]})
     dropped += moved
     for turn in turns:
         if turn["role"] == "user":
@@ -53,8 +58,10 @@ def shortened(turns: Sequence[Turn]) -> list[Turn]:
 
 
 def begins_without_thought(turns: Sequence[Turn]) -> bool:
-    """Whether results of tools are on their way to a turn that does not begin with thinking: "When `thinking` is enabled, a final
-    `assistant` message must start with a thinking block"."""
+    """Whether the assistant's turn that goes on does not begin with thinking, be it with results of tools or because it is the last: "When
+    `thinking` is enabled, a final `assistant` message must start with a thinking block"."""
+    if turns[-1]["role"] == "assistant":
+        return turns[-1]["content"][0].get("type") not in ("thinking", "redacted_thinking")
     if len(turns) < 2 or turns[-1]["role"] != "user" or turns[-1]["content"][0].get("type") != "tool_result":
         return False
     return turns[-2]["content"][0].get("type") not in ("thinking", "redacted_thinking")

@@ -10,7 +10,6 @@ from typing import Any
 from appliance.core.conversation import Conversation, ReasoningWish, Sampling
 from appliance.core.effort import budget_for, effort_for
 from appliance.dialects.anthropic_blocks import FAMILY
-from appliance.dialects.anthropic_json import DEPTH_MAX
 from appliance.dialects.anthropic_model import Abilities, nearest_effort
 from appliance.dialects.fields import Unfit
 
@@ -22,8 +21,8 @@ TOP_P_WITH_THOUGHT_MIN = 0.95
 JSON_ONLY = "Answer with one valid JSON object and nothing else: no words around it, no code fence."
 """Stands for the JSON mode of other vendors, which Anthropic does not have."""
 
-_VALUES = frozenset({"enum", "const", "default", "examples"})
-"""Members of a schema that hold values, not schemas."""
+FITTING = "Answer with one valid JSON value that fits the JSON schema below and nothing else: no words around it, no code fence.\n"
+"""Stands before a schema that the model cannot be held to."""
 
 _NOT_SAID = ("min_p", "seed", "presence_penalty", "frequency_penalty", "repetition_penalty", "logit_bias", "logprobs", "top_logprobs")
 _NEUTRAL: Mapping[str, float] = {"presence_penalty": 0, "frequency_penalty": 0, "repetition_penalty": 1, "min_p": 0, "top_logprobs": 0}
@@ -113,15 +112,3 @@ def _drawing(sampling: Sampling, able: Abilities, thinks: bool, dropped: list[st
             fields["top_k"] = top_k
     return fields
 
-
-def closed(schema: Any, levels: int = DEPTH_MAX) -> Any:
-    """The schema with every object closed: structured output demands `additionalProperties: false`
-    (platform.claude.com/docs/en/build-with-claude/structured-outputs). Raises Unfit."""
-    if levels == 0:
-        raise Unfit("output.schema", f"is nested more than {DEPTH_MAX} levels deep")
-    if isinstance(schema, list):
-        return [closed(one, levels - 1) for one in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    inner = {name: value if name in _VALUES else closed(value, levels - 1) for name, value in schema.items()}
-    return inner | {"additionalProperties": False} if schema.get("type") == "object" else inner

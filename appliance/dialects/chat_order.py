@@ -5,6 +5,7 @@ language put them; for servers with strict chat templates there is one system me
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from appliance.core.message import Message, Part, ToolCall, ToolResult
 
@@ -47,3 +48,13 @@ def one_system_first(messages: Sequence[Placed], dropped: list[str]) -> list[Pla
         first = place if first < 0 else first
         parts += message.parts
     return [(first, Message("system", tuple(parts))), *others] if first >= 0 else others
+
+
+def with_system_words(written: Sequence[dict[str, Any]], words: str) -> list[dict[str, Any]]:
+    """Messages as they are written, with more words in the first system message, or in a new one."""
+    if not written or written[0]["role"] not in _INSTRUCTIONS:
+        return [{"role": "system", "content": words}, *written]
+    first = written[0]
+    said = first["content"]
+    more = f"{said}\n\n{words}" if isinstance(said, str) else [*said, {"type": "text", "text": words}]
+    return [{**first, "content": more}, *written[1:]]

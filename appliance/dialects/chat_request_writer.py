@@ -3,9 +3,9 @@
 The rule: what a vendor's row drops is reported if its loss leaves the meaning whole, and refused if it does not. Beside top-level fields a
 row may name these, in `drop`: reasoning_content, reasoning_details, extra_content, refusal and name (of messages), strict (of functions),
 allowed_tools (then only the allowed ones are offered), late_system (system messages are one, and the first), user_after_tool (a turn of the
-assistant's is put between), prefill (the answer cannot be begun); in `rename`: developer to system, custom to function, cache to
-cache_control, reasoning_content to reasoning or thinking, reasoning_effort to reasoning, thinking or enable_thinking, file_url to
-file_data, prefill to prefix or continue_final_message.
+assistant's is put between), prefill (the answer cannot be begun), json_schema (its words are told instead, with any JSON object asked
+for); in `rename`: developer to system, custom to function, cache to cache_control, reasoning_content to reasoning or thinking,
+reasoning_effort to reasoning, thinking or enable_thinking, file_url to file_data, prefill to prefix or continue_final_message.
 """
 
 import hashlib
@@ -14,9 +14,10 @@ from typing import Any
 import attrs
 import orjson
 
-from appliance.core.conversation import Conversation
+from appliance.core.conversation import Conversation, OutputFormat
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.chat_message_writer import NAME, MessageWriter
+from appliance.dialects.chat_order import with_system_words
 from appliance.dialects.chat_reasoning import write_wish
 from appliance.dialects.chat_request import KNOWN, SAMPLING, SERVICE_TIERS
 from appliance.dialects.chat_tools import write_choice, write_format, write_tools
@@ -29,6 +30,9 @@ USER_MAX_CHARS = 64
 PRESET_DROP = ("allowed_tools", "prompt_cache_key", "verbosity", "store", "metadata", "service_tier")
 PRESET_RENAME = {"developer": "system", "custom": "function"}
 """What a row of a vendor other than OpenAI and Azure should have at least: these are OpenAI's inventions that few have taken over."""
+
+FITTING = "Answer with one valid JSON object that fits the JSON schema below and nothing else: no words around it, no code fence.\n"
+"""Stands before a schema that the backend cannot be held to."""
 
 _MEANT = frozenset({"messages", "tools", "response_format", "n"})
 """Fields whose loss changes what is asked for. tool_choice is one only when it forces a call."""
@@ -62,8 +66,7 @@ class _Request:
         self._say("max_tokens", self._bound(), "max_tokens")
         self._say_tools()
         if conversation.output is not None:
-            form = write_format(conversation.output, conversation.family != NAME)
-            self._say("response_format", form, "output", conversation.output.kind != "text")
+            self._say_format(conversation.output)
         self._say_reasoning()
         self._say_sampling()
         self._say_rest()
@@ -96,6 +99,15 @@ class _Request:
             raise Unfit(name, "is something that this backend cannot do")
         else:
             self.dropped.append(path)
+
+    def _say_format(self, output: OutputFormat) -> None:
+        form = write_format(output, self.conversation.family != NAME)
+        if output.kind == "json_schema" and "json_schema" in self.target.drop and "response_format" not in self.target.drop:
+            self.dropped.append("output: the schema is asked for in words")
+            words = FITTING + orjson.dumps(output.schema or {}).decode()
+            form = {"type": "json_object"}
+            self.body["messages"] = with_system_words(self.body["messages"], words)
+        self._say("response_format", form, "output", output.kind != "text")
 
     def _say_tools(self) -> None:
         conversation = self.conversation

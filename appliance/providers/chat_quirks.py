@@ -101,8 +101,9 @@ XAI = Quirks(
     efforts=(Efforts(("low", "high"), ("grok-3-mini*",)),),
 )
 
-# api-docs.deepseek.com/guides/thinking_mode: thinking is switched by an object; thoughts come back while tools are in use
-DEEPSEEK = Quirks(spelled=(Spelled("reasoning_effort", "thinking"),))
+# api-docs.deepseek.com/guides: thinking_mode (switched by an object; thoughts come back while tools are in use), json_mode ("This
+# response_format type is unavailable now" for a schema)
+DEEPSEEK = Quirks(refused=(Refused(("json_schema",)),), spelled=(Spelled("reasoning_effort", "thinking"),))
 
 # docs.perplexity.ai/api-reference: no tools, turns of user and assistant alternate
 PERPLEXITY = Quirks(refused=(Refused((*THOUGHTS, "refusal", "name", "n", "tools", "tool_choice", "late_system")),))

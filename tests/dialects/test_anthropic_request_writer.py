@@ -213,8 +213,11 @@ def test_tools_are_objects_and_strict_only_where_asked():
     assert body_of(tools=tools)[0]["tools"] == [
         {"name": "a", "input_schema": {"type": "object", "properties": {}}},
         {"name": "b", "description": "d", "input_schema": {"type": "object", "properties": {}}},
-        {"name": "c", "input_schema": {"type": "object"}, "strict": True, "cache_control": {"type": "ephemeral", "ttl": "1h"}},
-    ]
+        {
+            "name": "c", "input_schema": {"type": "object", "additionalProperties": False}, "strict": True,
+            "cache_control": {"type": "ephemeral", "ttl": "1h"},
+        },
+    ]  # fmt: skip
 
 
 def test_tools_that_a_provider_runs():
@@ -353,10 +356,89 @@ def test_structured_output_is_a_closed_schema():
     assert wanted["schema"]["properties"]["a"]["items"]["additionalProperties"] is False
     assert wanted["schema"]["properties"]["enum"] == {"enum": [{"type": "object"}]}
     assert dropped == ("output.description",)
+    own = body_of(output=OutputFormat("json_schema", schema), family="anthropic")[0]["output_config"]["format"]["schema"]
+    assert own == schema
     deep = {"type": "object"}
     for _ in range(300):
         deep = {"type": "object", "properties": {"a": deep}}
     assert refused(output=OutputFormat("json_schema", deep)).param == "output.schema"
+
+
+@pytest.mark.parametrize(
+    ("schema", "said", "told"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 9}, {"type": "integer", "description": "{minimum: 1, maximum: 9}"},
+         ["maximum", "minimum"]),
+        (
+            {"type": "string", "description": "A", "pattern": "^a$", "format": "color"},
+            {"type": "string", "description": 'A\n\n{pattern: "^a$", format: "color"}'}, ["format", "pattern"],
+        ),
+        ({"type": "string", "format": "date"}, {"type": "string", "format": "date"}, []),
+        ({"type": "array", "items": {"type": "null"}, "minItems": 1}, {"type": "array", "items": {"type": "null"}, "minItems": 1}, []),
+        ({"oneOf": [{"const": 1}, {"type": ["object", "null"]}]},
+         {"anyOf": [{"const": 1}, {"type": ["object", "null"], "additionalProperties": False}]}, []),
+        ({"type": "object", "properties": {"default": {"type": "object"}, "type": {"enum": ["a"]}}, "additionalProperties": True},
+         {"type": "object", "properties": {"default": {"type": "object", "additionalProperties": False}, "type": {"enum": ["a"]}},
+          "additionalProperties": False, "description": "{additionalProperties: true}"}, ["additionalProperties"]),
+        ({"$schema": "x", "$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"type": "string"}}},
+         {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"type": "string"}}}, []),
+    ],
+)  # fmt: skip
+def test_a_schema_is_said_as_far_as_anthropic_enforces_it_and_the_rest_told(schema, said, told):
+    body, dropped = body_of(output=OutputFormat("json_schema", schema))
+    assert body["output_config"]["format"]["schema"] == said
+    assert dropped == tuple(f"output.schema.{name}" for name in told)
+    tool = {"type": "object", "properties": {"a": schema}} if "$defs" not in schema else {"type": "object", **schema}
+    body, dropped = body_of(tools=(Tool("f", parameters=tool, strict=True),))
+    assert body["tools"][0]["strict"] is True
+    assert dropped == tuple(f"tools[0].parameters.{name}" for name in told)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "additionalProperties": {"type": "string"}}, {"type": "object", "properties": {"a": True}},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object", "properties": {"more": {"$ref": "#/$defs/a"}}}}},
+        {"type": "object", "properties": {"a": {"$ref": "#"}}}, {"$ref": "https://x.test/schema"},
+    ],
+)  # fmt: skip
+def test_a_schema_that_would_mean_something_else_is_asked_for_in_words(schema):
+    body, dropped = body_of(output=OutputFormat("json_schema", schema))
+    assert "output_config" not in body
+    assert json.loads(body["system"].partition("\n")[2]) == schema
+    assert dropped == ("output: the schema is asked for in words",)
+    body, dropped = body_of(tools=(Tool("f", parameters={"type": "object", **schema}, strict=True),))
+    assert ("strict" in body["tools"][0], dropped) == (False, ("tools[0].strict",))
+
+
+@pytest.mark.parametrize("model", ["claude-3-7-sonnet-20250219", "claude-sonnet-4-20250514", "kimi-k2-0905"])
+def test_a_model_that_cannot_be_held_to_a_schema_is_asked_in_words(model):
+    schema = {"type": "object", "properties": {}, "additionalProperties": False}
+    body, dropped = body_of(Target(model), output=OutputFormat("json_schema", schema), tools=(Tool("f", parameters=schema, strict=True),))
+    assert "output_config" not in body
+    assert "strict" not in body["tools"][0]
+    assert dropped == ("tools[0].strict", "output: the schema is asked for in words")
+
+
+@pytest.mark.parametrize(("told", "data", "said"), [
+    ("image/jpg", "xxxx", "image/jpeg"), ("image/png", "/9j/4AAQ", "image/jpeg"), ("IMAGE/WEBP; q=1", "xx", "image/webp"),
+    ("", "xx", "image/png"), ("image/heic", "xx", "image/heic"),
+])  # fmt: skip
+def test_a_picture_is_said_to_be_what_it_is(told, data, said):
+    turns = turns_of(Message("user", (Media("image", told, data),)))
+    assert turns[0]["content"][0]["source"]["media_type"] == said
+
+
+def test_an_assistant_that_speaks_first_is_asked_to():
+    turns = turns_of(Message("assistant", (Text("How may I help?"),)), USER)
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert turns[0]["content"].strip()
+
+
+def test_an_answer_that_the_caller_began_goes_on_without_thinking():
+    begun = (USER, Message("assistant", (Text("{"),)))
+    body, dropped = body_of(Target("claude-sonnet-4-5"), messages=begun, reasoning=ReasoningWish(effort="high"))
+    assert ("thinking" in body, dropped) == (False, ("reasoning",))
 
 
 def test_any_json_is_asked_for_in_words():

@@ -74,14 +74,17 @@ def as_read(answer: Completion):
 
 
 def with_types(answer: Completion) -> Completion:
-    """Foreign blocks of the generator have no `type`, which a real one has."""
+    """Foreign blocks of the generator have no `type`, which a real one has, and its calls may have one id, which then changes."""
 
-    def typed(part):
+    def typed(part, place):
+        if isinstance(part, ToolCall):
+            return attrs.evolve(part, id=f"{part.id}{place}")
         return attrs.evolve(part, raw={"type": "odd", **part.raw}) if type(part).__name__ == "Foreign" else part
 
-    return attrs.evolve(
-        answer, candidates=tuple(attrs.evolve(one, parts=tuple(typed(part) for part in one.parts)) for one in answer.candidates)
-    )
+    def whole(candidate):
+        return attrs.evolve(candidate, parts=tuple(typed(part, place) for place, part in enumerate(candidate.parts)))
+
+    return attrs.evolve(answer, candidates=tuple(whole(one) for one in answer.candidates))
 
 
 @given(completions)

@@ -152,3 +152,16 @@ def test_a_document_by_its_url_is_for_those_who_fetch_it():
     body, _ = said(asked, target=Target("m", rename={"file_url": "file_data"}))
     assert body["messages"][0]["content"] == [{"type": "file", "file": {"file_data": "https://x.test/a.pdf", "filename": "document.pdf"}}]
     assert isinstance(CHAT.write_request(Conversation("m", (asked,)), Target("m")), Fault)
+
+
+def test_a_schema_is_told_in_words_where_only_json_can_be_asked_for():
+    target, output = Target("m", drop=("json_schema",)), OutputFormat("json_schema", CLOSED)
+    body, dropped = said(user("Hi"), target=target, output=output)
+    assert body["response_format"] == {"type": "json_object"}
+    assert (roles(body), dropped) == (["system", "user"], ("output: the schema is asked for in words",))
+    assert json.loads(body["messages"][0]["content"].partition("\n")[2]) == CLOSED
+    body, _ = said(Message("system", (Text("Be brief"),)), user("Hi"), target=target, output=output)
+    assert roles(body) == ["system", "user"]
+    assert body["messages"][0]["content"].startswith("Be brief\n\n")
+    body, dropped = said(user("Hi"), target=target, output=OutputFormat("json_object"))
+    assert (body["response_format"], roles(body), dropped) == ({"type": "json_object"}, ["user"], ())
