@@ -54,7 +54,7 @@ class InputReader:
         for place, one in enumerate(value):
             self._read_item(f.mapping(one, f"{path}[{place}]"), f"{path}[{place}]")
         self._close()
-        return tuple(self._messages)
+        return tuple(_in_order(self._messages))
 
     def _read_item(self, item: Mapping[str, Any], path: str) -> None:
         kind = f.optional(f.text, item, "type", path)
@@ -100,7 +100,10 @@ class InputReader:
         self._add("assistant", ToolCall(call_id, name, arguments, namespace, custom=field == "input"))
 
     def _read_result(self, item: Mapping[str, Any], path: str) -> None:
-        call_id = f.needed(f.text, item, "call_id", path)
+        call_id = f.optional(f.text, item, "call_id", path) or ""
+        if not call_id:
+            self._read_told(item, path)
+            return
         parts: list[Text | Media] = []
         for part in read_content(item.get("output"), f"{path}.output"):
             if not isinstance(part, Text | Media):
@@ -108,6 +111,13 @@ class InputReader:
             parts.append(part)
         name = f.optional(f.text, item, "name", path) or self._names.get(call_id, "")
         self._add("tool", ToolResult(call_id, tuple(parts), name, custom=item["type"] == "custom_tool_call_output"))
+
+    def _read_told(self, item: Mapping[str, Any], path: str) -> None:
+        """What a tool said that nobody called: agents tell of their own doings so (openai/codex#42088). No other language has such a
+        result, so its words are the user's."""
+        name = f.needed(f.text, item, "name", path)  # an output with neither is one whose call got lost
+        self.lost.add("call_id")
+        self._alone("user", (Text(f"Output of the tool {name}:"), *read_content(item.get("output"), f"{path}.output")))
 
     def _read_reasoning(self, item: Mapping[str, Any], path: str) -> None:
         sealed = f.optional(f.text, item, "encrypted_content", path) or ""
@@ -155,6 +165,43 @@ class InputReader:
         if self._role is not None and self._parts:
             self._messages.append(Message(self._role, tuple(self._parts)))
         self._role, self._parts = None, []
+
+
+def _in_order(messages: list[Message]) -> list[Message]:
+    """Each result behind the turn that made its call, where other languages want it: here anything may stand between the two."""
+    makers: dict[str, int] = {}
+    for number, message in enumerate(messages):
+        for part in message.parts:
+            if isinstance(part, ToolCall):
+                makers.setdefault(part.id, number)
+    late: dict[int, list[Part]] = {}
+    kept: list[tuple[int, Message]] = []
+    turn = -1
+    for number, message in enumerate(messages):
+        if message.role != "tool":
+            turn = number
+            kept.append((number, message))
+            continue
+        there: list[Part] = []
+        for part in message.parts:
+            maker = makers.get(part.call_id, turn) if isinstance(part, ToolResult) else turn
+            (there if maker == turn or maker > number else late.setdefault(maker, [])).append(part)
+        if there:
+            kept.append((turn, Message("tool", tuple(there))))
+    return _with_late(kept, late) if late else messages
+
+
+def _with_late(kept: list[tuple[int, Message]], late: Mapping[int, list[Part]]) -> list[Message]:
+    """Messages, each with the number of its turn, and behind each turn the results that came too late."""
+    out: list[Message] = []
+    for place, (turn, message) in enumerate(kept):
+        last_of_turn = place + 1 == len(kept) or kept[place + 1][0] != turn
+        more = tuple(late.get(turn, ())) if last_of_turn else ()
+        if more and message.role == "tool":
+            out.append(attrs.evolve(message, parts=(*message.parts, *more)))
+        else:
+            out += [message, Message("tool", more)] if more else [message]
+    return out
 
 
 def _texts(item: Mapping[str, Any], name: str, path: str) -> list[str]:

@@ -262,3 +262,43 @@ def test_faults_do_not_repeat_what_was_said():
     fault = refused(input=[{"role": "user", "content": [{"type": "input_image", "image_url": "data:secret words"}]}])
     assert "secret" not in repr(fault)
     assert "secret" not in repr(read(input="secret"))
+
+
+def call(call_id: str) -> dict[str, Any]:
+    return {"type": "function_call", "call_id": call_id, "name": "f", "arguments": "{}"}
+
+
+def output(call_id: str) -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": call_id, "output": call_id}
+
+
+def said(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "content": text}
+
+
+@pytest.mark.parametrize(
+    ("items", "order"),
+    [
+        ([call("a"), call("b"), output("a"), said("assistant", "hm"), output("b")], ["call a,b", "result a,b", "assistant"]),
+        ([call("a"), said("user", "wait"), output("a")], ["call a", "result a", "user"]),
+        ([call("a"), said("developer", "x"), said("user", "y"), output("a"), call("b"), output("b")],
+         ["call a", "result a", "developer", "user", "call b", "result b"]),
+        ([call("a"), output("a"), call("b"), output("b")], ["call a", "result a", "call b", "result b"]),
+        ([said("user", "x"), output("lost")], ["user", "result lost"]),
+        ([output("a"), call("a")], ["result a", "call a"]),
+    ],
+)  # fmt: skip
+def test_results_follow_their_calls_whatever_stands_between(items: list[Any], order: list[str]):
+    found = []
+    for message in read(input=items).messages:
+        calls = [part.id for part in message.parts if isinstance(part, ToolCall)]
+        results = [part.call_id for part in message.parts if isinstance(part, ToolResult)]
+        found.append(f"call {','.join(calls)}" if calls else f"result {','.join(results)}" if results else message.role)
+    assert found == order
+
+
+def test_what_a_tool_says_that_nobody_called_is_told_as_the_users_words():
+    told = {"type": "function_call_output", "name": "automation_update", "output": "done"}
+    conversation = read(input=[said("user", "x"), told])
+    assert conversation.messages[1] == Message("user", (Text("Output of the tool automation_update:"), Text("done")))
+    assert "input[*].call_id" in conversation.extra
