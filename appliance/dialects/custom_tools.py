@@ -1,5 +1,5 @@
-"""Free-text tools and groups of tools, for a backend whose language knows neither: a conversation with plain functions only, and the way
-back for the answer.
+"""Free-text tools, groups of tools and the client's own search for tools, for a backend whose language knows none of these: a conversation
+with plain functions only, and the way back for the answer.
 
 The rule: what a tool is called there depends on the request's own tools and calls and nothing else, so every turn of a conversation calls
 it the same; no two tools get one name, and what comes back is what the caller declared. Names that need no care are those of
@@ -16,7 +16,8 @@ from appliance.core import tool_forms
 from appliance.core.completion import Completion
 from appliance.core.conversation import Conversation, Tool, ToolChoice
 from appliance.core.delta import Delta, Finished, PartEnded, PartStarted, TextAdded
-from appliance.core.message import Message, Part, ToolCall, ToolResult
+from appliance.core.message import Foreign, Message, Part, ToolCall, ToolResult
+from appliance.dialects import tool_search
 from appliance.dialects.custom_input import InputReader, read_input
 
 NAME_MAX_CHARS = 64
@@ -31,8 +32,10 @@ Key = tuple[str, str]
 
 def needs_plain(conversation: Conversation) -> bool:
     """Whether there is anything that a language of plain functions could not say."""
-    return any(tool.custom or tool.namespace for tool in conversation.tools) or any(
-        (isinstance(part, ToolCall) and (part.custom or part.namespace)) or (isinstance(part, ToolResult) and part.custom)
+    return any(tool.custom or tool.namespace or tool_search.is_search(tool) for tool in conversation.tools) or any(
+        (isinstance(part, ToolCall) and (part.custom or part.namespace))
+        or (isinstance(part, ToolResult) and part.custom)
+        or (isinstance(part, Foreign) and part.kind in (tool_search.CALL, tool_search.OUTPUT))
         for message in conversation.messages
         for part in message.parts
     )
@@ -43,7 +46,7 @@ def plain(conversation: Conversation) -> Conversation:
     names = _names(conversation)
     return attrs.evolve(
         conversation,
-        tools=tuple(_plain_tool(tool, names) for tool in conversation.tools),
+        tools=tuple(_plain_tool(tool, names, searches=_searches(conversation.tools)) for tool in conversation.tools),
         tool_choice=_plain_choice(conversation.tool_choice, conversation.tools, names),
         messages=_plain_messages(conversation.messages, names),
     )
@@ -54,10 +57,15 @@ class Restoration:
     """The way back, for answers to `plain(conversation)`. What has been turned back already stays as it is."""
 
     _tools: Mapping[str, Tool] = attrs.field(repr=False)
+    searches: bool = False
 
     @classmethod
     def of(cls, conversation: Conversation) -> "Restoration":
-        return cls(_restoring(conversation.tools, _names(conversation)))
+        return cls(_restoring(conversation.tools, _names(conversation)), _searches(conversation.tools))
+
+    def is_search(self, call: ToolCall) -> bool:
+        """Whether the caller's search for tools is meant."""
+        return self.searches and call.name == tool_search.NAME and not (call.custom or call.namespace)
 
     def tool_of(self, call: ToolCall) -> Tool | None:
         """The caller's tool that is meant; None for a call that needs no change."""
@@ -65,6 +73,8 @@ class Restoration:
 
     def part(self, part: Part) -> Part:
         """A part of the answer as the caller knows its tools."""
+        if isinstance(part, ToolCall) and self.is_search(part):
+            return tool_search.restored(part)
         tool = self.tool_of(part) if isinstance(part, ToolCall) else None
         if tool is None or not isinstance(part, ToolCall):
             return part
@@ -87,13 +97,16 @@ class Restorer:
 
     _restoration: Restoration
     _inputs: dict[tuple[int, int], InputReader] = attrs.field(factory=dict)
+    _searches: dict[tuple[int, int], tool_search.HeldCall] = attrs.field(factory=dict)
 
     def deltas(self, deltas: Iterable[Delta]) -> list[Delta]:
         out: list[Delta] = []
         for delta in deltas:
             if type(delta) is TextAdded:
                 reader = self._inputs.get((delta.candidate, delta.index)) if self._inputs else None
-                if reader is None:
+                if self._searches and (held := self._searches.get((delta.candidate, delta.index))) is not None:
+                    held.pieces.append(delta.text)
+                elif reader is None:
                     out.append(delta)
                 elif text := reader.feed(delta.text):
                     out.append(TextAdded(delta.index, text, delta.candidate))
@@ -106,6 +119,9 @@ class Restorer:
         return out
 
     def _start(self, delta: PartStarted, call: ToolCall) -> list[Delta]:
+        if self._restoration.is_search(call):
+            self._searches[delta.candidate, delta.index] = tool_search.HeldCall(call)
+            return []
         tool = self._restoration.tool_of(call)
         if tool is None:
             return [delta]
@@ -117,10 +133,22 @@ class Restorer:
         return [attrs.evolve(delta, part=attrs.evolve(restored, arguments=text))]
 
     def _end(self, delta: PartEnded | Finished) -> list[Delta]:
-        """The rest of a text whose call is over, or of all texts where the answer is."""
-        over = [key for key in self._inputs if key[0] == delta.candidate and (isinstance(delta, Finished) or key[1] == delta.index)]
-        rest = [(key, self._inputs.pop(key).end()) for key in over]
-        return [TextAdded(index, text, candidate) for (candidate, index), text in rest if text]
+        """The rest of a text whose call is over, or of all texts where the answer is; a search is told as a whole now."""
+        searches = _over(self._searches, delta)
+        told: list[Delta] = [PartStarted(index, self._searches.pop((candidate, index)).whole(), candidate) for candidate, index in searches]
+        rest = [(key, self._inputs.pop(key).end()) for key in _over(self._inputs, delta)]
+        return told + [TextAdded(index, text, candidate) for (candidate, index), text in rest if text]
+
+
+def _over(open_parts: Iterable[tuple[int, int]], delta: PartEnded | Finished) -> list[tuple[int, int]]:
+    """Candidate and number of the parts that this ends."""
+    return [key for key in open_parts if key[0] == delta.candidate and (isinstance(delta, Finished) or key[1] == delta.index)]
+
+
+def _searches(tools: Sequence[Tool]) -> bool:
+    """Whether the caller searches for tools itself, and has no function of that name."""
+    taken = any(not tool.server and not tool.namespace and tool.name == tool_search.NAME for tool in tools)
+    return not taken and any(tool_search.is_search(tool) for tool in tools)
 
 
 def _names(conversation: Conversation) -> dict[Key, str]:
@@ -156,9 +184,9 @@ def _restoring(tools: Sequence[Tool], names: Mapping[Key, str]) -> dict[str, Too
     return {name: tool for name, tool in found.items() if tool.custom or tool.namespace}
 
 
-def _plain_tool(tool: Tool, names: Mapping[Key, str]) -> Tool:
+def _plain_tool(tool: Tool, names: Mapping[Key, str], *, searches: bool) -> Tool:
     if tool.server:
-        return tool
+        return tool_search.function_of(tool) if searches and tool_search.is_search(tool) else tool
     function = tool_forms.function_of(tool) if tool.custom else tool
     about = "\n\n".join(one for one in (tool.namespace_description, function.description) if one)
     return attrs.evolve(function, name=names[tool.namespace, tool.name], namespace="", namespace_description="", description=about)
@@ -177,11 +205,11 @@ def _plain_choice(choice: ToolChoice | None, tools: Sequence[Tool], names: Mappi
 def _plain_messages(messages: Sequence[Message], names: Mapping[Key, str]) -> tuple[Message, ...]:
     called: dict[str, str] = {}
     out: list[Message] = []
-    for message in messages:
+    for message in _with_searches(messages, names):
         parts: list[Part] = []
         for part in message.parts:
             if isinstance(part, ToolCall):
-                name = called[part.id] = names[part.namespace, part.name]
+                name = called[part.id] = names.get((part.namespace, part.name), part.name)
                 arguments = tool_forms.arguments_of(part.arguments) if part.custom else part.arguments
                 part = attrs.evolve(part, name=name, namespace="", custom=False, arguments=arguments)
             elif isinstance(part, ToolResult):
@@ -189,3 +217,25 @@ def _plain_messages(messages: Sequence[Message], names: Mapping[Key, str]) -> tu
             parts.append(part)
         out.append(attrs.evolve(message, parts=tuple(parts)))
     return tuple(out)
+
+
+def _with_searches(messages: Sequence[Message], names: Mapping[Key, str]) -> list[Message]:
+    """The client's searches and what they found as calls and results, which are a message of their own."""
+    out: list[Message] = []
+    for message in messages:
+        parts: list[Part] = []
+        for part in message.parts:
+            found = tool_search.result_of(part, names) if isinstance(part, Foreign) else None
+            if found is not None:
+                if parts:
+                    out.append(attrs.evolve(message, parts=tuple(parts)))
+                    parts = []
+                if out and out[-1].role == "tool":
+                    out[-1] = attrs.evolve(out[-1], parts=(*out[-1].parts, found))
+                else:
+                    out.append(Message("tool", (found,)))
+                continue
+            parts.append((tool_search.call_of(part) or part) if isinstance(part, Foreign) else part)
+        if parts or not message.parts:
+            out.append(attrs.evolve(message, parts=tuple(parts)))
+    return out

@@ -311,7 +311,7 @@ def test_codex_reaches_a_backend_of_plain_functions(url: str, gateway: Gateway) 
         record = gateway.record(name)
         assert (record["status"], record["error_type"]) == (200, "")
         dropped = " ".join(record["dropped_fields"])
-        for lost in ("client_metadata", "web_search", "tool_search", "phase"):
+        for lost in ("client_metadata", "web_search", "phase"):
             assert lost in dropped, dropped
 
 
