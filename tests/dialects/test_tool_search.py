@@ -65,7 +65,8 @@ def test_a_providers_own_search_stays_what_it_is():
 @pytest.mark.parametrize("arguments", ['{"query": "docs"}', "", "docs"])
 def test_a_call_of_the_function_is_the_clients_item_whole_and_streamed(arguments: str):
     asked = read()
-    answer = Completion("r", "m", (Candidate((Text("Hm"), ToolCall("c9", "tool_search", arguments), ToolCall("c8", "f", "{}")), "tool_use"),))
+    parts = (Text("Hm"), ToolCall("c9", "tool_search", arguments), ToolCall("c8", "f", "{}"))
+    answer = Completion("r", "m", (Candidate(parts, "tool_use"),))
     reply = Reply(asked, "m", "id", 1)
     output = json.loads(RESPONSES.write_answer(answer, reply))["output"]
     assert [item["type"] for item in output] == ["message", "tool_search_call", "function_call"]
@@ -90,7 +91,8 @@ def test_a_stream_in_pieces_and_interleaved_folds_to_the_whole():
         place = chance.randrange(len(deltas))
         restorer = restoration.stream()
         found = fold([*restorer.deltas(deltas[:place]), *restorer.deltas(deltas[place:])]).candidates[0]
-        assert found.parts == tuple(restoration.part(part) for part in (ToolCall("a", "tool_search", '{"query":"docs"}'), ToolCall("b", "f", "{}")))
+        calls = ToolCall("a", "tool_search", '{"query":"docs"}'), ToolCall("b", "f", "{}")
+        assert found.parts == tuple(restoration.part(part) for part in calls)
 
 
 def test_a_function_of_that_name_is_the_callers_own():
