@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
+import orjson
 
 from appliance.core.message import ToolCall
 from appliance.dialects.chat_answer_parts import arguments_text, mended_text
@@ -27,7 +28,7 @@ class Call:
     Attributes:
         part: its number once it has started, -1 before: a part starts with its id and its name.
         pieces: of its arguments, kept to the end: what a cut at the token limit left is told from whole arguments.
-        lost: there were too many of them to keep.
+        lost: there were too many of them to keep. ended: its part is over; what still comes of it is nothing or a mistake.
     """
 
     id: str = ""
@@ -36,6 +37,7 @@ class Call:
     part: int = -1
     pieces: list[str] = attrs.field(factory=list, repr=False)
     lost: bool = False
+    ended: bool = False
     extra: dict[str, Any] = attrs.field(factory=dict, repr=False)
 
     def take(self, entry: Mapping[str, Any]) -> str:
@@ -51,6 +53,16 @@ class Call:
             self.extra |= extra
         text = text_of(named.get("input")) if self.custom else arguments_text(named.get("arguments"))
         return text if text.isascii() else mended_text(text)
+
+    def is_full(self) -> bool:
+        """Whether its arguments are an object with something in it, so that they are whole. An empty one may be a vendor's way to begin."""
+        text = "".join(self.pieces).strip()
+        if self.custom or len(text) <= len("{}") or text[0] != "{" or text[-1] != "}":
+            return False
+        try:
+            return isinstance(orjson.loads(text), dict)
+        except orjson.JSONDecodeError:
+            return False
 
     def so_far(self) -> ToolCall:
         return ToolCall(self.id, self.name, "{}" if self.lost else "".join(self.pieces), custom=self.custom)

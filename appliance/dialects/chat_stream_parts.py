@@ -1,6 +1,7 @@
 """One choice of a chat completion's stream: from the deltas of its message to the parts that they add to.
 
-The rule: words and thoughts end when something else begins; calls stay open to the end, as their fragments may come in any order.
+The rule: words and thoughts end when something else begins. A call ends then, too, if its arguments are a whole object, to which nothing
+can be added; other calls stay open to the end, as their fragments may come in any order.
 """
 
 import base64
@@ -53,6 +54,7 @@ class ChoiceReader:
     _detail_key: object = None
     _seal: Seal | None = None
     _book: CallBook = attrs.field(factory=CallBook)
+    _last_call: Call | None = None
     _audio: list[bytes] = attrs.field(factory=list, repr=False)
 
     def read(self, choice: Mapping[str, Any], out: list[Delta]) -> None:
@@ -104,10 +106,7 @@ class ChoiceReader:
                 self._start_call(call, out)
         started = [call for call in self._book.calls if call.part >= 0]
         for call in started:
-            seal = read_extra(call.extra, of_caller=False)
-            if seal is not None:
-                out.append(SealAdded(call.part, seal, self.number))
-            out.append(PartEnded(call.part, self.number))
+            self._end_call(call, out)
         finish = finish_of(self.reason, [call.so_far() for call in started[-1:]])
         if finish == "stop" and self.stopped:
             out.append(Finished("stop_sequence", self.stopped, self.number))
@@ -116,6 +115,7 @@ class ChoiceReader:
 
     def _open(self, kind: str, part: Part, out: list[Delta]) -> None:
         self._end(out)
+        self._end_whole_call(out)
         self.kind, self.part, self.field = kind, self._count, "content" if kind == TEXT else ""
         self._count += 1
         out.append(PartStarted(self.part, part, self.number))
@@ -279,13 +279,30 @@ class ChoiceReader:
                 call.lost, call.pieces = True, []
                 self.full = self.full or call.part < 0
         if call.part >= 0:
-            if text:
+            if text and not call.ended:
                 out.append(TextAdded(call.part, text, self.number))
         elif call.id and call.name:
             self._start_call(call, out)
 
+    def _end_call(self, call: Call, out: list[Delta]) -> None:
+        if call.ended:
+            return
+        call.ended = True
+        seal = read_extra(call.extra, of_caller=False)
+        if seal is not None:
+            out.append(SealAdded(call.part, seal, self.number))
+        out.append(PartEnded(call.part, self.number))
+
+    def _end_whole_call(self, out: list[Delta]) -> None:
+        """The call before what begins now is over, if it is sure that nothing more comes: its caller need not wait for the others."""
+        call = self._last_call
+        if call is not None and not call.lost and call.is_full():
+            self._end_call(call, out)
+
     def _start_call(self, call: Call, out: list[Delta]) -> None:
         self._end(out)
+        self._end_whole_call(out)
+        self._last_call = call
         call.part = self._count
         self._count += 1
         out.append(PartStarted(call.part, ToolCall(call.id, call.name, custom=call.custom), self.number))

@@ -375,3 +375,22 @@ def check_order(deltas):
             assert not [key for key in is_open if key[0] == one.candidate]
         elif hasattr(one, "index"):
             assert (one.candidate, one.index) in is_open
+
+
+def test_a_call_whose_arguments_are_whole_is_over_when_the_next_thing_begins():
+    def call(index, name, arguments):
+        return calls({"index": index, "id": f"c{index}", "type": "function", "function": {"name": name, "arguments": arguments}})
+
+    def more(index, arguments):
+        return calls({"index": index, "function": {"arguments": arguments}})
+
+    told = [call(0, "f", ""), more(0, '{"a":'), more(0, "1}"), call(1, "g", "{}"), call(2, "h", '{"b":'), more(0, " "), more(2, "2}")]
+    said = [*told, chunk({"content": "So"}), chunk({}, "stop")]
+    deltas, reader = read(events(*said))
+    order = [(type(one).__name__, one.index) for one in deltas if isinstance(one, PartStarted | PartEnded)]
+    assert order == [
+        ("PartStarted", 0), ("PartEnded", 0), ("PartStarted", 1), ("PartStarted", 2), ("PartEnded", 2), ("PartStarted", 3),
+        ("PartEnded", 3), ("PartEnded", 1),
+    ]  # fmt: skip
+    assert [part.arguments for part in fold(deltas).candidates[0].parts[:3]] == ['{"a":1}', "{}", '{"b":2}']
+    assert reader.fault is None
