@@ -7,6 +7,7 @@
 """
 
 import gc
+import math
 import os
 import platform
 import random
@@ -26,6 +27,7 @@ from appliance.config.masked import diff
 from appliance.config.report import problem_text
 from appliance.config.schema import Config
 from appliance.config.unenforced import not_enforced, not_enforced_lines
+from appliance.core.renewal import Held
 from appliance.dialects.language_table import load_all
 from appliance.drain import Drain
 from appliance.gateway.admission import request_ids
@@ -37,6 +39,7 @@ from appliance.gateway.proxy import Proxy
 from appliance.gateway.response_ids import ResponseIds
 from appliance.gateway.upstream import Upstream, build_upstreams, missing_key
 from appliance.http1.arrivals import Arrivals
+from appliance.providers.account import Grant, Trouble
 from appliance.server.admin import AdminApp, ReloadResult
 from appliance.server.listeners import Door, engine, open_door
 from appliance.server.public import PublicApp
@@ -143,13 +146,16 @@ class Supervisor:
         """Start what the plan in force needs and stop what it does not."""
         upstreams = self.gateway.plan.upstreams
         wanted = {f"pool:{name}:{id(upstream):x}" for name, upstream in upstreams.items()}
+        accounts = {f"credentials:{name}:{id(one):x}": (name, one) for name, one in self.gateway.accounts().items()}
+        for service, (name, account) in accounts.items():
+            services.start(service, partial(account.keep, partial(self._note_credentials, name)), counted_as=f"credentials:{name}")
         for name, upstream in upstreams.items():
             services.start(f"pool:{name}:{id(upstream):x}", upstream.transport.keep, counted_as=f"pool:{name}")
             if upstream.settings.health.mode == "active":
                 services.start(f"health:{name}", partial(check_health, self.gateway, name, self.gateway.proxy.draw))
         for running in services.running():
             kind, _, _ = running.partition(":")
-            if kind == "pool" and running not in wanted:
+            if (kind == "pool" and running not in wanted) or (kind == "credentials" and running not in accounts):
                 services.stop(running)
 
     async def _serve_admin(self) -> None:
@@ -157,6 +163,14 @@ class Supervisor:
         limits = self.gateway.plan.config.server.limits
         server = engine(app, self.admin_door, limits, self._on_error, self.view.refusals.enter, render_admin_refusal)
         await server.serve([sock.dup() for sock in self.admin_door.sockets])
+
+    def _note_credentials(self, backend: str, found: Grant | Trouble, held: Held) -> None:
+        left_s = max(0, round(held.expires_at - trio.current_time())) if math.isfinite(held.expires_at) else None
+        if isinstance(found, Grant):
+            self.log.info("credentials_renewed", backend=backend, valid_s=left_s)
+        else:
+            held_s = left_s if held.usable(trio.current_time()) else 0
+            self.log.error("credentials_failed", backend=backend, problem=found.words, failures=held.failures, still_valid_s=held_s)
 
     def _on_error(self, error: BaseException, scope: dict[str, object]) -> None:
         self.log.error("request_failed", path=str(scope.get("path", ""))[:200], method=scope.get("method"), exc_info=error)

@@ -12,7 +12,7 @@ MAY = {
     "core": {"attrs"},
     "http1": {"trio", "httptools", "attrs"},
     "dialects": {"core", "orjson", "attrs"},
-    "providers": {"core", "dialects", "attrs"},
+    "providers": {"core", "dialects", "attrs", "cryptography"},  # a signature is a pure function of a key and what it signs
     "config": {"core", "attrs", "cattrs", "tomlkit"},
     "telemetry": {"core", "attrs", "orjson", "prometheus_client", "structlog"},
     "store": {"core", "config", "attrs"},

@@ -34,6 +34,13 @@ SAMPLES: Mapping[str, str] = {
     "Backend.base_url": '"https://api.openai.com/v1"',
     "Backend.api_key": '{ env = "OPENAI_API_KEY" }',
     "Backend.api_version": '"2024-10-21"',
+    "Backend.region": '"us-east-1"',
+    "Backend.access_key_id": '{ env = "AWS_ACCESS_KEY_ID" }',
+    "Backend.secret_access_key": '{ env = "AWS_SECRET_ACCESS_KEY" }',
+    "Backend.session_token": '{ env = "AWS_SESSION_TOKEN" }',
+    "Backend.project": '"my-project"',
+    "Backend.location": '"us-central1"',
+    "Backend.service_account": '{ file = "service-account.json" }',
     "Backend.proxy": '{ env = "HTTPS_PROXY" }',
     "Backend.headers": '{ "OpenAI-Organization" = "org-123", "X-Team" = { env = "TEAM_TOKEN" } }',
     "Backend.models": '["my-finetune-*"]',
@@ -70,7 +77,7 @@ SAMPLES: Mapping[str, str] = {
 """`Class.key` → a TOML value, or the name of a sample table. The zero hash is nobody's key."""
 
 VENDOR_URLS: Mapping[str, str] = {"azure-openai": "https://my-resource.openai.azure.com/openai"}
-"""Base URLs for the samples of settings that one vendor alone reads."""
+"""Base URLs for the samples of settings that one vendor alone reads, where that vendor has none of its own."""
 
 HEAD = """\
 # Every setting of the gateway, with its default, its unit and the reason for it. Generated from the schema.
@@ -182,7 +189,8 @@ def _vendor_samples(at: Steps) -> Iterator[str]:
     for vendor in dict.fromkeys(about(field).vendor for field in fields):
         yield from _heading(f"[{written((*at, vendor))}]", f"Settings that {vendor} alone has.", "")
         yield f"provider = {quoted(vendor)}"
-        yield f"base_url = {quoted(VENDOR_URLS[vendor])}"
+        if vendor in VENDOR_URLS:
+            yield f"base_url = {quoted(VENDOR_URLS[vendor])}"
         for field in fields:
             if about(field).vendor == vendor:
                 yield from _key(Backend, field)

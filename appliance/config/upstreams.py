@@ -71,6 +71,18 @@ class Backend:
     http2: bool = knob(False, "speak HTTP/2 upstream, through httpx")
     proxy: Secret | None = knob(None, "outbound HTTP proxy URL, through httpx; a secret because it may carry a password")
     headers: Mapping[str, Secret] = knob(attrs.Factory(dict), "extra request headers, e.g. an organisation id")
+    region: str = knob("", "where the models are; default: in base_url, AWS_REGION or AWS_DEFAULT_REGION", vendor="bedrock")
+    access_key_id: Secret | None = knob(
+        None, "an access key to sign with; default: AWS_ variables, web identity, the container's role, the instance's", vendor="bedrock"
+    )
+    secret_access_key: Secret | None = knob(None, "that access key's secret", vendor="bedrock")
+    session_token: Secret | None = knob(None, "of temporary access keys; they are not renewed", vendor="bedrock")
+    project: str = knob("", "the project that pays; default: the key file's, or GOOGLE_CLOUD_PROJECT", vendor="vertex")
+    location: str = knob("", "where the models are; default: global", vendor="vertex")
+    service_account: Secret | None = knob(
+        None, "a key file's whole text; default: the file that GOOGLE_APPLICATION_CREDENTIALS names, else the metadata server",
+        vendor="vertex",
+    )  # fmt: skip
     models: tuple[str, ...] = knob((), "bare names this backend serves beside what its vendor row claims; globs")
     deployments: Mapping[str, str] = knob(attrs.Factory(dict), "azure-openai only: model name to deployment name", vendor="azure-openai")
     max_concurrency: int = knob(100, "requests in flight", low=1, high=1000000)

@@ -17,6 +17,7 @@ from appliance.dialects.gemini_contents import read_contents, read_system
 from appliance.dialects.gemini_history import write_history
 from appliance.dialects.gemini_json import dump, plain
 from appliance.dialects.gemini_seal import OWN
+from appliance.dialects.gemini_strict import CALL_ID
 from appliance.dialects.gemini_wishes import write_choice, write_config, write_tools
 
 _TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}
@@ -27,9 +28,6 @@ _KNOWN = frozenset({
 })  # fmt: skip
 
 _CACHED = "cachedContent"
-
-_CALL_ID = "functionCall.id"
-"""What a row puts into `Target.drop` whose API has no ids of calls."""
 
 
 def read_request(fields: Mapping[str, Any]) -> Conversation | Fault:
@@ -88,7 +86,7 @@ def request_fields(conversation: Conversation, target: Target) -> tuple[dict[str
     """The request as an object, and what could not be said; raises Unfit."""
     if conversation.previous:
         raise Unfit("previous_response_id", "names an answer that this backend does not keep: send the whole conversation")
-    history = write_history(conversation, target.model, False if _CALL_ID in target.drop else None)
+    history = write_history(conversation, target.model, False if CALL_ID in target.drop else None)
     dropped = history.dropped
     contents, system = history.contents(), history.system
     if not contents:  # the API refuses a request without; instructions alone are then what the user says

@@ -17,6 +17,7 @@ from appliance.dialects.codec import Spoken
 from appliance.dialects.cohere import COHERE
 from appliance.dialects.gemini import GEMINI, GEMINI_ARRAY
 from appliance.dialects.gemini_path import GeminiCall, renamed
+from appliance.dialects.gemini_strict import CALL_ID, strict
 from appliance.dialects.json_scan import load_object
 from appliance.dialects.language import Language, Verbatim
 from appliance.dialects.openai_chat import read_request, rewrite
@@ -128,7 +129,9 @@ def _gemini_request(call: GeminiCall, body: bytes, operation: str) -> ParsedRequ
 def _gemini_rewrite(body: bytes, parsed: ParsedRequest, wanted: Rewrite) -> bytes:
     """The model's name stands in the path, and again in the bodies of some calls, where it must be the same; operators' own fields are set
     at the top."""
-    if wanted.model is not None and parsed.operation != "chat":
+    if CALL_ID in wanted.drop:
+        body = strict(body, parsed.fields)
+    elif wanted.model is not None and parsed.operation != "chat":
         body = renamed(body, parsed.fields, wanted.model)
     return overridden(body, wanted.overrides) if wanted.overrides else body
 

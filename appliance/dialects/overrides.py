@@ -1,11 +1,16 @@
-"""The operator's own top-level fields in a request that was written anew. (One that passes verbatim is spliced instead.)"""
+"""Top-level fields that the operator sets, or a vendor wants, in a request that was written anew. (One that passes verbatim is spliced
+instead.)
+"""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
 
 
-def overridden(body: bytes, fields: Mapping[str, Any]) -> bytes:
-    """`body`, a JSON object, with these members set."""
-    return orjson.dumps({**orjson.loads(body), **fields})
+def overridden(body: bytes, fields: Mapping[str, Any], without: Collection[str] = ()) -> bytes:
+    """`body`, a JSON object, with these members set and those left out."""
+    kept = orjson.loads(body)
+    for name in without:
+        kept.pop(name, None)
+    return orjson.dumps({**kept, **fields})

@@ -21,7 +21,7 @@ ones.
 NEVER_FORWARDED = frozenset({
     b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"proxy-authorization", b"host", b"connection", b"keep-alive",
     b"te", b"trailer", b"transfer-encoding", b"upgrade", b"content-length", b"content-type", b"accept-encoding", b"expect",
-    b"proxy-connection",
+    b"proxy-connection", b"x-amz-date", b"x-amz-security-token", b"x-amz-content-sha256",
 })  # fmt: skip
 """Whatever the operator's list says: these would leak a credential or break the framing."""
 

@@ -51,7 +51,7 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     if call.record.dropped_fields:
         call.record.dropped_fields = []  # of an attempt before this one
     operation = call.parsed.operation
-    manner = upstream.manner(call.language.name, operation)
+    manner = upstream.manner(call.language.name, operation, asked)
     spoken, asks = (call.language, "") if manner is None else (_language(call, manner), manner.operation)
     running = Running(call, target, record, permit, spoken, asks, spoken is not call.language or call.anew)
     call.running = running
@@ -134,9 +134,14 @@ async def _exchange(running: Running) -> Fault | None:
     if not running.translates and running.language.verbatim is not None:
         endpoint = running.language.verbatim.endpoint or endpoint
     request = upstream.request(endpoint, model, call.forwarded, body, running.language.name, stream=call.parsed.stream)
-    answer = await upstream.transport.send(request, call.hold)
+    if upstream.prover is None:
+        answer: Exchange | Failure | Fault = await upstream.transport.send(request, call.hold)
+    else:
+        answer = await upstream.prover.send(upstream.transport, request, call.hold)
     if isinstance(answer, Failure):
         return wire_fault(answer, record.backend)
+    if isinstance(answer, Fault):
+        return answer
     try:
         record.head_at = call.read_at = answer.head_at
         record.status, record.reused = answer.status, answer.reused
@@ -197,7 +202,9 @@ def _body(running: Running) -> bytes:
     )
     upstream = target.upstream
     settings = upstream.settings
-    adjusted = request_rewrite(upstream.provider, parsed, wanted, settings.api_version, settings.deployments)
+    adjusted = request_rewrite(
+        upstream.provider, parsed, wanted, settings.api_version, settings.deployments, running.language.name
+    )  # fmt: skip
     return verbatim.rewrite(call.body, parsed, adjusted)
 
 

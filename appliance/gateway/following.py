@@ -16,7 +16,7 @@ LANGUAGE = "openai_responses"
 def following(resolved: Resolved, maker: str | None) -> Resolved | Fault:
     """Where a request that goes on from a response may go: to its maker, or to all that could be it."""
     route = resolved.route
-    speaking = [one for one in (*route.targets, *route.fallback) if one.upstream.language(LANGUAGE) == LANGUAGE]
+    speaking = [one for one in (*route.targets, *route.fallback) if _speaks(one, resolved.model)]
     if maker is None:
         if not speaking:
             return _refused("names a stored response, and no backend of this model speaks the Responses API: send the whole conversation")
@@ -26,6 +26,10 @@ def following(resolved: Resolved, maker: str | None) -> Resolved | Fault:
         why = f"names a response that the backend {maker} made, where this model's route does not lead: send the whole conversation"
         return _refused(why)
     return _only(resolved, route, made)
+
+
+def _speaks(target: TargetPlan, model: str) -> bool:
+    return target.upstream.language(LANGUAGE, target.model or model) == LANGUAGE
 
 
 def _only(resolved: Resolved, route: RoutePlan, some: list[TargetPlan]) -> Resolved:

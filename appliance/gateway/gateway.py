@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from appliance.core.record import RequestRecord
+from appliance.gateway.account import Account
 from appliance.gateway.admission import forwarder
 from appliance.gateway.call import Call
 from appliance.gateway.live import Live
@@ -75,6 +76,11 @@ class Gateway:
         self.proxy.drains_max = plan.config.server.drains_max
         self.live.responses.bound(plan.config.server.responses_max)
         self.live.forget_routes({route.name: route for route in plan.routes})
+
+    def accounts(self) -> dict[str, Account]:
+        """The accounts in use whose credentials are temporary, by the backend's name."""
+        provers = {name: upstream.prover for name, upstream in self.plan.upstreams.items()}
+        return {name: prover.account for name, prover in provers.items() if prover is not None and prover.account is not None}
 
     async def retire(self) -> None:
         """Service: close backends that a reload took out, each when no request is left that knew it."""

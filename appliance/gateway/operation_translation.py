@@ -16,7 +16,7 @@ from appliance.dialects.protocol import Answer
 from appliance.gateway.call import Call
 from appliance.gateway.faults import protocol_fault
 from appliance.gateway.running import Running
-from appliance.providers import translation_target
+from appliance.providers import shaped, translation_target
 
 
 @attrs.frozen
@@ -48,8 +48,9 @@ def translated_request(running: Running) -> bytes | Fault:
     if isinstance(written, Fault):
         return written
     call.record.dropped_fields = list(written.dropped)
+    body = shaped(plan.upstream.provider, running.language.name, running.operation, written.body)
     embeds = isinstance(asked, EmbeddingRequest)  # a count knows no fields beside its own
-    return overridden(written.body, plan.overrides) if plan.overrides and embeds else written.body
+    return overridden(body, plan.overrides) if plan.overrides and embeds else body
 
 
 def translated_answer(running: Running, body: bytes) -> Translated | Fault:

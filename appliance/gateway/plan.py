@@ -248,9 +248,10 @@ def _direct(upstream: Upstream) -> RoutePlan:
 def _target(target: Target, upstreams: Mapping[str, Upstream]) -> TargetPlan:
     upstream = upstreams[target.backend]
     provider = upstream.provider
-    plain = not (provider.drop or provider.renames or upstream.settings.deployments or target.max_tokens or target.overrides)
+    shaped = provider.drop or provider.shapes
+    plain = not (shaped or provider.renames or upstream.settings.deployments or target.max_tokens or target.overrides)
     if target.model and not plain:
-        plain = not (provider.drop or upstream.settings.deployments or target.max_tokens or target.overrides) and not any(
+        plain = not (shaped or upstream.settings.deployments or target.max_tokens or target.overrides) and not any(
             rename.applies(bare_model(provider, target.model)) for rename in provider.renames
         )
     return TargetPlan(

@@ -20,7 +20,7 @@ from appliance.dialects.stream_taps import TranslatingTap
 from appliance.dialects.tool_names import all_fit, changed_names, restored_answer, with_fitting_names
 from appliance.gateway.call import Call
 from appliance.gateway.running import Running
-from appliance.providers import translation_target
+from appliance.providers import shaped, translation_target
 
 
 def conversation_of(call: Call) -> Conversation | Fault:
@@ -61,7 +61,8 @@ def translated_body(running: Running) -> bytes | Fault:
     if isinstance(written, Fault):
         return written
     call.record.dropped_fields = list(written.dropped)
-    return overridden(written.body, target.overrides) if target.overrides else written.body
+    body = shaped(target.upstream.provider, running.language.name, "chat", written.body)
+    return overridden(body, target.overrides) if target.overrides else body
 
 
 def translating_tap(running: Running, event_max_bytes: int) -> StreamTap:

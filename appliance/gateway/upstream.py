@@ -3,6 +3,7 @@
 The head of every request to a backend is the same but for what is forwarded of the caller's, so it is built once and joined as bytes.
 """
 
+import os
 import ssl
 from collections.abc import Mapping
 
@@ -10,14 +11,17 @@ import attrs
 
 from appliance.config.upstreams import Backend
 from appliance.dialects.language_table import NAMES
+from appliance.gateway.cloud import standing
 from appliance.gateway.live import BackendState, backend_state
+from appliance.gateway.proven import Prover
 from appliance.gateway.slots import Slots
 from appliance.gateway.trust import BadTrust, upstream_tls
 from appliance.http1.arrivals import Arrivals
 from appliance.http1.client import Http1Transport
 from appliance.http1.origin import BadOrigin, Origin
 from appliance.http1.transport import Transport, TransportLimits, UpstreamRequest
-from appliance.providers import PROVIDERS, Manner, Provider, auth_headers, endpoint, manner
+from appliance.providers import PROVIDERS, Manner, Provider, auth_headers, endpoint, manner, models_language
+from appliance.providers.account import BadAccount
 
 SECRET_MIN_BYTES = 8
 """Shorter values are not looked for in a backend's answers: they guard nothing, and would match ordinary words."""
@@ -32,8 +36,8 @@ class Upstream:
 
     Attributes:
         served_by: the response header that names it.
-        head: the header block every request starts with, `name: value` lines; credentials included, so it is never printed.
-        secrets: the credentials in it, longest first, to be kept out of whatever the backend says.
+        head: the header block every request starts with, `name: value` lines; a key included, so it is never printed.
+        prover: proves each request where there is no key that could stand in the head; None for most backends.
     """
 
     name: str
@@ -45,10 +49,19 @@ class Upstream:
     state: BackendState
     slots: Slots
     head: bytes = attrs.field(repr=False)
-    secrets: tuple[bytes, ...] = attrs.field(repr=False)
+    _secrets: tuple[bytes, ...] = attrs.field(repr=False)
     served_by: tuple[bytes, bytes]
+    prover: Prover | None = attrs.field(default=None, repr=False)
     _targets: dict[tuple[str, str, str, bool], bytes] = attrs.field(factory=dict, repr=False)
     _manners: dict[tuple[str, str], Manner | None] = attrs.field(factory=dict, repr=False)  # as many as there are paths to call
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """What is sent to prove who asks, longest first, to be kept out of whatever the backend says."""
+        if self.prover is None:
+            return self._secrets
+        fetched = (one for one in self.prover.secrets if len(one) >= SECRET_MIN_BYTES)
+        return tuple(sorted((*self._secrets, *fetched), key=len, reverse=True))
 
     def request(
         self, operation: str, model: str, forwarded: bytes, body: bytes, language: str = "openai_chat", *, stream: bool = False
@@ -70,16 +83,19 @@ class Upstream:
                 self._targets[operation, model, language, stream] = known
         return known
 
-    def manner(self, callers: str, operation: str) -> Manner | None:
-        """How an operation is said here to serve a caller of the language `callers`; None where the vendor has no such thing."""
+    def manner(self, callers: str, operation: str, model: str = "") -> Manner | None:
+        """How an operation is said here to serve a caller of the language `callers`; None where the vendor has no such thing. model: where
+        the vendor's differ in what they speak."""
+        if self.provider.languages and self.settings.dialect is None:
+            return manner(self.provider, models_language(self.provider, model), callers, operation)
         known = self._manners.get((callers, operation))
         if known is None and (callers, operation) not in self._manners:
             known = self._manners[callers, operation] = manner(self.provider, self.settings.dialect, callers, operation)
         return known
 
-    def language(self, callers: str) -> str:
-        """The one that a chat is said in here; see `manner`."""
-        found = self.manner(callers, "chat")
+    def language(self, callers: str, model: str) -> str:
+        """The one that a chat with a model is said in here; see `manner`."""
+        found = self.manner(callers, "chat", model)
         return self.provider.dialects[0] if found is None else found.language
 
     def health_path(self) -> str | None:
@@ -90,14 +106,22 @@ class Upstream:
         return self.provider.health_path if health.path is None else health.path
 
 
-def build_upstream(name: str, settings: Backend, contexts: dict[str, ssl.SSLContext], arrivals: Arrivals | None) -> Upstream | str:
+def build_upstream(
+    name: str, settings: Backend, contexts: dict[str, ssl.SSLContext], arrivals: Arrivals | None, env: Mapping[str, str],
+    known: Upstream | None = None,
+) -> Upstream | str:  # fmt: skip
     """Build one backend from its checked settings; a string says why it cannot be built.
 
     Args:
+        env: variables in which a cloud's account may be named.
+        known: the backend of that name that is in force, whose account may be this one's too.
         contexts: TLS contexts by `ca` setting, shared among backends since loading certificates takes about 20 ms each.
     """
     provider = PROVIDERS[settings.provider]
-    base_url = settings.base_url or provider.base_url
+    stands = standing(name, settings, provider, env, None if known is None else known.prover)
+    if isinstance(stands, BadAccount):
+        return f"backends.{name}.{stands.reason}"
+    base_url = stands.base_url
     origin = Origin.parse(base_url)
     if isinstance(origin, BadOrigin):
         return f"backends.{name}.base_url {origin.reason}"
@@ -116,7 +140,7 @@ def build_upstream(name: str, settings: Backend, contexts: dict[str, ssl.SSLCont
         state=backend_state(name, settings, probe_first=free_probe),
         slots=Slots(settings.max_concurrency, limits.queue_max, limits.queue_s), head=head,
         secrets=_secrets(settings),
-        served_by=(b"x-served-by", name.encode()),
+        served_by=(b"x-served-by", name.encode()), prover=stands.prover,
     )  # fmt: skip
 
 
@@ -179,17 +203,20 @@ def _transport(
 def missing_key(settings: Backend) -> bool:
     """Whether this backend's vendor wants a key and none is configured, neither as `api_key` nor as a header of one's own."""
     sent = {name.lower() for name in settings.headers}
-    return settings.api_key is None and not PROVIDERS[settings.provider].key_optional and not sent & {"authorization", "api-key"}
+    row = PROVIDERS[settings.provider]
+    return settings.api_key is None and not (row.key_optional or row.cloud) and not sent & {"authorization", "api-key"}
 
 
 def build_upstreams(
-    backends: Mapping[str, Backend], known: Mapping[str, Upstream], arrivals: Arrivals | None = None
-) -> dict[str, Upstream] | list[str]:
+    backends: Mapping[str, Backend], known: Mapping[str, Upstream], arrivals: Arrivals | None = None,
+    env: Mapping[str, str] = os.environ,
+) -> dict[str, Upstream] | list[str]:  # fmt: skip
     """Every backend of a configuration, or all reasons why some cannot be built. An unchanged one keeps its connections and what is known
     of it.
 
     Args:
         arrivals: where their streams are read while they flow steadily.
+        env: variables in which a cloud's account may be named.
     """
     contexts: dict[str, ssl.SSLContext] = {}
     built: dict[str, Upstream] = {}
@@ -198,7 +225,7 @@ def build_upstreams(
         if name in known and known[name].settings == settings:
             built[name] = known[name]
             continue
-        upstream = build_upstream(name, settings, contexts, arrivals)
+        upstream = build_upstream(name, settings, contexts, arrivals, env, known.get(name))
         if isinstance(upstream, str):
             problems.append(upstream)
         else:

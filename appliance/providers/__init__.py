@@ -6,9 +6,17 @@
 from appliance.providers.manner import Manner, manner
 from appliance.providers.row import Provider, Rename
 from appliance.providers.table import PROVIDERS
-from appliance.providers.wire import auth_headers, bare_model, endpoint, request_rewrite, translation_target
+from appliance.providers.wire import (
+    auth_headers,
+    bare_model,
+    endpoint,
+    models_language,
+    request_rewrite,
+    shaped,
+    translation_target,
+)
 
 __all__ = [
-    "PROVIDERS", "Manner", "Provider", "Rename", "auth_headers", "bare_model", "endpoint", "manner", "request_rewrite",
-    "translation_target",
+    "PROVIDERS", "Manner", "Provider", "Rename", "auth_headers", "bare_model", "endpoint", "manner", "models_language", "request_rewrite",
+    "shaped", "translation_target",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from appliance.providers.row import LANGUAGE_PATHS, Provider
+from appliance.providers.row import Provider
 
 _OPENAI = ("openai_chat", "openai_responses")
 """Two languages of one API: whoever has the second has what the row's `paths` say beside it."""
@@ -29,7 +29,7 @@ def manner(provider: Provider, pinned: str | None, callers: str, operation: str)
     """None where the backend has no such thing.
 
     Args:
-        pinned: the one language that the operator's configuration says, if any.
+        pinned: the one language that the operator's configuration says, or the model speaks, if any.
         callers: the language of the request.
     """
     dialects = provider.dialects if pinned is None else (pinned,)
@@ -43,7 +43,7 @@ def manner(provider: Provider, pinned: str | None, callers: str, operation: str)
         return Manner(callers, operation) if operation in provider.paths else None
     if operation == "count_tokens" and not provider.counts:
         return None
-    own = [name for name in dialects if f"{name} {operation}" in LANGUAGE_PATHS]
+    own = [name for name in dialects if f"{name} {operation}" in provider.language_paths]
     if _has_path(provider, dialects, operation):
         own.append("openai_chat")
     return Manner(callers if callers in own else own[0], operation) if own else None

@@ -12,6 +12,9 @@ from appliance.providers.quirks import NO_QUIRKS, Quirks
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
 """How a key travels: `Authorization: Bearer`, a header of the vendor's own (Azure, Anthropic, Google), or not at all."""
 
+Cloud = Literal["", "aws", "google"]
+"""Whose account proves a request that has no key: Amazon's by a signature, Google Cloud's by a token that is fetched."""
+
 StreamUsage = Literal["ask", "given", "refused"]
 """Usage in streams: comes when `stream_options.include_usage` asks for it; comes unasked; or the option itself is an error."""
 
@@ -70,13 +73,26 @@ class Rename:
 
 
 @attrs.frozen
+class BodyShape:
+    """What a vendor wants of a request's body beside what its language says. fields: set at the top; without: left out there."""
+
+    fields: Mapping[str, object] = MappingProxyType({})
+    without: tuple[str, ...] = ()
+
+
+@attrs.frozen
 class Provider:
     """One vendor, or one kind of server.
 
     Attributes:
-        base_url: as the vendor's own SDK calls it; empty where the operator has to give one.
+        base_url: as the vendor's own SDK calls it; empty where the operator has to give one. {region} and {location} are the account's.
         dialects: wire languages it speaks, the preferred one first.
         paths: by operation, relative to base_url.
+        language_paths: where a request goes that is said in another language than OpenAI's; see LANGUAGE_PATHS.
+        cloud: whose account a request without a key is proven by.
+        languages: globs over the bare model and the language that only those models speak; all others speak the first of `dialects`.
+        shapes: by language (and operation, as in LANGUAGE_PATHS), how bodies differ.
+        trims: regular expressions for what a bare name has and the model's own does not, and what stands in its place.
         health_path: a free GET relative to base_url (the model list), empty for a bare connect.
         models: globs over the bare names that only this vendor serves under them. Hosts of open models claim none.
         gen_ai_name: `gen_ai.provider.name` of the OpenTelemetry registry where it has one, else our name of the vendor.
@@ -104,6 +120,11 @@ class Provider:
     key_optional: bool = False
     strips_suffix: bool = False
     deployments: bool = False
+    language_paths: Mapping[str, str] = LANGUAGE_PATHS
+    cloud: Cloud = ""
+    languages: tuple[tuple[str, str], ...] = ()
+    shapes: Mapping[str, BodyShape] = MappingProxyType({})
+    trims: tuple[tuple[str, str], ...] = ()
     short_ids: bool = False
     newest_fields: bool = False
     stream_usage: StreamUsage = "ask"

@@ -7,11 +7,34 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from appliance.providers import chat_quirks as q
-from appliance.providers.row import EVERY_PATH, Provider, Rename, openai_paths
+from appliance.providers.row import EVERY_PATH, BodyShape, Provider, Rename, openai_paths
 
 # OpenAI's reasoning models answer 400 unsupported_parameter to `max_tokens` ("Use 'max_completion_tokens' instead"); the other name is
 # understood by all its chat models (platform.openai.com/docs/api-reference/chat/create).
 REASONING_LIMIT = Rename("max_tokens", "max_completion_tokens", ("o1*", "o3*", "o4*", "gpt-5*", "gpt-6*"))
+
+# platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai: the model stands in the path (but of a count), the version in the body.
+_VERSION = MappingProxyType({"anthropic_version": "vertex-2023-10-16"})
+CLAUDE_ON_VERTEX: Mapping[str, BodyShape] = MappingProxyType({
+    "anthropic_messages": BodyShape(_VERSION, without=("model",)), "anthropic_messages count_tokens": BodyShape(_VERSION),
+})
+
+VERTEX_PATHS: Mapping[str, str] = MappingProxyType({
+    "gemini": "/publishers/google/models/{model}:generateContent",
+    "gemini stream": "/publishers/google/models/{model}:streamGenerateContent?alt=sse",
+    "anthropic_messages": "/publishers/anthropic/models/{model}:rawPredict",
+    "anthropic_messages stream": "/publishers/anthropic/models/{model}:streamRawPredict",
+    "gemini count_tokens": "/publishers/google/models/{model}:countTokens",
+    "anthropic_messages count_tokens": "/publishers/anthropic/models/count-tokens:rawPredict",
+})
+"""Below /v1/projects/PROJECT/locations/LOCATION, which an account's base_url ends in."""
+
+BEDROCK_MAKERS = (
+    "ai21", "amazon", "anthropic", "cohere", "deepseek", "google", "luma", "meta", "minimax", "mistral", "moonshot", "moonshotai", "nvidia",
+    "openai", "qwen", "stability", "twelvelabs", "writer", "zai",
+)
+"""First parts of Bedrock's model ids (docs.aws.amazon.com/bedrock/latest/userguide/models-supported.html); of inference profiles' the
+second, behind a geography. They end in a version, as in `us.anthropic.claude-sonnet-4-5-20250929-v1:0`."""
 
 NOTHING_ELSE: Mapping[str, str] = MappingProxyType({})
 """Paths of a vendor that speaks nothing of OpenAI's; see row.LANGUAGE_PATHS."""
@@ -44,9 +67,22 @@ _ROWS = (
         models=("command-*", "c4ai-*", "rerank-v*", "rerank-english-*", "rerank-multilingual-*"),
         paths=MappingProxyType({"rerank": "/v1/rerank", "rerank_v2": "/v2/rerank"}),
     ),
-    # docs.aws.amazon.com/bedrock/latest/APIReference: base_url is https://bedrock-runtime.REGION.amazonaws.com, api_key a Bedrock API key
-    # (docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html), sent as a bearer token. There is no free GET below that host.
-    Provider("bedrock", dialects=("bedrock",), health_path="", gen_ai_name="aws.bedrock", paths=NOTHING_ELSE, counts=True),
+    # docs.aws.amazon.com/bedrock/latest/APIReference. A request is signed, or has a Bedrock API key
+    # (docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html) as a bearer token. There is no free GET below that host.
+    Provider(
+        "bedrock", "https://bedrock-runtime.{region}.amazonaws.com", dialects=("bedrock",), health_path="", gen_ai_name="aws.bedrock",
+        paths=NOTHING_ELSE, counts=True, cloud="aws",
+        models=(*(f"{maker}.*" for maker in BEDROCK_MAKERS), "*.anthropic.*", "*.amazon.*", "*.meta.*"),
+        trims=((r"^(?:[a-z-]+\.)?[a-z0-9]+\.(?=[a-z])", ""), (r"(?:-v\d+(?::\d+)?|-\d+:\d+|:\d+)(?::\w+)?$", "")),
+    ),
+    # cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference; an api_key is one of Express mode's or of a service account.
+    # Vertex refuses ids of calls that Google's other API knows (`Unknown name "id" at 'contents[1].parts[0].function_call'`).
+    Provider(
+        "vertex", "https://{location}-aiplatform.googleapis.com", dialects=("gemini", "anthropic_messages"), auth="x-goog-api-key",
+        health_path="", gen_ai_name="gcp.vertex_ai", paths=NOTHING_ELSE, language_paths=VERTEX_PATHS, counts=True, cloud="google",
+        drop=("functionCall.id",), languages=(("claude-*", "anthropic_messages"),), shapes=CLAUDE_ON_VERTEX,
+        trims=((r"@(?:default|latest)$", ""), ("@", "-")),
+    ),
     # openrouter.ai/docs/api-reference/overview; variants such as `:free` and `:nitro`: openrouter.ai/docs/guides/routing/model-variants;
     # openrouter.ai/docs/client-sdks lists rerank, speech and transcriptions
     Provider(

@@ -1,13 +1,16 @@
 """How a vendor is reached: target, credentials, and what its quirks change in a request. Everything follows from the row."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 import attrs
 
+from appliance.core.glob import compile_globs
+from appliance.dialects.overrides import overridden
 from appliance.dialects.protocol import ParsedRequest, Rewrite
-from appliance.providers.row import LANGUAGE_PATHS, Provider
+from appliance.providers.row import BodyShape, Provider
 
 if TYPE_CHECKING:
     from appliance.dialects.codec import Target
@@ -34,7 +37,7 @@ def endpoint(
         language: the wire language it is said in; stream: whether its answer is asked for as a stream.
     """
     prefix = urlsplit(base_url.strip()).path.rstrip("/")
-    if language != "openai_chat" and (path := _language_path(language, operation, model, stream)):
+    if language != "openai_chat" and (path := _language_path(provider, language, operation, model, stream)):
         return (prefix + path).encode("ascii")
     path = provider.paths[operation]
     if provider.deployments:
@@ -42,13 +45,14 @@ def endpoint(
     return (prefix + path).encode("ascii")
 
 
-def _language_path(language: str, operation: str, model: str, stream: bool) -> str:
+def _language_path(provider: Provider, language: str, operation: str, model: str, stream: bool) -> str:
     """Empty where the language has no such operation of its own."""
+    paths = provider.language_paths
     if operation == "chat":
-        path = LANGUAGE_PATHS.get(f"{language} stream" if stream else language) or LANGUAGE_PATHS[language]
+        path = paths.get(f"{language} stream" if stream else language) or paths[language]
     else:
-        path = LANGUAGE_PATHS.get(f"{language} {operation}", "")
-    return path.replace("{model}", quote(model.removeprefix("models/") if language == "gemini" else model, safe=""))
+        path = paths.get(f"{language} {operation}", "")
+    return path.replace("{model}", quote(model.removeprefix("models/") if language == "gemini" else model, safe="@"))
 
 
 def _azure_target(prefix: str, path: str, deployment: str, api_version: str) -> bytes:
@@ -81,20 +85,43 @@ def auth_headers(provider: Provider, api_key: str) -> list[tuple[bytes, bytes]] 
 def bare_model(provider: Provider, model: str) -> str:
     """The model's name for metrics and prices: `openai/gpt-4o` and `gpt-4o:free` are both `gpt-4o`.
 
-    A colon is cut only where the vendor uses it for ways of serving; in `llama3:8b` (Ollama) it tells another model.
+    A colon is cut only where the vendor uses it for ways of serving; in `llama3:8b` (Ollama) it tells another model. Ids of Bedrock and
+    Vertex lose what these hosts add to a model's own name (`us.anthropic.claude-haiku-4-5-20251001-v1:0`, `claude-haiku-4-5@20251001`).
     """
     name = model.rstrip("/").rpartition("/")[2]
     if provider.strips_suffix:
         name = name.partition(":")[0]
+    for pattern, instead in provider.trims:
+        name = re.sub(pattern, instead, name)
     return name or model
 
 
+def models_language(provider: Provider, model: str) -> str | None:
+    """The one language that a model is spoken to in, where a vendor's models differ in that; None where they do not."""
+    if not provider.languages:
+        return None
+    bare = bare_model(provider, model)
+    return next((language for glob, language in provider.languages if compile_globs((glob,))(bare)), provider.dialects[0])
+
+
+def shaped(provider: Provider, language: str, operation: str, body: bytes) -> bytes:
+    """A request that was written anew, as this vendor wants it; the same where it wants nothing else."""
+    shape = _shape(provider, language, operation)
+    return body if shape is None else overridden(body, shape.fields, shape.without)
+
+
+def _shape(provider: Provider, language: str, operation: str) -> BodyShape | None:
+    return provider.shapes.get(language if operation == "chat" else f"{language} {operation}")
+
+
 def request_rewrite(
-    provider: Provider, parsed: ParsedRequest, wanted: Rewrite, api_version: str = "", deployments: Mapping[str, str] = NO_DEPLOYMENTS
-) -> Rewrite:
+    provider: Provider, parsed: ParsedRequest, wanted: Rewrite, api_version: str = "", deployments: Mapping[str, str] = NO_DEPLOYMENTS,
+    language: str = "openai_chat",
+) -> Rewrite:  # fmt: skip
     """`wanted`, adjusted to what the vendor accepts; the very same object where nothing needs adjusting.
 
     Args:
+        language: the one that caller and vendor both speak.
         deployments: Azure's, by model: the newer form reads the deployment from the body's model, the dated one ignores it.
     """
     if parsed.operation == "embeddings":
@@ -103,13 +130,16 @@ def request_rewrite(
     else:
         model = wanted.model or parsed.model
         drop = (*provider.drop, "stream_options") if provider.stream_usage == "refused" else provider.drop
-        drop = tuple(name for name in drop if name in parsed.fields)
+        drop = tuple(name for name in drop if name in parsed.fields or "." in name)  # what lies below the top is the language's to find
         rename = _renames(provider, model) if provider.renames and parsed.operation == "chat" else {}
         if wanted.include_usage and (provider.stream_usage != "ask" or _azure_refuses_usage(provider, parsed, api_version)):
             wanted = attrs.evolve(wanted, include_usage=False)
     if deployments and provider.deployments:
         model = wanted.model or parsed.model
         wanted = attrs.evolve(wanted, model=deployments.get(model, model))
+    shape = _shape(provider, language, parsed.operation)
+    if shape is not None:
+        drop, wanted = (*drop, *shape.without), attrs.evolve(wanted, overrides={**shape.fields, **wanted.overrides})
     if drop or any(name in parsed.fields or wanted.max_tokens is not None for name in rename):
         return attrs.evolve(wanted, drop=(*wanted.drop, *drop), rename={**rename, **wanted.rename})
     return wanted

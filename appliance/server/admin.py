@@ -4,6 +4,7 @@ Bearer admin token; without one configured the listener is loopback only, and Ho
 machine is not the operator: a page on the web may make it send requests here (DNS rebinding, cross-site POST).
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl, urlsplit
 
@@ -198,7 +199,19 @@ def _provider(upstream: Upstream) -> dict[str, object]:
         "in_flight": state.in_flight, "max_concurrency": upstream.slots.limit, "waiting": upstream.slots.waiting,
         "connections": {"open": pool.open, "idle": pool.idle, "queued": pool.queued},
         "first_byte_ms": round(state.first_byte_s * 1000, 1), "requests": state.requests, "errors": state.errors,
-        "last_error": state.last_error, "last_probe": state.last_probe,
+        "last_error": state.last_error, "last_probe": state.last_probe, "credentials": _credentials(upstream),
+    }  # fmt: skip
+
+
+def _credentials(upstream: Upstream) -> dict[str, object] | None:
+    """How the temporary credentials of a backend's account are; None where it has none."""
+    account = None if upstream.prover is None else upstream.prover.account
+    if account is None:
+        return None
+    left_s = account.seconds_left()
+    return {
+        "valid_s": round(left_s) if math.isfinite(left_s) else None, "failures": account.held.failures,
+        "problem": account.trouble.words if account.trouble is not None else "",
     }  # fmt: skip
 
 

@@ -31,6 +31,24 @@ max_concurency = 5
 name = "r"
 targets = [ { backend = "three" } ]
 """
+CLOUDS = """
+[backends.half]
+provider = "bedrock"
+region = "us-east-1"
+access_key_id = "AKID-hush"
+[backends.nowhere]
+provider = "bedrock"
+[backends.nobody]
+provider = "vertex"
+[backends.key]
+provider = "vertex"
+service_account = { file = "key.json" }
+[backends.two]
+provider = "bedrock"
+region = "us-east-1"
+api_key = "hush"
+access_key_id = "AKID-hush"
+"""
 SOUND = """
 [backends.one]
 provider = "custom"
@@ -120,6 +138,19 @@ def test_check_names_five_mistakes_at_once(tmp_path: Path) -> None:
     assert done.stderr.count("did you mean") >= 2
     assert '"openai"' in done.stderr
     assert "max_concurrency" in done.stderr
+
+
+def test_check_names_what_an_account_lacks_and_what_was_expected(tmp_path: Path) -> None:
+    path = tmp_path / "clouds.toml"
+    path.write_text(CLOUDS)
+    (tmp_path / "key.json").write_text('{"type":"service_account","project_id":"p","client_email":"me@p"}')
+    done = run("check", "-c", str(path), AWS_REGION="", AWS_DEFAULT_REGION="", GOOGLE_CLOUD_PROJECT="", GOOGLE_APPLICATION_CREDENTIALS="")
+    refused(
+        done, 78, "backends.half.secret_access_key is missing beside access_key_id", "backends.nowhere.region is missing",
+        "backends.nobody.project is missing", "backends.key.service_account lacks private_key: expected client_email, private_key",
+        "backends.two.api_key is set beside access_key_id",
+    )  # fmt: skip
+    assert "hush" not in done.stderr
 
 
 def test_serve_refuses_what_check_refuses(tmp_path: Path) -> None:

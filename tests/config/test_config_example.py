@@ -16,13 +16,16 @@ from appliance.config.schema import Config
 from appliance.config.structure import without_none
 
 COMMITTED = Path(__file__).parents[2] / "config.example.toml"
-PROVIDERS = {"openai": "https://api.openai.com/v1", "azure-openai": ""}
+PROVIDERS = {"openai": "https://api.openai.com/v1", "azure-openai": "", "bedrock": "https://a", "vertex": "https://b"}
 ENV = {
     "OPENAI_API_KEY": "k",
     "APPLIANCE_ADMIN_TOKEN": "t",
     "BUDGET_WEBHOOK": "https://hooks.example.com/x",
     "HTTPS_PROXY": "http://proxy:3128",
     "TEAM_TOKEN": "t",
+    "AWS_ACCESS_KEY_ID": "k",
+    "AWS_SECRET_ACCESS_KEY": "s",
+    "AWS_SESSION_TOKEN": "t",
 }
 SETTING = re.compile(r"#([a-z][a-z0-9_]* = .*)")
 
@@ -33,6 +36,7 @@ def read_file(path: Path) -> bytes:
         "cert.pem": b"-----BEGIN CERTIFICATE-----",
         "key.pem": b"-----BEGIN PRIVATE KEY-----",
         "metrics": b"a-token\n",
+        "service-account.json": b"{}",
     }[path.name]
 
 

@@ -14,7 +14,7 @@ from appliance.dialects.protocol import FORWARDED, ParsedRequest, Rewrite
 from appliance.providers import PROVIDERS, Provider, Rename, auth_headers, bare_model, endpoint, request_rewrite
 
 NAMES = [
-    "openai", "anthropic", "gemini", "cohere", "bedrock", "openrouter", "featherless", "groq", "mistral", "deepseek", "together",
+    "openai", "anthropic", "gemini", "cohere", "bedrock", "vertex", "openrouter", "featherless", "groq", "mistral", "deepseek", "together",
     "fireworks", "cerebras", "xai", "perplexity", "nvidia", "huggingface", "azure-openai", "vllm", "ollama", "llamacpp", "lmstudio",
     "sglang", "kserve", "custom",
 ]  # fmt: skip
@@ -30,7 +30,7 @@ def test_a_row_is_sound(name: str) -> None:
     row = PROVIDERS[name]
     assert row.name == name
     openai_like = "openai_chat" in row.dialects
-    assert openai_like == (name not in {"anthropic", "gemini", "cohere", "bedrock"})
+    assert openai_like == (name not in {"anthropic", "gemini", "cohere", "bedrock", "vertex"})
     assert ("chat" in row.paths) == openai_like
     assert set(row.paths) <= {"chat", "text_completion", "embeddings", "rerank_v2"} | FORWARDED
     assert ("rerank" in row.paths) == ("rerank_v2" in row.paths)
@@ -46,7 +46,7 @@ def test_a_row_is_sound(name: str) -> None:
         assert url.scheme == ("http" if name in LOCAL else "https")
         assert (url.hostname == "127.0.0.1") == (name in LOCAL)
     else:
-        assert name in {"azure-openai", "bedrock", "llamacpp", "kserve", "custom"}
+        assert name in {"azure-openai", "llamacpp", "kserve", "custom"}
 
 
 def test_a_bare_name_is_claimed_by_one_vendor_at_most() -> None:
@@ -58,6 +58,8 @@ def test_a_bare_name_is_claimed_by_one_vendor_at_most() -> None:
         ("whisper-1", "openai"), ("gpt-image-2", "openai"), ("tts-1-hd", "openai"), ("omni-moderation-latest", "openai"),
         ("whisper-large-v3", None), ("rerank-v3.5", "cohere"), ("rerank-2.5", None), ("mistral-moderation-latest", "mistral"),
         ("gpt-oss-120b", None), ("llama-3.3-70b-versatile", None), ("claude-sonnet-4", "anthropic"), ("qwen3", None),
+        ("anthropic.claude-haiku-4-5-20251001-v1:0", "bedrock"), ("eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "bedrock"),
+        ("amazon.nova-pro-v1:0", "bedrock"), ("us.meta.llama3-3-70b-instruct-v1:0", "bedrock"), ("claude-sonnet-4-5@20250929", "anthropic"),
     ]  # fmt: skip
     for model, owner in samples:
         claiming = [name for name, row in PROVIDERS.items() if compile_globs(row.models)(model)]

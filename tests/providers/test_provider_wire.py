@@ -114,7 +114,7 @@ def test_metrics_see_the_bare_model(name: str, model: str, bare: str) -> None:
 PLAIN = b'{"model":"some-model","messages":[],"stream":true,"max_tokens":5}'
 
 
-@pytest.mark.parametrize("name", [name for name in PROVIDERS if name not in ("mistral", "groq", "perplexity")])
+@pytest.mark.parametrize("name", [name for name in PROVIDERS if name not in ("mistral", "groq", "perplexity", "vertex")])
 def test_without_a_quirk_the_wish_stays_the_same_object(name: str) -> None:
     wanted = Rewrite(include_usage=True)
     assert request_rewrite(PROVIDERS[name], _parsed(PLAIN), wanted) is wanted

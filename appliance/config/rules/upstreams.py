@@ -89,7 +89,8 @@ def transports(scene: Scene) -> Iterator[Finding]:
 
 def credentials(scene: Scene) -> Iterator[Finding]:
     for name, backend in scene.config.backends.items():
-        yield from unsendable(backend.api_key, ("backends", name, "api_key"))
+        for field in ("api_key", "access_key_id", "secret_access_key", "session_token"):
+            yield from unsendable(getattr(backend, field), ("backends", name, field))
         for header, value in backend.headers.items():
             steps: Steps = ("backends", name, "headers", header)
             if not HEADER_NAME.fullmatch(header):
