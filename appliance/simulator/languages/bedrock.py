@@ -1,6 +1,6 @@
 """Amazon Bedrock's Converse as a language: its errors, headers and credentials, and its events as faults change them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -66,7 +66,7 @@ class Bedrock:
     def named_error(self, kind: Named) -> ApiError:
         return {"context_length": CONTEXT_LENGTH, "quota": QUOTA, "content_filter": CONTENT_FILTER}[kind]
 
-    def error_event(self, error: ApiError, framing: Framing, before: bytes, style: str, request_id: str) -> bytes:
+    def error_event(self, error: ApiError, framing: Framing, before: Sequence[bytes], style: str, request_id: str) -> bytes:
         """A frame of message type exception."""
         del framing, before, style, request_id
         name = IN_STREAM.get(error.status, "internalServerException")
