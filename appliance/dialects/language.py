@@ -48,6 +48,8 @@ class Verbatim:
             language has none.
         endpoint: where a request goes as it is, in the names of row.LANGUAGE_PATHS, if its operation has several places.
         unsealed: takes out what other vendors sealed; None where that needs the request written anew.
+        framed: content type of a stream that its tap puts into another frame than backends use (Gemini's array); such a tap is an InBand,
+            too. Empty where streams pass in the frame that they come in.
         tap: reads along with a stream; answer: what a whole answer (or its last part) says of itself, by operation; hidden: the fault
             inside one of status 200.
     """
@@ -61,6 +63,7 @@ class Verbatim:
     goes_on: str = ""
     unsealed: "Unsealed | None" = None
     endpoint: str = ""
+    framed: bytes = b""
 
 
 @attrs.frozen
@@ -73,7 +76,6 @@ class Language:
             None.
         verbatim: None where no caller speaks it. classify: what a backend's refusal means.
         load_operations: gives what it can do beside chats, by operation; None where that is nothing.
-        anew: callers want a form of it that backends are not asked for, so that nothing passes verbatim.
     """
 
     name: str
@@ -83,7 +85,6 @@ class Language:
     load_accepted: "Callable[[], Accepted] | None" = None
     verbatim: Verbatim | None = None
     load_operations: "Callable[[], Mapping[str, Sides]] | None" = None
-    anew: bool = False
 
     @property
     def spoken(self) -> "Spoken":

@@ -16,14 +16,15 @@ from appliance.dialects.bedrock import BEDROCK
 from appliance.dialects.codec import Spoken
 from appliance.dialects.cohere import COHERE
 from appliance.dialects.gemini import GEMINI, GEMINI_ARRAY
+from appliance.dialects.gemini_array_tap import ArrayTap
 from appliance.dialects.gemini_path import GeminiCall, renamed
 from appliance.dialects.gemini_strict import CALL_ID, strict
 from appliance.dialects.json_scan import load_object
-from appliance.dialects.language import Language, Verbatim
+from appliance.dialects.language import Language, TapWish, Verbatim
 from appliance.dialects.openai_chat import read_request, rewrite
 from appliance.dialects.operation import Sides
 from appliance.dialects.overrides import overridden
-from appliance.dialects.protocol import COUNT, EMBEDDINGS, Answer, ParsedRequest, Rewrite
+from appliance.dialects.protocol import COUNT, EMBEDDINGS, Answer, ParsedRequest, Rewrite, StreamTap
 from appliance.dialects.responses import RESPONSES, unsealed
 from appliance.dialects.stream_taps import ReadingTap
 from appliance.dialects.token_estimate import estimate
@@ -93,15 +94,21 @@ def gemini_call(path: str, query: str) -> tuple[str, Language] | None:
     if call is None or operation is None:
         return None
     door = GEMINI_ARRAY if call.array else GEMINI
+    tap = _gemini_array_tap if call.array else _gemini_tap
     verbatim = Verbatim(
-        partial(_gemini_request, call), _gemini_rewrite,
-        lambda wish: ReadingTap(GEMINI.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes, comments=False),
-        partial(_said, GEMINI, operations.GEMINI), _nothing_hidden, token_field="", endpoint=_GEMINI_ENDPOINTS.get(call.method, ""),
+        partial(_gemini_request, call), _gemini_rewrite, tap, partial(_said, GEMINI, operations.GEMINI), _nothing_hidden, token_field="",
+        endpoint=_GEMINI_ENDPOINTS.get(call.method, ""), framed=door.stream_type if call.array else b"",
     )  # fmt: skip
     beside = operations.GEMINI_SINGLE if call.method == "embedContent" else operations.GEMINI
-    return operation, Language(
-        "gemini", GEMINI.classify, lambda: GEMINI, door, lambda: door, verbatim, lambda: beside, anew=call.array
-    )
+    return operation, Language("gemini", GEMINI.classify, lambda: GEMINI, door, lambda: door, verbatim, lambda: beside)
+
+
+def _gemini_tap(wish: TapWish) -> StreamTap:
+    return ReadingTap(GEMINI.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes, comments=False)
+
+
+def _gemini_array_tap(wish: TapWish) -> StreamTap:
+    return ArrayTap(GEMINI.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes)
 
 
 _GEMINI_OPERATIONS = {

@@ -110,6 +110,16 @@ class StreamTap(Protocol):
         """Usage, model and finish reason as seen so far."""
 
 
+class InBand(Protocol):
+    """What the gateway itself can say within an answer that has begun."""
+
+    def error(self, fault: Fault, request_id: str) -> bytes:
+        """The error with which it ends."""
+
+    def keepalive(self) -> bytes:
+        """What may stand between two events without meaning anything."""
+
+
 class CallerDialect(Protocol):
     """The side that faces the caller."""
 

@@ -23,7 +23,7 @@ NO_NAMES: Mapping[str, str] = MappingProxyType({})
 _COMMENT = re.compile(rb"^:[^\r\n]*", re.MULTILINE)
 
 
-class _Followed:
+class Followed:
     """What a stream says about itself, from its deltas."""
 
     __slots__ = ("_finish", "_id", "_model", "_usage", "committed", "deltas", "fault", "finished", "reader", "token_seen")
@@ -65,7 +65,7 @@ class _Followed:
                 self._usage = delta.usage
 
 
-class ReadingTap(_Followed):
+class ReadingTap(Followed):
     """Same language on both sides, any that streams server-sent events. comments: may pass; google-genai chokes on them."""
 
     __slots__ = ("_comments", "_cutter", "_event_max_bytes", "_lf_passes")
@@ -117,7 +117,7 @@ class ReadingTap(_Followed):
         return _COMMENT.sub(b"", events)
 
 
-class TranslatingTap(_Followed):
+class TranslatingTap(Followed):
     """The backend's language in, the caller's out."""
 
     __slots__ = ("_names", "writer")

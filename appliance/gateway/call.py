@@ -14,7 +14,7 @@ import trio
 from appliance.core.fault import Fault
 from appliance.core.record import RequestRecord
 from appliance.dialects.language import Language
-from appliance.dialects.protocol import CallerDialect, ParsedRequest
+from appliance.dialects.protocol import CallerDialect, InBand, ParsedRequest
 from appliance.gateway.plan import KeyPlan
 from appliance.gateway.response_ids import ResponseIds
 from appliance.http1.asgi import Send
@@ -22,7 +22,6 @@ from appliance.http1.transport import Hold
 
 if TYPE_CHECKING:  # imported when a request is translated, see dialects.language_table
     from appliance.core.conversation import Conversation
-    from appliance.dialects.codec import StreamWriter
 
 T = TypeVar("T")
 HeaderList = list[tuple[bytes, bytes]]
@@ -197,12 +196,12 @@ class Call:
         deadline: when the running phase of the attempt is over time; the proxy's watch compares it with the clock.
         read_at: when upstream last gave a byte of the running attempt; idle_s: how long it may be silent now, 0 for no bound.
         deltas: content events of the running attempt, the basis of an estimate when no usage came.
-        anew: it has to be written anew even for a backend of its own language: reasoning that another vendor sealed is in it, or the answer
-            is wanted in another form than backends give.
+        anew: it has to be written anew even for a backend of its own language: reasoning that another vendor sealed is in it.
         wrapped: reasoning that another vendor sealed is in it, and can be taken out without writing it anew.
         unsealed: it is asked for without any sealed reasoning, since no backend could read what is in it.
         translated: the last attempt was, or is.
-        conversation: the request in canonical values, once some backend needed a translation; writer: of a translated stream.
+        conversation: the request in canonical values, once some backend needed a translation; writer: what speaks within
+            a stream that is translated or put into another frame.
         responses: where the answer's id is to be noted; None where its backend will not keep it.
         asked: the same of a request that is no chat.
         outlives: the answer is to be read to its end should the caller leave; drained: they left, and it is.
@@ -233,7 +232,7 @@ class Call:
     translated: bool = False
     conversation: "Conversation | Fault | None" = attrs.field(default=None, repr=False)
     asked: Any = attrs.field(default=None, repr=False)
-    writer: "StreamWriter | None" = None
+    writer: InBand | None = None
     responses: ResponseIds | None = None
 
     def note_response(self, identity: str) -> None:

@@ -5,13 +5,15 @@ out as they come, one `send` per read. While the caller reads as fast as the mod
 await of it is the back-pressure.
 """
 
+from typing import cast
+
 import attrs
 import trio
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord
 from appliance.dialects.language import TapWish
-from appliance.dialects.protocol import StreamTap
+from appliance.dialects.protocol import InBand, StreamTap
 from appliance.gateway.answer_head import Head, response_headers
 from appliance.gateway.call import Call
 from appliance.gateway.decoding import Decoder, read_decoded
@@ -36,6 +38,9 @@ async def stream(running: Running, answer: Exchange, undo: Decoder | None, head:
         verbatim = running.language.verbatim
         assert verbatim is not None  # it is the caller's own language
         tap = verbatim.tap(TapWish(not parsed.wants_usage, limits.event_max_bytes, record.backend, running.target.upstream.secrets))
+        if verbatim.framed:
+            head.content_type = verbatim.framed
+            running.call.writer = cast(InBand, tap)
     try:
         data = await _until_committed(running, answer, undo, head, tap)
         if isinstance(data, Fault):

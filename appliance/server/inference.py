@@ -105,7 +105,7 @@ async def _admit(
     record.route = resolved.route.name
     forwarded = caller.forwarded(gateway.forwarded, headers)
     wrapped = WRAPPED_BYTES in body and record.operation in ("chat", COUNT)
-    anew = language.anew or (wrapped and verbatim.unsealed is None)
+    anew = wrapped and verbatim.unsealed is None
     keeps = verbatim.goes_on and record.operation == "chat" and parsed.fields.get("store") is not False
     kept = gateway.live.responses if keeps else None
     call = Call(

@@ -421,3 +421,16 @@ def test_an_image_of_an_agents_tool_arrives_at_a_chat_backend(url: str) -> None:
     }  # fmt: skip
     said = httpx.post(url + "/v1/responses", json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=20)
     assert said.status_code == 200, said.text
+
+
+def test_a_geminis_stream_as_an_array_holds_the_very_objects(url: str, gateway: Gateway, google: RawUpstream) -> None:
+    body = b'{"contents": [ {"parts":[{"text":"x"}]} ], "unknown": 1e3}'
+    headers = {"x-goog-api-key": KEY, "content-type": "application/json"}
+    said = httpx.post(url + "/v1beta/models/gemini-x:streamGenerateContent", content=body, headers=headers, timeout=20)
+    assert said.headers["content-type"] == "application/json"
+    events = [one.removeprefix(b"data: ") for one in GOOGLE_STREAM.split(b"\n\n") if one.startswith(b"data: ")]
+    assert said.content == b"[" + b"\n,\r\n".join(events) + b"\n]"
+    line, _, arrived = received(google)
+    assert line.split()[1].endswith(":streamGenerateContent?alt=sse")
+    assert arrived == body
+    assert gateway.record(said.headers["x-request-id"])["error_type"] == ""
