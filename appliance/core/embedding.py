@@ -6,7 +6,7 @@ vector is for and in how they spell its numbers; both are said here once.
 
 from array import array
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import attrs
 
@@ -39,6 +39,12 @@ class EmbeddingRequest:
     user: str = ""
     dropped: tuple[str, ...] = ()
 
+    def split(self, most: int) -> "tuple[EmbeddingRequest, ...]":
+        """The same in requests of at most `most` inputs, in order; 0 for no bound."""
+        if not most or len(self.inputs) <= most:
+            return (self,)
+        return tuple(attrs.evolve(self, inputs=self.inputs[start : start + most]) for start in range(0, len(self.inputs), most))
+
     def texts(self) -> tuple[str, ...] | None:
         """The inputs where all of them are texts."""
         found = tuple(one for one in self.inputs if isinstance(one, str))
@@ -48,13 +54,22 @@ class EmbeddingRequest:
 @attrs.frozen
 class Embeddings:
     """Attributes:
-    vectors: one for each input, in order. model: as the backend names it, empty when it does not.
-    usage: None when the backend does not tell.
+    vectors: one for each input, in order: lists of numbers as a backend gave them, or each already in the form in which a caller reads it.
+    usage: None when the backend does not tell. model: as the backend names it, empty when it does not.
     """
 
-    vectors: tuple[Sequence[float], ...] = attrs.field(repr=False)
+    vectors: tuple[Any, ...] = attrs.field(repr=False)
     usage: Usage | None = None
     model: str = ""
+
+
+def joined(answers: Sequence[Embeddings]) -> Embeddings:
+    """The answers to the parts of a request as one. Usage is known where all of them tell it."""
+    if len(answers) == 1:
+        return answers[0]
+    known = [one.usage.input_tokens for one in answers if one.usage is not None]
+    usage = Usage(sum(known)) if len(known) == len(answers) else None
+    return Embeddings(tuple(vector for one in answers for vector in one.vectors), usage, answers[0].model)
 
 
 def vector_of(values: object) -> Sequence[float] | None:

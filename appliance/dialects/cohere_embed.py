@@ -11,11 +11,10 @@ from appliance.core.embedding import EmbeddingRequest, Embeddings, Purpose, vect
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.codec import Target, Written
 from appliance.dialects.cohere_answer import read_usage
-from appliance.dialects.operation import too_many
 from appliance.dialects.upstream_json import parse, written
 
 TEXTS_MAX = 96
-"""Of one request."""
+"""Of one call (docs.cohere.com/reference/embed)."""
 
 _INPUT_TYPES: Mapping[Purpose, str] = {
     "": "search_document", "document": "search_document", "query": "search_query", "question": "search_query", "fact": "search_query",
@@ -30,8 +29,6 @@ def write_embed(wish: EmbeddingRequest, target: Target) -> Written | Fault:
     if texts is None:
         words = "input must be texts for this backend: it cannot read tokens of another model"
         return Fault(FaultKind.BAD_REQUEST, words, param="input")
-    if len(texts) > TEXTS_MAX:
-        return too_many("input", TEXTS_MAX)
     known = wish.purpose in _INPUT_TYPES
     lost = {"purpose": not known, "title": bool(wish.title), "user": bool(wish.user)}
     body: dict[str, Any] = {

@@ -4,10 +4,11 @@ The rule: one request asks for one kind of vector. A batch whose members want di
 Sources: ai.google.dev/api/embeddings; google-genai sends a batch for a single text, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import orjson
 
 from appliance.core.embedding import INPUTS_MAX, EmbeddingRequest, Embeddings, Purpose, vector_of
 from appliance.core.fault import Fault, FaultKind
@@ -17,12 +18,11 @@ from appliance.dialects.fields import Unfit, integer, optional, text
 from appliance.dialects.gemini_error import error_in_answer
 from appliance.dialects.gemini_json import dump, message, messages, parse, plain
 from appliance.dialects.gemini_usage import read_usage
-from appliance.dialects.operation import too_many
 from appliance.dialects.protocol import Answer
 from appliance.dialects.token_estimate import CHARS_PER_TOKEN
 
 TEXTS_MAX = 100
-"""Of one batch: "at most 100 requests can be in one batch" is what the API answers to more."""
+"""Of one call: "at most 100 requests can be in one batch" is what the API answers to more."""
 
 USAGE_TAIL_BYTES = 4_096
 """How far from the end of an answer its usage begins at most: vectors come first."""
@@ -96,8 +96,6 @@ def write_embed_request(wish: EmbeddingRequest, target: Target) -> Written | Fau
     if texts is None:
         words = "input must be texts for this backend: it cannot read tokens of another model"
         return Fault(FaultKind.BAD_REQUEST, words, param="input")
-    if len(texts) > TEXTS_MAX:
-        return too_many("input", TEXTS_MAX)
     titled = bool(wish.title) and wish.purpose == "document"
     dropped = [*wish.dropped, *(["user"] if wish.user else []), *(["title"] if wish.title and not titled else [])]
     more: dict[str, Any] = {}
@@ -112,13 +110,18 @@ def write_embed_request(wish: EmbeddingRequest, target: Target) -> Written | Fau
     return Written(dump({"requests": requests}), tuple(dropped))
 
 
+def write_vector(values: Sequence[float], request: EmbeddingRequest) -> orjson.Fragment:
+    del request
+    return orjson.Fragment(dump(values))
+
+
 def write_embed_answer(answer: Embeddings) -> bytes:
     """The answer of :embedContent: the one vector."""
-    return dump({"embedding": {"values": list(answer.vectors[0])}, **_usage(answer)})
+    return dump({"embedding": {"values": answer.vectors[0]}, **_usage(answer)})
 
 
 def write_batch_answer(answer: Embeddings) -> bytes:
-    return dump({"embeddings": [{"values": list(one)} for one in answer.vectors], **_usage(answer)})
+    return dump({"embeddings": [{"values": one} for one in answer.vectors], **_usage(answer)})
 
 
 def _usage(answer: Embeddings) -> dict[str, Any]:

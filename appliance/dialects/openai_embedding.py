@@ -10,6 +10,8 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from appliance.core.embedding import INPUTS_MAX, EmbeddingRequest, Embeddings, Purpose, vector_of
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.chat_answer_parts import read_json
@@ -85,19 +87,24 @@ def write_request(wish: EmbeddingRequest, target: Target) -> Written | Fault:
     return Written(dumped(body), tuple(dropped))
 
 
+def write_vector(values: Sequence[float], request: EmbeddingRequest) -> orjson.Fragment:
+    return orjson.Fragment(b'"%b"' % packed(values) if request.packed else dumped(values))
+
+
 def write_answer(answer: Embeddings, request: EmbeddingRequest, model: str) -> bytes:
-    vectors = [packed(one) if request.packed else list(one) for one in answer.vectors]
-    data = [{"object": "embedding", "index": place, "embedding": one} for place, one in enumerate(vectors)]
+    """The vectors are as `write_vector` wrote them."""
+    del request
+    data = [{"object": "embedding", "index": place, "embedding": one} for place, one in enumerate(answer.vectors)]
     read = answer.usage.input_tokens if answer.usage is not None else 0
     return dumped({"object": "list", "data": data, "model": model, "usage": {"prompt_tokens": read, "total_tokens": read}})
 
 
-def packed(vector: Sequence[float]) -> str:
+def packed(vector: Sequence[float]) -> bytes:
     """Base64 of 32-bit floats, little-endian: what OpenAI's SDKs unpack."""
     floats = array("f", vector)
     if sys.byteorder == "big":
         floats.byteswap()
-    return base64.b64encode(floats.tobytes()).decode()
+    return base64.b64encode(floats.tobytes())
 
 
 def read_answer(body: bytes) -> Embeddings | Fault:

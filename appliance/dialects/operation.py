@@ -4,12 +4,13 @@ The rule: an operation has one canonical request and one canonical answer (`core
 and a language has a row for it with the sides that it has. Nothing here raises for what a peer sent.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
+import orjson
 
-from appliance.core.fault import Fault, FaultKind
+from appliance.core.fault import Fault
 from appliance.dialects.codec import Target, Written
 from appliance.dialects.protocol import Answer
 
@@ -23,10 +24,17 @@ def same(model: str) -> str:
 
 @attrs.frozen
 class Asked:
-    """A caller's side. read: the request's JSON object as the canonical request. write: the answer to it."""
+    """A caller's side.
+
+    Attributes:
+        read: the request's JSON object as the canonical request. write: the answer to it.
+        vector: of embeddings: the numbers of one vector as this caller reads them. They are written as they come, batch by batch, so that
+            no stream stands still for long when the last one has come; `write` puts them together.
+    """
 
     read: Callable[[Mapping[str, Any]], Any]
     write: WriteAnswer
+    vector: Callable[[Sequence[float], Any], orjson.Fragment] | None = None
 
 
 @attrs.frozen
@@ -37,6 +45,7 @@ class Told:
         write: the request; a Fault (BAD_REQUEST with `param`) where leaving something out would change what it means.
         read: the whole answer; PROTOCOL where it is none, an error in a 200 is the fault that it names.
         summary: what an answer that passes verbatim says of itself; of a long one it gets the last part only.
+        inputs_max: of embeddings: how many inputs one call takes, 0 for no bound of its own; longer requests go in several calls.
         model: the name that the call has for a model; empty where the vendor has no such call for this one.
     """
 
@@ -44,6 +53,7 @@ class Told:
     read: Callable[[bytes], Any]
     summary: Callable[[bytes], Answer | Fault]
     model: Callable[[str], str] = same
+    inputs_max: int = 0
 
 
 @attrs.frozen
@@ -52,9 +62,3 @@ class Sides:
 
     asked: Asked | None = None
     told: Told | None = None
-
-
-def too_many(path: str, most: int) -> Fault:
-    """A batch above a backend's bound: refused, as half of it would be another request."""
-    message = f"{path} must hold at most {most} texts for this backend: send them in several requests"
-    return Fault(FaultKind.BAD_REQUEST, message, param=path)

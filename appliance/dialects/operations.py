@@ -2,9 +2,11 @@
 here. Imported late, as all codecs are (see language_table).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
+
+import orjson
 
 from appliance.core.conversation import Conversation
 from appliance.core.fault import Fault
@@ -18,17 +20,20 @@ from appliance.dialects.protocol import COUNT, EMBEDDINGS, Answer
 from appliance.dialects.responses import RESPONSES
 
 WriteConversation = Callable[[Conversation, Target], Written | Fault]
+WriteVector = Callable[[Sequence[float], Any], orjson.Fragment]
 ReadCount = Callable[[bytes], int | Fault]
 
 
-def _asked(read: Callable[[Mapping[str, Any]], Any], write: Callable[[Any], bytes]) -> Asked:
+def _asked(
+    read: Callable[[Mapping[str, Any]], Any], write: Callable[[Any], bytes], vector: WriteVector | None = None
+) -> Asked:  # fmt: skip
     """Of a language whose answer repeats nothing of the request."""
 
     def write_answer(answer: Any, request: Any, model: str) -> bytes:
         del request, model
         return write(answer)
 
-    return Asked(read, write_answer)
+    return Asked(read, write_answer, vector)
 
 
 def _counts_told(write: WriteConversation, read: ReadCount, model: Callable[[str], str] = same) -> Told:
@@ -45,7 +50,16 @@ def _plainly(write: WriteConversation) -> WriteConversation:
     return lambda conversation, target: write(plain(conversation) if needs_plain(conversation) else conversation, target)
 
 
-_GEMINI_EMBEDS = Told(gemini_embedding.write_embed_request, gemini_embedding.read_embed_answer, gemini_embedding.summary)
+def _gemini_embeds(read: Callable[[Mapping[str, Any]], Any], write: Callable[[Any], bytes]) -> Sides:
+    """With the form of request and answer of one of its two calls; backends are asked by the one for many."""
+    return Sides(
+        _asked(read, write, gemini_embedding.write_vector),
+        Told(
+            gemini_embedding.write_embed_request, gemini_embedding.read_embed_answer, gemini_embedding.summary,
+            inputs_max=gemini_embedding.TEXTS_MAX,
+        ),
+    )  # fmt: skip
+
 
 _GEMINI_COUNTS = Sides(
     _asked(gemini_tokens.read_count, gemini_tokens.write_count_answer),
@@ -54,7 +68,7 @@ _GEMINI_COUNTS = Sides(
 
 OPENAI: Mapping[str, Sides] = MappingProxyType({
     EMBEDDINGS: Sides(
-        Asked(openai_embedding.read_request, openai_embedding.write_answer),
+        Asked(openai_embedding.read_request, openai_embedding.write_answer, openai_embedding.write_vector),
         Told(openai_embedding.write_request, openai_embedding.read_answer, openai_summary),
     ),
 })  # fmt: skip
@@ -75,12 +89,12 @@ ANTHROPIC_MESSAGES: Mapping[str, Sides] = MappingProxyType({
 
 GEMINI: Mapping[str, Sides] = MappingProxyType({
     COUNT: _GEMINI_COUNTS,
-    EMBEDDINGS: Sides(_asked(gemini_embedding.read_batch, gemini_embedding.write_batch_answer), _GEMINI_EMBEDS),
+    EMBEDDINGS: _gemini_embeds(gemini_embedding.read_batch, gemini_embedding.write_batch_answer),
 })  # fmt: skip
 
 GEMINI_SINGLE: Mapping[str, Sides] = MappingProxyType({
     COUNT: _GEMINI_COUNTS,
-    EMBEDDINGS: Sides(_asked(gemini_embedding.read_embed, gemini_embedding.write_embed_answer), _GEMINI_EMBEDS),
+    EMBEDDINGS: _gemini_embeds(gemini_embedding.read_embed, gemini_embedding.write_embed_answer),
 })  # fmt: skip
 """To callers of :embedContent, whose answer is one vector and not a list."""
 
@@ -91,5 +105,7 @@ BEDROCK: Mapping[str, Sides] = MappingProxyType({
 })  # fmt: skip
 
 COHERE: Mapping[str, Sides] = MappingProxyType({
-    EMBEDDINGS: Sides(told=Told(cohere_embed.write_embed, cohere_embed.read_embed, openai_summary)),
+    EMBEDDINGS: Sides(
+        told=Told(cohere_embed.write_embed, cohere_embed.read_embed, openai_summary, inputs_max=cohere_embed.TEXTS_MAX)
+    ),
 })  # fmt: skip

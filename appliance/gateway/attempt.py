@@ -119,7 +119,7 @@ async def _queue(running: Running) -> Fault | None:
 
 
 async def _exchange(running: Running) -> Fault | None:
-    call, record, upstream = running.call, running.record, running.target.upstream
+    call, record = running.call, running.record
     endpoint, model = running.operation, record.model
     if endpoint in SHARED and running.translates:
         model = _asked_model(running)
@@ -133,6 +133,15 @@ async def _exchange(running: Running) -> Fault | None:
         return body
     if not running.translates and running.language.verbatim is not None:
         endpoint = running.language.verbatim.endpoint or endpoint
+    fault = await _ask(running, endpoint, model, body)
+    while fault is None and running.batches is not None and running.batches.rest:
+        fault = await _ask(running, endpoint, model, running.batches.rest.pop(0))
+    return fault
+
+
+async def _ask(running: Running, endpoint: str, model: str, body: bytes) -> Fault | None:
+    """One call, and what becomes of its answer."""
+    call, record, upstream = running.call, running.record, running.target.upstream
     request = upstream.request(endpoint, model, call.forwarded, body, running.language.name, stream=call.parsed.stream)
     if upstream.prover is None:
         answer: Exchange | Failure | Fault = await upstream.transport.send(request, call.hold)

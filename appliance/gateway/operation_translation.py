@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from appliance.core.conversation import Conversation
-from appliance.core.embedding import EmbeddingRequest, Embeddings
+from appliance.core.embedding import EmbeddingRequest, Embeddings, joined
 from appliance.core.fault import Fault
 from appliance.core.usage import Usage
 from appliance.dialects.operation import Asked, Told
@@ -15,15 +15,15 @@ from appliance.dialects.overrides import overridden
 from appliance.dialects.protocol import Answer
 from appliance.gateway.call import Call
 from appliance.gateway.faults import protocol_fault
-from appliance.gateway.running import Running
+from appliance.gateway.running import Batches, Running
 from appliance.providers import shaped, translation_target
 
 
 @attrs.frozen
 class Translated:
-    """body: in the caller's language. said: what the answer says of itself."""
+    """body: in the caller's language, None while more has to be asked. said: what the answer says of itself."""
 
-    body: bytes = attrs.field(repr=False)
+    body: bytes | None = attrs.field(repr=False)
     said: Answer
 
 
@@ -38,35 +38,51 @@ def asked_of(call: Call) -> Any:
 
 
 def translated_request(running: Running) -> bytes | Fault:
-    """The request in the backend's language. Notes in the record what was dropped."""
+    """The request in the backend's language, or the first of its batches. Notes in the record what was dropped."""
     call, plan, model = running.call, running.target, running.record.model
     asked = asked_of(call)
     if isinstance(asked, Fault):
         return asked
     target = translation_target(plan.upstream.provider, model, plan.upstream.settings.deployments, running.language.name)
-    written = _told(running).write(asked, target)
-    if isinstance(written, Fault):
-        return written
-    call.record.dropped_fields = list(written.dropped)
-    body = shaped(plan.upstream.provider, running.language.name, running.operation, written.body)
-    embeds = isinstance(asked, EmbeddingRequest)  # a count knows no fields beside its own
-    return overridden(body, plan.overrides) if plan.overrides and embeds else body
+    told, provider = _told(running), plan.upstream.provider
+    overrides = plan.overrides if isinstance(asked, EmbeddingRequest) else None  # a count knows no fields beside its own
+    bodies: list[bytes] = []
+    for part in asked.split(told.inputs_max) if isinstance(asked, EmbeddingRequest) else (asked,):
+        written = told.write(part, target)
+        if isinstance(written, Fault):
+            return written
+        call.record.dropped_fields = list(written.dropped)
+        body = shaped(provider, running.language.name, running.operation, written.body)
+        bodies.append(overridden(body, overrides) if overrides else body)
+    first = bodies.pop(0)
+    if bodies:
+        running.batches = Batches(told.inputs_max, bodies)
+    return first
 
 
 def translated_answer(running: Running, body: bytes) -> Translated | Fault:
-    """A backend that does not tell what it read leaves an estimate, with `usage.source` saying so."""
-    call, asked = running.call, running.call.asked
+    """The whole answer, or the answer to a batch that is not the last, which is kept. A backend that does not tell what it read leaves an
+    estimate, with `usage.source` saying so."""
+    call, asked, batches = running.call, running.call.asked, running.batches
     answer = _told(running).read(body)
     if isinstance(answer, Fault):
         return answer
+    side = asked_side(call)
     said = Answer(None)
-    if isinstance(answer, Embeddings):
-        if len(answer.vectors) != len(asked.inputs):
+    if isinstance(answer, Embeddings) and side.vector is not None:
+        wanted = len(asked.inputs) if batches is None else min(batches.size, len(asked.inputs) - batches.size * len(batches.answers))
+        if len(answer.vectors) != wanted:
             return protocol_fault(running.record.backend, "answered with another number of vectors than there were texts")
+        answer = attrs.evolve(answer, vectors=tuple(side.vector(one, asked) for one in answer.vectors))
+        if batches is not None:
+            batches.answers.append(answer)
+            answer = joined(batches.answers)
         if answer.usage is None:
             answer = attrs.evolve(answer, usage=Usage(call.parsed.prompt_tokens_estimate, source="estimated"))
         said = Answer(answer.usage, answer.model)
-    return Translated(asked_side(call).write(answer, asked, call.parsed.model), said)
+        if batches is not None and batches.rest:
+            return Translated(None, said)
+    return Translated(side.write(answer, asked, call.parsed.model), said)
 
 
 def asked_side(call: Call) -> Asked:

@@ -56,7 +56,7 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
         return await _large(running, answer, undo, head, body)
     if running.translates:
         translated = _translated(running, head, body)
-        if isinstance(translated, Fault):
+        if translated is None or isinstance(translated, Fault):
             return translated
         body = translated
     headers = _judged(running, head, body)
@@ -106,8 +106,8 @@ def _judged(running: Running, head: Head, body: bytes) -> HeaderList | Fault:
     return headers
 
 
-def _translated(running: Running, head: Head, body: bytes) -> bytes | Fault:
-    """The whole answer in the caller's language; what it says of itself is noted."""
+def _translated(running: Running, head: Head, body: bytes) -> bytes | Fault | None:
+    """The whole answer in the caller's language; what it says of itself is noted. None where it is part of one."""
     from appliance.gateway.translation import read_whole, written_whole  # imported already, with the request
 
     head.content_type = b"application/json"
@@ -120,7 +120,7 @@ def _translated(running: Running, head: Head, body: bytes) -> bytes | Fault:
     return written_whole(running.call, answer)
 
 
-def _translated_operation(running: Running, head: Head, body: bytes) -> bytes | Fault:
+def _translated_operation(running: Running, head: Head, body: bytes) -> bytes | Fault | None:
     from appliance.gateway.operation_translation import translated_answer  # imported already, with the request
 
     translated = translated_answer(running, body)

@@ -4,6 +4,8 @@ A stream's first byte, its silences and its whole each have their bound; a whole
 the proxy's watch compares with the clock, so moving it costs nothing.
 """
 
+from typing import Any
+
 import attrs
 
 from appliance.core.breaker import Permit
@@ -16,9 +18,20 @@ from appliance.gateway.plan import TargetPlan
 
 
 @attrs.define(eq=False)
+class Batches:
+    """A request that goes in several calls, one after another. rest: bodies still to be sent; answers: to those before, as they were
+    read. size: inputs in each call but the last."""
+
+    size: int
+    rest: list[bytes] = attrs.field(repr=False)
+    answers: list[Any] = attrs.field(factory=list, repr=False)
+
+
+@attrs.define(eq=False)
 class Running:
     """One attempt under way. language: the one its backend is spoken to in. operation: what it is asked for, empty where it has no such
-    thing. translates: the request and the answer go by way of canonical values. slot: it has one of its backend's, to be given back."""
+    thing. translates: the request and the answer go by way of canonical values. slot: it has one of its backend's, to be given back.
+    batches: of a request that one call of the backend's does not hold."""
 
     call: Call
     target: TargetPlan
@@ -29,6 +42,7 @@ class Running:
     translates: bool
     first_byte: bool = False
     slot: bool = False
+    batches: Batches | None = None
 
     def start_clock(self, now: float) -> None:
         """The first phase: to the first byte of a stream, to the end of a whole answer."""

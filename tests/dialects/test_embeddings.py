@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import CreateEmbeddingResponse
 
-from appliance.core.embedding import PURPOSES, EmbeddingRequest, Embeddings
+from appliance.core.embedding import PURPOSES, EmbeddingRequest, Embeddings, joined
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.usage import Usage
 from appliance.dialects import cohere_embed, gemini_embedding, openai_embedding
@@ -117,12 +117,19 @@ def test_tokens_of_another_model_are_refused(name):
     assert (found.kind, found.param) == (FaultKind.BAD_REQUEST, "input")
 
 
-@pytest.mark.parametrize(("name", "most"), [("gemini", 100), ("cohere", 96)])
-def test_a_batch_above_the_backends_bound_is_refused_and_the_bound_named(name, most):
-    assert isinstance(WRITERS[name](EmbeddingRequest(("a",) * most), Target("m")), Written)
-    found = WRITERS[name](EmbeddingRequest(("a",) * (most + 1)), Target("m"))
-    assert isinstance(found, Fault)
-    assert (found.param, str(most) in found.message) == ("input", True)
+@given(st.integers(1, 250), st.integers(0, 101))
+def test_a_request_is_split_in_order_and_its_answers_are_one(count, most):
+    texts = tuple(str(place) for place in range(count))
+    parts = EmbeddingRequest(texts, 8, "query", user="u").split(most)
+    assert tuple(one for part in parts for one in part.inputs) == texts
+    assert all(len(part.inputs) <= (most or count) for part in parts)
+    assert {(part.dimensions, part.purpose, part.user) for part in parts} == {(8, "query", "u")}
+    answers = [Embeddings(tuple([float(one)] for one in part.inputs), Usage(len(part.inputs)), "m") for part in parts]
+    assert joined(answers) == Embeddings(tuple([float(one)] for one in texts), Usage(count), "m")
+
+
+def test_usage_of_parts_is_known_where_all_tell_it():
+    assert joined([Embeddings(([1.0],), Usage(1)), Embeddings(([2.0],))]).usage is None
 
 
 @given(
@@ -145,29 +152,41 @@ def test_a_title_goes_with_the_one_document_it_is_of():
 VECTORS = Embeddings(([0.5, -1.0], [2.0, 3.25]), Usage(7), "served")
 
 
+def as_openai(found, *, packed=False, model="asked"):
+    """The answer to a caller of OpenAI's."""
+    request = EmbeddingRequest(("a",) * len(found.vectors), packed=packed)
+    vectors = tuple(openai_embedding.write_vector(one, request) for one in found.vectors)
+    return openai_embedding.write_answer(Embeddings(vectors, found.usage, found.model), request, model)
+
+
+def as_gemini(found, write=gemini_embedding.write_batch_answer):
+    vectors = tuple(gemini_embedding.write_vector(one, EmbeddingRequest(("a",))) for one in found.vectors)
+    return write(Embeddings(vectors, found.usage))
+
+
 def test_openais_callers_get_numbers_or_packed_floats():
-    plain = json.loads(openai_embedding.write_answer(VECTORS, EmbeddingRequest(("a", "b")), "asked"))
+    plain = json.loads(as_openai(VECTORS))
     assert plain == {
         "object": "list", "model": "asked", "usage": {"prompt_tokens": 7, "total_tokens": 7},
         "data": [{"object": "embedding", "index": place, "embedding": one} for place, one in enumerate(VECTORS.vectors)],
     }  # fmt: skip
     CreateEmbeddingResponse.model_validate(plain)
-    packed = json.loads(openai_embedding.write_answer(VECTORS, EmbeddingRequest(("a", "b"), packed=True), "asked"))
+    packed = json.loads(as_openai(VECTORS, packed=True))
     assert [struct.unpack("<2f", base64.b64decode(one["embedding"])) for one in packed["data"]] == [(0.5, -1.0), (2.0, 3.25)]
 
 
 def test_geminis_callers_get_one_vector_or_a_list():
-    assert json.loads(gemini_embedding.write_embed_answer(VECTORS))["embedding"] == {"values": [0.5, -1.0]}
-    many = json.loads(gemini_embedding.write_batch_answer(VECTORS))
+    assert json.loads(as_gemini(VECTORS, gemini_embedding.write_embed_answer))["embedding"] == {"values": [0.5, -1.0]}
+    many = json.loads(as_gemini(VECTORS))
     assert many == {"embeddings": [{"values": [0.5, -1.0]}, {"values": [2.0, 3.25]}], "usageMetadata": {"promptTokenCount": 7}}
 
 
 def test_vectors_written_and_read_are_themselves():
-    assert openai_embedding.read_answer(openai_embedding.write_answer(VECTORS, EmbeddingRequest(("a", "b")), "served")) == VECTORS
+    assert openai_embedding.read_answer(as_openai(VECTORS, model="served")) == VECTORS
     told = Embeddings(VECTORS.vectors, VECTORS.usage)
-    assert gemini_embedding.read_embed_answer(gemini_embedding.write_batch_answer(told)) == told
+    assert gemini_embedding.read_embed_answer(as_gemini(told)) == told
     alone = Embeddings(([0.5],))
-    assert gemini_embedding.read_embed_answer(gemini_embedding.write_embed_answer(alone)) == alone
+    assert gemini_embedding.read_embed_answer(as_gemini(alone, gemini_embedding.write_embed_answer)) == alone
 
 
 def test_vectors_are_put_in_the_order_of_their_index():
@@ -191,7 +210,7 @@ def test_an_error_instead_of_vectors_is_its_fault(name):
 
 
 def test_usage_of_a_long_answer_is_read_from_its_end():
-    body = gemini_embedding.write_batch_answer(Embeddings(([0.1] * 5000,), Usage(9)))
+    body = as_gemini(Embeddings(([0.1] * 5000,), Usage(9)))
     assert gemini_embedding.summary(body) == gemini_embedding.summary(body[-3000:]) == Answer(Usage(9))
     assert gemini_embedding.summary(b'{"embedding":{"values":[1]}}') == Answer(None)
     assert gemini_embedding.summary(b'{"usageMetadata":{"promptTokenCount":') == Answer(None)
@@ -207,9 +226,8 @@ def test_recorded_vectors_come_back_in_every_callers_form():
     found = openai_embedding.read_answer(recorded)
     assert isinstance(found, Embeddings)
     assert (found.usage, found.model) == (Usage(12), "text-embedding-3-small")
-    request = EmbeddingRequest(("a", "b"))
-    assert json.loads(openai_embedding.write_answer(found, request, "text-embedding-3-small")) == json.loads(recorded)
-    packed = json.loads(openai_embedding.write_answer(found, EmbeddingRequest(("a", "b"), packed=True), "m"))
+    assert json.loads(as_openai(found, model="text-embedding-3-small")) == json.loads(recorded)
+    packed = json.loads(as_openai(found, packed=True))
     for one, vector in zip(packed["data"], found.vectors, strict=True):
         assert struct.unpack("<5f", base64.b64decode(one["embedding"])) == pytest.approx(vector)
 

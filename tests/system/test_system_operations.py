@@ -73,16 +73,17 @@ ALIASES = {"gemini": 'model = "gemini-embedding-001"', "bedrock": 'model = "us.a
 
 @attrs.define
 class Vendor:
-    """Every backend at once. `answer` is what the next calls get; `asked` what came last."""
+    """Every backend at once. `answer` is what the next calls get, or a function of a request's body that gives it with its status."""
 
     socket: RawUpstream
     status: int = 200
     answer: Any = None
 
     def reply(self, sock: Any) -> None:
-        body = self.answer if isinstance(self.answer, bytes) else json.dumps(self.answer).encode()
+        answer, status = self.answer(self.body) if callable(self.answer) else (self.answer, self.status)
+        body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         kind = b"text/event-stream" if body.startswith((b"data:", b"event:")) else b"application/json"
-        head = b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (self.status, kind, len(body))
+        head = b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (status, kind, len(body))
         sock.sendall(head + body)
 
     def will(self, answer: Any, status: int = 200) -> None:
@@ -254,7 +255,7 @@ def test_a_model_that_an_operator_renamed_is_renamed_in_the_body_too(google_sdk:
 
 
 @pytest.mark.parametrize(("model", "given", "word"), [
-    ("gemini-e", [[1, 2]], "tokens"), ("cohere-e", [1, 2], "tokens"), ("gemini-e", ["a"] * 101, "100"), ("cohere-e", ["a"] * 97, "96"),
+    ("gemini-e", [[1, 2]], "tokens"), ("cohere-e", [1, 2], "tokens"), ("gemini-e", ["a"] * 2049, "2048"),
     ("cohere-e", [], "input"), ("anthropic-e", "a", "no embeddings"), ("bedrock-e", "a", "no embeddings"),
 ])  # fmt: skip
 def test_what_a_backend_cannot_embed_is_refused_before_it_is_asked(url: str, vendor: Vendor, model: str, given: Any, word: str) -> None:
@@ -262,6 +263,35 @@ def test_what_a_backend_cannot_embed_is_refused_before_it_is_asked(url: str, ven
     assert said.status_code == 400
     assert word in said.json()["error"]["message"]
     assert vendor.socket.received == []
+
+
+def test_a_long_list_goes_in_as_many_calls_as_the_backend_wants(url: str, gateway: Gateway, vendor: Vendor) -> None:
+    def embed(asked: Any) -> tuple[Any, int]:
+        found = [[float(one["content"]["parts"][0]["text"])] for one in asked["requests"]]
+        return {"embeddings": [{"values": one} for one in found], "usageMetadata": {"promptTokenCount": len(found)}}, 200
+
+    vendor.will(embed)
+    said = post(url, "/v1/embeddings", {"model": "gemini-e", "input": [str(place) for place in range(250)]}, "long")
+    assert [one["embedding"] for one in said.json()["data"]] == [[float(place)] for place in range(250)]
+    assert [one["index"] for one in said.json()["data"]] == list(range(250))
+    assert [len(json.loads(one.partition(b"\r\n\r\n")[2])["requests"]) for one in vendor.socket.received] == [100, 100, 50]
+    assert said.json()["usage"]["prompt_tokens"] == 250
+    record = gateway.record("long")
+    assert (len(record["attempts"]), record["usage"]["input_tokens"]) == (1, 250)
+
+
+def test_a_list_that_fails_half_way_is_one_failure_that_tells_what_it_used(url: str, gateway: Gateway, vendor: Vendor) -> None:
+    def embed(asked: Any) -> tuple[Any, int]:
+        first = len(vendor.socket.received) == 1
+        vectors = {"float": [[1.0]] * len(asked["texts"])}
+        return ({"embeddings": vectors, "meta": {"billed_units": {"input_tokens": 96}}}, 200) if first else ({"message": "later"}, 500)
+
+    vendor.will(embed)
+    said = post(url, "/v1/embeddings", {"model": "cohere-e", "input": ["a"] * 300}, "half")
+    assert (said.status_code, said.json()["error"]["code"]) == (502, "server_error")
+    assert len(vendor.socket.received) == 2
+    record = gateway.record("half")
+    assert ([one["outcome"] for one in record["attempts"]], record["usage"]["input_tokens"]) == (["error"], 96)
 
 
 @pytest.mark.parametrize(("status", "shown"), [(400, 400), (401, 502), (429, 429), (500, 502)])
