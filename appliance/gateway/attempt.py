@@ -19,7 +19,7 @@ from appliance.dialects.protocol import COUNT, FORWARDED, SHARED, Rewrite
 from appliance.gateway.answer_head import OWN_HEAD, decoded, response_headers
 from appliance.gateway.call import Call
 from appliance.gateway.counting import answer_estimate
-from appliance.gateway.faults import wire_fault
+from appliance.gateway.faults import wire_fault, without_secrets
 from appliance.gateway.plan import TargetPlan
 from appliance.gateway.pump import forward
 from appliance.gateway.running import Running
@@ -155,9 +155,8 @@ async def _ask(running: Running, endpoint: str, model: str, body: bytes) -> Faul
         record.head_at = call.read_at = answer.head_at
         record.status, record.reused = answer.status, answer.reused
         upstream.state.saw_first_byte(record.head_at - record.started_at - record.waited_s)
-        if 200 <= answer.status < 300:
-            return await forward(running, answer)
-        return await _refused(running, answer)
+        fault = await (forward(running, answer) if 200 <= answer.status < 300 else _refused(running, answer))
+        return None if fault is None else without_secrets(fault, upstream.secrets)
     finally:
         answer.close()
 

@@ -1,6 +1,11 @@
 """Failures of the wire as faults of the table, with words a caller may read: the backend's name, never its address or key."""
 
+from collections.abc import Sequence
+
+import attrs
+
 from appliance.core.fault import Fault, FaultKind
+from appliance.dialects.redaction import REDACTED, holds_key, masked
 from appliance.http1.transport import Failure
 
 _KINDS: dict[str, tuple[FaultKind, str]] = {
@@ -22,6 +27,15 @@ def wire_fault(failure: Failure, backend: str, *, streaming: bool = False) -> Fa
     if streaming and kind is FaultKind.CONNECTION_LOST:
         kind, words = FaultKind.STREAM_CUT, "ended its stream before it was complete"
     return Fault(kind, f"the backend {backend} {words}", detail=failure.detail)
+
+
+def without_secrets(fault: Fault, secrets: Sequence[bytes]) -> Fault:
+    """A fault found in an answer, with nothing in it of what was sent to prove who asks; whichever language told it, and wherever."""
+    message, detail = masked(fault.message, secrets), masked(fault.detail, secrets)
+    param = None if fault.param is None else masked(fault.param, secrets)
+    code = None if fault.code is None else masked(fault.code, secrets)
+    spoilt = fault.body is not None and (REDACTED in message or holds_key(fault.body, secrets))
+    return attrs.evolve(fault, message=message, detail=detail, param=param, code=code, body=None if spoilt else fault.body)
 
 
 def timeout_fault(kind: FaultKind, backend: str, seconds: float) -> Fault:

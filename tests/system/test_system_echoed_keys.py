@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from raw_upstream import STREAM_HEAD, RawUpstream, Script, event
+from raw_upstream import STREAM_HEAD, RawUpstream, Script, delta, event
 from rig import Gateway, call, chat, running
 
 KEY = "5f2c9e0a77b14d6c8e21f0a4b3d9c6e5"
@@ -32,6 +32,10 @@ def stream(sock: socket.socket) -> None:
     sock.sendall(STREAM_HEAD + event(ERROR))
 
 
+def stream_late(sock: socket.socket) -> None:
+    sock.sendall(STREAM_HEAD + event(delta("Hello")) + event(ERROR))
+
+
 SCRIPTS: dict[str, Script] = {
     "refused": answer(400, ERROR),
     "refused-packed": answer(400, gzip.compress(ERROR), "content-encoding: gzip\r\n"),
@@ -39,6 +43,7 @@ SCRIPTS: dict[str, Script] = {
     "failed-text": answer(500, SAID.encode()),
     "hidden": answer(200, ERROR),
     "streamed": stream,
+    "streamed-late": stream_late,
 }
 
 BACKEND = """
@@ -65,11 +70,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield one
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_what_a_provider_repeats_of_the_operators_credentials_is_shown_to_nobody(gateway: Gateway, name: str) -> None:
-    status, headers, body = call(gateway.url + "/v1/chat/completions", chat(name, stream=name == "streamed"), x_request_id=f"echo-{name}")
-    assert status >= 400
-    record = gateway.record(f"echo-{name}")
+def test_what_a_provider_repeats_of_the_operators_credentials_is_shown_to_nobody(gateway: Gateway, name: str, path: str) -> None:
+    ask, request_id = chat(name, stream="streamed" in name, max_tokens=5), f"echo-{name}-{path.rpartition('/')[2]}"
+    status, headers, body = call(gateway.url + path, ask, x_request_id=request_id)
+    assert status >= 400 or name == "streamed-late"
+    record = gateway.record(request_id)
     provider = gateway.provider(name)
     shown = {"caller": f"{headers} {body.decode()}", "record": json.dumps(record), "provider": json.dumps(provider), "log": gateway.log}
     for place, text in shown.items():
