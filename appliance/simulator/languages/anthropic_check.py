@@ -131,7 +131,7 @@ def check_tools(fields: Mapping[str, Any]) -> ApiError | None:
         problem = schema_problem(schema) or (unclosed(schema) if tool.get("strict") is True else None)
         if problem is not None:
             return invalid(f"{path}.input_schema: JSON schema is invalid. {problem}")
-    names = [tool.get("name") for tool in tools]
+    names = [str(tool.get("name")) for tool in tools]
     return invalid("tools: Tool names must be unique.") if len(set(names)) < len(names) else None
 
 

@@ -34,7 +34,7 @@ def read_messages(given: Any) -> tuple[Message, ...] | ApiError:
     made: list[Message] = []
     waiting: list[str] = []  # ids of calls without a result
     for i, message in enumerate(given):
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
+        if not isinstance(message, dict) or str(message.get("role")) not in ROLES:
             return invalid(f"messages[{i}].role must be one of {', '.join(ROLES)}.")
         error = turn_error(i, message, made, waiting)
         read = read_message(i, message) if error is None else error

@@ -122,7 +122,7 @@ def scalars_error(fields: Mapping[str, Any]) -> ApiError | None:
     stops = fields.get("stop_sequences") or []
     if len(stops) > STOPS_MAX or not all(isinstance(stop, str) for stop in stops):
         return invalid(f"stop_sequences must be at most {STOPS_MAX} strings.")
-    if fields.get("tool_choice") not in MODES:
+    if not isinstance(fields.get("tool_choice"), str | None) or fields.get("tool_choice") not in MODES:
         return invalid("tool_choice must be one of REQUIRED or NONE.")
     if fields.get("tool_choice") and not fields.get("tools"):
         return invalid("tool_choice can only be specified if tools are.")
@@ -153,6 +153,8 @@ def read_tools(tools: Sequence[Any]) -> tuple[Tool, ...] | ApiError:
         problem = schema_problem(schema)
         if problem is not None:
             return invalid(f"tools[{i}].function.parameters: {problem}")
+        if not isinstance(function.get("description"), str | None):
+            return invalid(f"tools[{i}].function.description must be a string.")
         made.append(Tool(function["name"], schema, function.get("description") or ""))
     return tuple(made)
 

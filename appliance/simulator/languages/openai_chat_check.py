@@ -37,8 +37,13 @@ def check_messages(messages: Any) -> ApiError | None:
         error = check_content(message.get("content"), f"messages[{i}].content")
         if error is not None:
             return error
-        if not is_list_of_objects(message.get("tool_calls") or []):
+        calls = message.get("tool_calls") or []
+        if not is_list_of_objects(calls):
             return wrong_type(f"messages[{i}].tool_calls", "an array of objects")
+        for j, call in enumerate(calls):
+            for kind in ("function", "custom"):
+                if not isinstance(call.get(kind), dict | None):
+                    return wrong_type(f"messages[{i}].tool_calls[{j}].{kind}", "an object")
     return None
 
 

@@ -151,7 +151,7 @@ def check_tools(fields: Mapping[str, Any]) -> ApiError | None:
         return wrong_type("tools", "an array of objects")
     for i, tool in enumerate(tools):
         kind = tool.get("type")
-        if kind is None:
+        if not isinstance(kind, str):
             return missing(f"tools[{i}].type")
         if kind not in ("function", "custom"):
             if kind in HOSTED_TOOLS:
@@ -180,7 +180,7 @@ def check_tool_choice(fields: Mapping[str, Any]) -> ApiError | None:
         return None if tools else bad_value("tool_choice", "Tool choice 'required' must be specified with 'tools' parameter.")
     if not isinstance(choice, dict):
         return unsupported("tool_choice", choice, ("none", "auto", "required"))
-    kind = choice.get("type")
+    kind = str(choice.get("type"))
     if kind in ("function", "custom"):
         return check_chosen(choice, "tool_choice", tools)
     if kind == "allowed_tools":

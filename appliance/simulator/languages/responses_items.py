@@ -66,10 +66,12 @@ def read_items(given: str | list[Any], store: ResponseStore) -> tuple[Item, ...]
 
 def check_item(item: Item, path: str) -> ApiError | None:
     kind = item["type"]
+    if not isinstance(kind, str):
+        return wrong_type(f"{path}.type", "a string")
     if kind in HOSTED_KINDS:
         return None
     if kind not in KINDS:
-        return unsupported(f"{path}.type" if kind is not None else path, kind, {*KINDS, *HOSTED_KINDS})
+        return unsupported(f"{path}.type", kind, {*KINDS, *HOSTED_KINDS})
     needed, prefix = KINDS[kind]
     for name in needed:
         if item.get(name) is None:
