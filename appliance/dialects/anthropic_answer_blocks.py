@@ -21,17 +21,28 @@ from appliance.dialects.codec import Reply
 
 @attrs.define
 class AnswerBlocks:
-    """Of one answer."""
+    """Of one answer.
+
+    Attributes:
+        words_before: the last block is text, so that white space belongs to the words; alone it is no text that the API takes back.
+    """
 
     reply: Reply
+    words_before: bool = False
     _calls: int = 0
     _ids: set[str] | None = None
 
     def whole(self, part: Part) -> list[Block]:
         """A finished part: its block, followed by its seal where that needs one of its own; nothing for a part that says nothing."""
+        blocks = self._whole(part)
+        for block in blocks:
+            self.words_before = block.get("type") == "text"
+        return blocks
+
+    def _whole(self, part: Part) -> list[Block]:
         if isinstance(part, Text):
             citations = written_citations(part.citations)
-            if not part.text and not citations:
+            if not citations and not (part.text if self.words_before else part.text.strip()):
                 return []
             block = {"type": "text", "text": part.text} | ({"citations": citations} if citations else {})
             return [block, *self.after(part, part.seal)]

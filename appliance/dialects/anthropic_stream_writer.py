@@ -1,8 +1,8 @@
 """Writes an answer as a stream of Anthropic's Messages API, event by event.
 
 The rule: the order is the API's own: message_start, then block after block (start, deltas, stop; one open at a time, numbered from 0),
-message_delta with the stop reason and usage, message_stop. A block begins with the first thing that is in it, so none is ever empty: the
-API refuses an empty text block when it comes back with the next turn.
+message_delta with the stop reason and usage, message_stop. A block begins with the first thing that is in it, so none is ever empty, or
+white: the API refuses such a text when it comes back with the next turn, and some models put line breaks between their calls.
 """
 
 from collections.abc import Sequence
@@ -49,13 +49,16 @@ _PIECES: dict[type, tuple[bytes, bytes]] = {
     ToolCall: (b"input_json_delta", b"partial_json"),
 }
 
+WHITE_MAX_CHARS = 4_096
+"""Of white space at the start of a text, which waits for what follows it."""
+
 _HIGH_SURROGATES = ("\ud800", "\udbff")
 
 
 @attrs.define
 class _Part:
     """The part under way. opened: its block has begun. seal: what was added of it. pieces: text of a free-text call, which goes out when
-    it is whole."""
+    it is whole, or the white space that a text began with."""
 
     index: int
     part: Part
@@ -191,6 +194,7 @@ class AnthropicStreamWriter:
         elif isinstance(part.part, ToolCall):
             block = self._blocks.call(part.part)
         self._block += 1
+        self._blocks.words_before = isinstance(part.part, Text)
         out.append(_event("content_block_start", {"index": self._block, "content_block": block}))
         if not (isinstance(part.part, ToolCall) and part.part.custom):
             kind, member = _PIECES[type(part.part)]
@@ -209,6 +213,11 @@ class AnthropicStreamWriter:
             return
         text, self._half = self._half + text, ""
         self._now = -1
+        if isinstance(part.part, Text) and not part.opened and not self._blocks.words_before:
+            text = "".join((*part.pieces, text))
+            if not text.strip() and len(text) < WHITE_MAX_CHARS:
+                part.pieces = [text]
+                return
         if _HIGH_SURROGATES[0] <= text[-1:] <= _HIGH_SURROGATES[1]:
             text, self._half = text[:-1], text[-1]
         if text:
@@ -261,6 +270,7 @@ class AnthropicStreamWriter:
 
     def _put(self, block: dict[str, Any], delta: dict[str, Any], out: list[bytes]) -> None:
         self._block += 1
+        self._blocks.words_before = block.get("type") == "text"
         out.append(_event("content_block_start", {"index": self._block, "content_block": block}))
         if delta:
             self._add(delta, out)

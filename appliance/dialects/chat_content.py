@@ -144,10 +144,15 @@ def write_part(part: Text | Media | Refusal, path: str, file_urls: bool = False)
 _A = {"image": "an image", "audio": "a sound", "video": "a film", "document": "a document"}
 
 
+def plain_words(part: Media) -> str:
+    """A document that is text, with what is said about it."""
+    return "\n\n".join(one for one in (part.name, part.context, part.data) if one)
+
+
 def _write_file(part: Media, path: str, file_urls: bool) -> dict[str, Any] | Fault:
     named = {"filename": part.name} if part.name else {}
     if part.plain:
-        return {"type": "text", "text": "\n\n".join(one for one in (part.name, part.context, part.data) if one)}
+        return {"type": "text", "text": plain_words(part)}
     if part.file_id:
         return {"type": "file", "file": {"file_id": part.file_id, **named}}
     if part.url and file_urls:

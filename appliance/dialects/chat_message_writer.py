@@ -12,7 +12,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.message import Foreign, Media, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, text_of
 from appliance.core.tool_forms import arguments_of, flat_name
 from appliance.core.tool_ids import made_id, short_id
-from appliance.dialects.chat_content import write_part, written_mark
+from appliance.dialects.chat_content import plain_words, write_part, written_mark
 from appliance.dialects.chat_order import Placed, one_system_first, results_behind_calls
 from appliance.dialects.chat_seal import MADE, READABLE, details_for_backend, write_extra
 from appliance.dialects.codec import Target
@@ -233,8 +233,8 @@ class MessageWriter:
                 continue
             self.unmarked = self.unmarked or bool(part.cache)
             call_id = self._id(part.call_id)
-            words = [one for one in part.parts if isinstance(one, Text)]
-            media = [one for one in part.parts if isinstance(one, Media)]
+            words = [one if isinstance(one, Text) else Text(plain_words(one)) for one in part.parts if isinstance(one, Text) or one.plain]
+            media = [one for one in part.parts if isinstance(one, Media) and not one.plain]
             content = self._content(list(words), "tool", where)
             if part.is_error and isinstance(content, str) and not content.lower().startswith("error"):
                 content = f"Error: {content}"  # a tool message has no mark for it

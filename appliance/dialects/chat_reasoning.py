@@ -84,7 +84,7 @@ def write_wish(wish: ReasoningWish, spelling: str, dropped: list[str], efforts: 
         return {"thinking": {"type": "enabled", **_budget(wish, "budget_tokens")} if thinks else {"type": "disabled"}}
     if spelling == "enable_thinking":
         return {"enable_thinking": thinks, **(_budget(wish, "thinking_budget") if thinks else {})}
-    effort = _effort_of(wish)
+    effort = told(wish)
     if effort is None:
         return {}
     word = nearest(effort, efforts)
@@ -94,7 +94,8 @@ def write_wish(wish: ReasoningWish, spelling: str, dropped: list[str], efforts: 
     return {spelling: word}
 
 
-def _effort_of(wish: ReasoningWish) -> Effort | None:
+def told(wish: ReasoningWish) -> Effort | None:
+    """The word for it, None where nothing is said that has one."""
     if wish.enabled is False:
         return "none"
     if wish.effort is not None:
@@ -105,7 +106,7 @@ def _effort_of(wish: ReasoningWish) -> Effort | None:
 
 
 def _thinks(wish: ReasoningWish) -> bool | None:
-    effort = _effort_of(wish)
+    effort = told(wish)
     return None if effort is None else effort != "none"
 
 
@@ -122,7 +123,7 @@ def _openrouter(wish: ReasoningWish) -> dict[str, Any]:
         said["effort"] = wish.effort
     elif wish.budget_tokens is not None and wish.budget_tokens > 0:
         said["max_tokens"] = wish.budget_tokens
-    elif (effort := _effort_of(wish)) is not None:
+    elif (effort := told(wish)) is not None:
         said |= {"enabled": True} if effort != "none" else {"effort": effort}
     if wish.shown is not None:
         said["exclude"] = not wish.shown

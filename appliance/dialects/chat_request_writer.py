@@ -4,8 +4,9 @@ The rule: what a vendor's row drops is reported if its loss leaves the meaning w
 row may name these, in `drop`: reasoning_content, reasoning_details, extra_content, refusal and name (of messages), strict (of functions),
 allowed_tools (then only the allowed ones are offered), late_system (system messages are one, and the first), user_after_tool (a turn of the
 assistant's is put between), prefill (the answer cannot be begun), json_schema (its words are told instead, with any JSON object asked
-for); in `rename`: developer to system, custom to function, cache to cache_control, reasoning_content to reasoning or thinking,
-reasoning_effort to reasoning, thinking or enable_thinking, file_url to file_data, prefill to prefix or continue_final_message.
+for), effort_with_tools (then it must be none); in `rename`: developer to system, custom to function, cache to cache_control,
+reasoning_content to reasoning or thinking, reasoning_effort to reasoning, thinking or enable_thinking, file_url to file_data, prefill to
+prefix or continue_final_message.
 """
 
 import hashlib
@@ -14,11 +15,11 @@ from typing import Any
 import attrs
 import orjson
 
-from appliance.core.conversation import Conversation, OutputFormat
+from appliance.core.conversation import Conversation, OutputFormat, ReasoningWish
 from appliance.core.fault import Fault, FaultKind
 from appliance.dialects.chat_message_writer import NAME, MessageWriter
 from appliance.dialects.chat_order import with_system_words
-from appliance.dialects.chat_reasoning import write_wish
+from appliance.dialects.chat_reasoning import told, write_wish
 from appliance.dialects.chat_request import KNOWN, SAMPLING, SERVICE_TIERS
 from appliance.dialects.chat_tools import write_choice, write_format, write_tools
 from appliance.dialects.codec import Target, Written
@@ -125,9 +126,16 @@ class _Request:
     def _say_reasoning(self) -> None:
         wish = self.conversation.reasoning
         if wish is None:
+            wish = ReasoningWish(effort="none") if "effort_with_tools" in self.target.drop and "tools" in self.body else None
+        if wish is None:
             return
         if "reasoning_effort" in self.target.drop:
             self.dropped.append("reasoning")
+            return
+        if "effort_with_tools" in self.target.drop and "tools" in self.body:
+            self.body["reasoning_effort"] = "none"
+            if told(wish) != "none":
+                self.dropped.append("reasoning: not beside tools in chat completions; the backend's openai_responses can do it")
             return
         spelling = self.target.rename.get("reasoning_effort", "reasoning_effort")
         self.body |= write_wish(wish, spelling, self.dropped, self.target.efforts)

@@ -17,6 +17,7 @@ THOUGHTS = ("reasoning_content", *SEALS)
 _CHATTY = ("gpt-5-chat*", "gpt-5.?-chat*", "gpt-5-search*")
 _O = ("o1*", "o3*", "o4*")
 _REASONING = (*_O, "gpt-5", "gpt-5-20*", "gpt-5-mini*", "gpt-5-nano*", "gpt-5-pro*", "gpt-5-codex*", "gpt-5.?", "gpt-5.?-*", "gpt-6*")
+_ALONE = ("gpt-5.4*", "gpt-5.5*", "gpt-5.6*", "gpt-5.7*", "gpt-5.8*", "gpt-5.9*", "gpt-6*")
 _PLAIN = ("gpt-3*", "gpt-4*", "chatgpt-*", "gpt-audio*", "ft:gpt-3*", "ft:gpt-4*", *_CHATTY)
 
 _DRAWING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "stop")
@@ -28,6 +29,9 @@ OPENAI = Quirks(
         Refused(_DRAWING, _REASONING),
         Refused(("reasoning_effort",), _PLAIN),  # "Unrecognized request argument supplied: reasoning_effort"
         Refused(("parallel_tool_calls",), _O),
+        # "Function tools with reasoning_effort are not supported for gpt-5.6 in /v1/chat/completions. To use function tools, use
+        # /v1/responses or set reasoning_effort to 'none'": from 5.4 on, and from 5.6 on also if none is said
+        Refused(("effort_with_tools",), _ALONE),
     ),
     # "Unsupported value: 'minimal' is not supported with the 'gpt-5.1' model. Supported values are: ...", collected model by model
     efforts=(

@@ -44,7 +44,7 @@ def as_said(answer: Completion) -> Completion:
     for part in candidate.parts:
         if isinstance(part, Text):
             citations = tuple(one for one in part.citations if one.url)
-            if part.text or citations:
+            if part.text.strip() or citations or (part.text and said and said[-1][0] == "text"):
                 said.append(("text", part.text, len(citations)))
         elif isinstance(part, ToolCall):
             said.append(("call", part.id, part.name, json.loads(part.arguments or "{}")))

@@ -251,3 +251,15 @@ def test_every_character_survives(kind):
     member = {"text": "text", "thinking": "thinking", "call": "partial_json"}[kind]
     (_, said), = blocks(PartStarted(0, part), TextAdded(0, text), TextAdded(0, text), PartEnded(0), Finished("stop"))  # fmt: skip
     assert [delta[member] for delta in said if delta["type"] != "signature_delta"] == [text, text]
+
+
+def test_white_space_alone_is_no_block_but_belongs_to_words():
+    call = ToolCall("c", "f")
+    said = blocks(
+        PartStarted(0, Text()), TextAdded(0, "\n"), TextAdded(0, "\n"), PartEnded(0), PartStarted(1, call), PartEnded(1),
+        PartStarted(2, Text()), TextAdded(2, "\n"), PartEnded(2), PartStarted(3, attrs.evolve(call, id="d")), PartEnded(3),
+        PartStarted(4, Text()), TextAdded(4, "\n"), TextAdded(4, " so"), TextAdded(4, "\n"), PartEnded(4),
+        PartStarted(5, Text()), TextAdded(5, "\n"), PartEnded(5), Finished("stop"),
+    )  # fmt: skip
+    assert [block["type"] for block, _ in said] == ["tool_use", "tool_use", "text", "text"]
+    assert [[delta["text"] for delta in deltas] for _, deltas in said[2:]] == [["\n so", "\n"], ["\n"]]

@@ -165,3 +165,19 @@ def test_a_schema_is_told_in_words_where_only_json_can_be_asked_for():
     assert body["messages"][0]["content"].startswith("Be brief\n\n")
     body, dropped = said(user("Hi"), target=target, output=OutputFormat("json_object"))
     assert (body["response_format"], roles(body), dropped) == ({"type": "json_object"}, ["user"], ())
+
+
+def test_efforts_that_a_server_takes_only_without_tools_are_none_beside_them():
+    target, tools = Target("m", drop=("effort_with_tools",)), (Tool("f"),)
+    body, dropped = said(user("Hi"), target=target, tools=tools, reasoning=ReasoningWish(effort="high"))
+    assert (body["reasoning_effort"], len(dropped)) == ("none", 1)
+    body, dropped = said(user("Hi"), target=target, tools=tools)
+    assert (body["reasoning_effort"], dropped) == ("none", ())
+    assert said(user("Hi"), target=target, reasoning=ReasoningWish(effort="high"))[0]["reasoning_effort"] == "high"
+    assert "reasoning_effort" not in said(user("Hi"), target=target)[0]
+
+
+def test_a_document_of_words_in_a_result_stays_in_it():
+    found = Media("document", "text/plain", "words", name="A title", context="Source: x", plain=True)
+    body, _ = said(CALLS, Message("tool", (ToolResult("a", (Text("See"), found)), ToolResult("b", (found,)))))
+    assert [one.get("content") for one in body["messages"][1:]] == ["See\nA title\n\nSource: x\n\nwords", "A title\n\nSource: x\n\nwords"]

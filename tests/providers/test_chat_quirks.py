@@ -71,6 +71,13 @@ def test_thinking_that_is_switched_off_is_as_far_off_as_the_model_lets_it(model:
     assert bool([one for one in dropped if one.startswith("reasoning")]) is (word is None)
 
 
+@pytest.mark.parametrize(("model", "word"), [("gpt-5.4", "none"), ("gpt-5.6-terra", "none"), ("gpt-5.2", "xhigh"), ("gpt-5", "high")])
+def test_openais_newest_models_do_not_think_beside_tools_in_chat(model: str, word: str) -> None:
+    body, dropped = sent("openai", model, tools=[{"name": "f", "input_schema": {"type": "object"}}])
+    assert body["reasoning_effort"] == word
+    assert any("openai_responses" in one for one in dropped) is (word == "none")
+
+
 def test_openrouter_is_told_cache_marks_thoughts_and_efforts_in_its_own_words() -> None:
     body, dropped = sent("openrouter", "anthropic/claude-sonnet-4.6")
     assert body["messages"][0]["content"] == [{"type": "text", "text": "Be brief", "cache_control": {"type": "ephemeral"}}]
