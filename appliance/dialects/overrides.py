@@ -8,9 +8,12 @@ from typing import Any
 import orjson
 
 
-def overridden(body: bytes, fields: Mapping[str, Any], without: Collection[str] = ()) -> bytes:
-    """`body`, a JSON object, with these members set and those left out."""
+def overridden(body: bytes, fields: Mapping[str, Any], without: Collection[str] = (), lifted: str = "") -> bytes:
+    """`body`, a JSON object, with these members set and those left out; `lifted` names a member whose own take its place before that."""
     kept = orjson.loads(body)
+    if lifted in kept:
+        inner = kept.pop(lifted)
+        kept = {**kept, **inner}
     for name in without:
         kept.pop(name, None)
     return orjson.dumps({**kept, **fields})

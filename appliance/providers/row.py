@@ -74,10 +74,16 @@ class Rename:
 
 @attrs.frozen
 class BodyShape:
-    """What a vendor wants of a request's body beside what its language says. fields: set at the top; without: left out there."""
+    """What a vendor wants of a request's body beside what its language says.
+
+    Attributes:
+        lifted: a member whose own members stand at the top in its place. Only of what is written anew.
+        fields: set at the top; without: left out there.
+    """
 
     fields: Mapping[str, object] = MappingProxyType({})
     without: tuple[str, ...] = ()
+    lifted: str = ""
 
 
 @attrs.frozen

@@ -19,6 +19,15 @@ CLAUDE_ON_VERTEX: Mapping[str, BodyShape] = MappingProxyType({
     "anthropic_messages": BodyShape(_VERSION, without=("model",)), "anthropic_messages count_tokens": BodyShape(_VERSION),
 })
 
+# cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/countTokens: contents, instructions and tools stand
+# at the top, and nothing wraps them.
+GEMINI_COUNT_ON_VERTEX: Mapping[str, BodyShape] = MappingProxyType({
+    "gemini count_tokens": BodyShape(
+        lifted="generateContentRequest",
+        without=("model", "toolConfig", "safetySettings", "labels", "serviceTier", "store", "cachedContent"),
+    ),
+})  # fmt: skip
+
 VERTEX_PATHS: Mapping[str, str] = MappingProxyType({
     "gemini": "/publishers/google/models/{model}:generateContent",
     "gemini stream": "/publishers/google/models/{model}:streamGenerateContent?alt=sse",
@@ -80,7 +89,7 @@ _ROWS = (
     Provider(
         "vertex", "https://{location}-aiplatform.googleapis.com", dialects=("gemini", "anthropic_messages"), auth="x-goog-api-key",
         health_path="", gen_ai_name="gcp.vertex_ai", paths=NOTHING_ELSE, language_paths=VERTEX_PATHS, counts=True, cloud="google",
-        drop=("functionCall.id",), languages=(("claude-*", "anthropic_messages"),), shapes=CLAUDE_ON_VERTEX,
+        drop=("functionCall.id",), languages=(("claude-*", "anthropic_messages"),), shapes={**CLAUDE_ON_VERTEX, **GEMINI_COUNT_ON_VERTEX},
         trims=((r"@(?:default|latest)$", ""), ("@", "-")),
     ),
     # openrouter.ai/docs/api-reference/overview; variants such as `:free` and `:nitro`: openrouter.ai/docs/guides/routing/model-variants;

@@ -107,7 +107,7 @@ def models_language(provider: Provider, model: str) -> str | None:
 def shaped(provider: Provider, language: str, operation: str, body: bytes) -> bytes:
     """A request that was written anew, as this vendor wants it; the same where it wants nothing else."""
     shape = _shape(provider, language, operation)
-    return body if shape is None else overridden(body, shape.fields, shape.without)
+    return body if shape is None else overridden(body, shape.fields, shape.without, shape.lifted)
 
 
 def _shape(provider: Provider, language: str, operation: str) -> BodyShape | None:

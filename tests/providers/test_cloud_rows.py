@@ -29,6 +29,13 @@ def test_vertex_has_a_publisher_for_each_language(model: str, language: str, str
     assert endpoint(VERTEX, BASE, "count_tokens", "m", language=language).endswith(b"/publishers/" + counted[language])
 
 
+def test_vertex_counts_what_stands_at_the_top() -> None:
+    request = {"model": "models/m", "contents": [{"parts": []}], "tools": [], "toolConfig": {}, "generationConfig": {"seed": 1}}
+    body = shaped(VERTEX, "gemini", "count_tokens", json.dumps({"generateContentRequest": request}).encode())
+    assert json.loads(body) == {name: request[name] for name in ("contents", "tools", "generationConfig")}
+    assert shaped(VERTEX, "gemini", "chat", body) is body
+
+
 def test_the_model_decides_what_vertex_is_spoken_to_in() -> None:
     assert models_language(VERTEX, "gemini-2.5-pro") == "gemini"
     assert models_language(VERTEX, "claude-haiku-4-5@20251001") == "anthropic_messages"
