@@ -152,7 +152,8 @@ def translation_target(
 
     Args:
         deployments: as for `request_rewrite`.
-        language: the one it is spoken to in, empty for its caller's own. Names of fields and quirks are OpenAI's: others have their own.
+        language: the one it is spoken to in, empty for its caller's own. Names of fields and quirks are OpenAI's: others have their own,
+            but for names with a dot, which are the language's to understand (`functionCall.id`).
     """
     from appliance.dialects.chat import PRESET_DROP, PRESET_RENAME  # with its whole codec, which verbatim requests do not need
     from appliance.dialects.codec import Target
@@ -162,7 +163,7 @@ def translation_target(
     if language == "openai_responses":
         return Target(asked, drop=quirks.drop(bare), efforts=quirks.words(bare), output_max=quirks.limit(bare))
     if language != "openai_chat":
-        return Target(asked, output_max=quirks.limit(bare))
+        return Target(asked, drop=tuple(name for name in provider.drop if "." in name), output_max=quirks.limit(bare))
     drop = (*provider.drop, *quirks.drop(bare))
     if provider.stream_usage == "refused":
         drop = (*drop, "stream_options")

@@ -4,10 +4,26 @@ import json
 
 import pytest
 
+from appliance.core.conversation import Conversation
+from appliance.core.message import Message, Text, ToolCall, ToolResult
+from appliance.core.seal import Seal
+from appliance.dialects.codec import Written
+from appliance.dialects.gemini import GEMINI
 from appliance.dialects.language import Language
 from appliance.dialects.languages import ANTHROPIC_MESSAGES, gemini_call
 from appliance.dialects.protocol import ParsedRequest, Rewrite
-from appliance.providers import PROVIDERS, Manner, auth_headers, bare_model, endpoint, manner, models_language, request_rewrite, shaped
+from appliance.providers import (
+    PROVIDERS,
+    Manner,
+    auth_headers,
+    bare_model,
+    endpoint,
+    manner,
+    models_language,
+    request_rewrite,
+    shaped,
+    translation_target,
+)
 
 VERTEX, BEDROCK = PROVIDERS["vertex"], PROVIDERS["bedrock"]
 BASE = "https://aiplatform.googleapis.com/v1/projects/p/locations/global"
@@ -90,6 +106,23 @@ def test_what_is_written_anew_for_claude_on_vertex_is_shaped_too() -> None:
     body = shaped(VERTEX, "anthropic_messages", "chat", b'{"model":"claude-x","max_tokens":5}')
     assert json.loads(body) == {"max_tokens": 5, "anthropic_version": "vertex-2023-10-16"}
     assert shaped(VERTEX, "gemini", "chat", b"{ }") == b"{ }"
+
+
+def test_what_is_written_anew_for_gemini_on_vertex_has_no_ids_of_calls_either() -> None:
+    call = ToolCall("call-1", "f", '{"a":1}', seal=Seal("gemini", "c2ln"))
+    result = ToolResult("call-1", (Text("fine"),), name="f")
+    turns = (Message("user", (Text("Hi"),)), Message("assistant", (call,)), Message("user", (result,)))
+    written = GEMINI.write_request(Conversation("gemini-3-pro", turns), translation_target(VERTEX, "gemini-3-pro", language="gemini"))
+    assert isinstance(written, Written)
+    assert b"functionCall" in written.body
+    assert b'"id"' not in written.body
+    counted = GEMINI.write_count(Conversation("gemini-3-pro", turns), translation_target(VERTEX, "gemini-3-pro", language="gemini"))
+    assert isinstance(counted, Written)
+    assert json.loads(counted.body).keys() == {"contents"}
+    elsewhere = translation_target(PROVIDERS["gemini"], "gemini-3-pro", language="gemini")
+    other = GEMINI.write_request(Conversation("gemini-3-pro", turns), elsewhere)
+    assert isinstance(other, Written)
+    assert b'"id"' in other.body, "which the Gemini API wants"
 
 
 def test_gemini_on_vertex_gets_no_ids_of_calls_and_a_role_for_each_content() -> None:

@@ -17,7 +17,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from rig import KEY, Gateway, call, chat, eventually, free_port, get_json, running
+from forward_proxy import ForwardProxy
+from rig import KEY, Gateway, Simulator, call, chat, eventually, free_port, get_json, running
 from scripted_cloud import Asked, Cloud, Told
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -33,6 +34,23 @@ access_key_id = "AKIDFILE"
 secret_access_key = "secret-in-the-file"
 session_token = "session-in-the-file"
 headers = {{ x-amz-custom = "one  two" }}
+[backends.proxied]
+provider = "bedrock"
+base_url = "{url}/proxied"
+region = "us-west-2"
+access_key_id = "AKIDPROXY"
+secret_access_key = "secret-in-the-file"
+proxy = "{proxy}"
+[backends.simulated]
+provider = "bedrock"
+base_url = "{simulator}"
+access_key_id = "AKIDSIM"
+secret_access_key = "secret-in-the-file"
+[backends.wrong]
+provider = "bedrock"
+base_url = "{simulator}"
+access_key_id = "AKIDSIM"
+secret_access_key = "another-secret"
 [backends.role]
 provider = "bedrock"
 base_url = "{url}/role"
@@ -115,7 +133,16 @@ def cloud() -> Iterator[Cloud]:
 
 
 @pytest.fixture(scope="module")
-def gateway(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def config(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    proxy = ForwardProxy()
+    simulator = Simulator(tmp_path_factory.mktemp("simulator"), extra=("--require-key", "secret-in-the-file"))
+    with running(simulator):
+        yield lambda more: CONFIG.format(url=cloud.url, proxy=f"http://127.0.0.1:{proxy.port}", simulator=simulator.url, more=more)
+    proxy.close()
+
+
+@pytest.fixture(scope="module")
+def gateway(cloud: Cloud, config: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("clouds")
     (folder / "key.json").write_text(key_file(cloud.url + "/token"))
     (folder / "down.json").write_text(key_file(f"http://127.0.0.1:{free_port()}/token"))
@@ -124,7 +151,7 @@ def gateway(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": cloud.url + "/role-credentials", "AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "",
         "GCE_METADATA_HOST": f"127.0.0.1:{cloud.port}", "GOOGLE_APPLICATION_CREDENTIALS": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "",
     }  # fmt: skip
-    one = Gateway(folder, CONFIG.format(url=cloud.url, more=""), env=env, head='forward_headers = ["x-amz-*", "x-team"]')
+    one = Gateway(folder, config(""), env=env, head='forward_headers = ["x-amz-*", "x-team"]')
     with running(one):
         yield one
 
@@ -169,6 +196,25 @@ def test_a_signature_is_the_one_that_amazons_library_computes(cloud: Cloud, gate
     assert abs(moment.timestamp() - time.time()) < 60
 
 
+def test_a_signature_survives_an_outbound_proxy(cloud: Cloud, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.routes["/proxied"] = lambda _: Told(200, CONVERSE)
+    assert ask(gateway, "proxied", "us.anthropic.claude-haiku-4-5-20251001-v1:0")[0] == 200
+    asked = cloud.to("/proxied")[0]
+    assert asked.target == "/proxied/model/us.anthropic.claude-haiku-4-5-20251001-v1%3A0/converse"
+    key = ("AKIDPROXY", "secret-in-the-file", "")
+    assert asked.header("authorization") == signed_by_amazon(asked, cloud, key, "us-west-2", monkeypatch)
+
+
+def test_streams_are_signed_as_a_service_that_checks_it_wants(gateway: Gateway) -> None:
+    body = chat("simulated/amazon.nova-pro-v1:0", "[[say=Good morning to you]]", stream=True)
+    said = httpx.post(gateway.url + "/v1/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=30)
+    chunks = [json.loads(line[6:]) for line in said.text.split("\n\n") if line.startswith("data: {")]
+    assert "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]) == "Good morning to you"
+    status, _, refused = ask(gateway, "wrong", "amazon.nova-pro-v1:0")
+    assert status == 502
+    assert "refused the gateway's own credentials" in json.loads(refused)["error"]["message"]
+
+
 def test_a_container_role_signs(cloud: Cloud, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(gateway, "role", "amazon.nova-pro-v1:0")[0] == 200
     asked = cloud.to("/role/")[0]
@@ -209,6 +255,25 @@ def test_claude_on_vertex_gets_the_callers_own_bytes(cloud: Cloud, gateway: Gate
     assert (translated[0], json.loads(translated[2])["choices"][0]["message"]["content"]) == (200, "Hello")
     sent = cloud.to("/file")[1].json
     assert (sent["anthropic_version"], "model" in sent) == ("vertex-2023-10-16", False)
+
+
+def test_vertex_counts_tokens_for_callers_of_every_language(cloud: Cloud, gateway: Gateway) -> None:
+    place = "/file/v1/projects/from-file/locations/global/publishers"
+    claude = f"{place}/anthropic/models/count-tokens:rawPredict"
+    gemini = f"{place}/google/models/gemini-2.5-pro:countTokens"
+    cloud.routes |= {claude: lambda _: Told(200, {"input_tokens": 7}), gemini: lambda _: Told(200, {"totalTokens": 9})}
+    headers, turn = {"x-api-key": KEY}, {"messages": [{"role": "user", "content": "Hi"}]}
+    for model, tokens in (("claude-opus-4-6", 7), ("gemini-2.5-pro", 9)):
+        said = httpx.post(gateway.url + "/v1/messages/count_tokens", json={"model": f"file/{model}", **turn}, headers=headers, timeout=30)
+        assert (said.status_code, said.json()) == (200, {"input_tokens": tokens}), said.text
+    counted = httpx.post(
+        f"{gateway.url}/v1beta/models/file/gemini-2.5-pro:countTokens", json={"contents": [{"parts": [{"text": "Hi"}]}]},
+        headers={"x-goog-api-key": KEY}, timeout=30,
+    )  # fmt: skip
+    assert counted.json() == {"totalTokens": 9}
+    assert cloud.to(claude)[0].json == {"model": "claude-opus-4-6", **turn, "anthropic_version": "vertex-2023-10-16"}
+    contents = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+    assert [one.json for one in cloud.to(gemini)] == [contents, contents]
 
 
 def test_what_is_down_is_told_and_falls_back(gateway: Gateway) -> None:
@@ -285,7 +350,7 @@ def test_a_clock_that_is_wrong_is_told(cloud: Cloud, gateway: Gateway) -> None:
     assert "clock" not in told["right"]
 
 
-def test_tokens_are_replaced_before_they_end(cloud: Cloud, gateway: Gateway) -> None:
+def test_tokens_are_replaced_before_they_end(cloud: Cloud, gateway: Gateway, config: Callable[[str], str]) -> None:
     """Of a new backend, whose tokens live six seconds; the others keep theirs through the reload."""
     short = Tokens(a_token, 6)
     cloud.routes["/short-token"] = short
@@ -293,7 +358,7 @@ def test_tokens_are_replaced_before_they_end(cloud: Cloud, gateway: Gateway) -> 
     folder = gateway.config_path.parent
     (folder / "short.json").write_text(key_file(cloud.url + "/short-token"))
     backend = f'[backends.short]\nprovider = "vertex"\nbase_url = "{cloud.url}/short"\nservice_account = {{ file = "short.json" }}'
-    gateway.write_config(CONFIG.format(url=cloud.url, more=backend))
+    gateway.write_config(config(backend))
     assert call(gateway.admin_url + "/admin/reload", {})[0] == 200
     assert ask(gateway, "short")[0] == 200, "a request that comes before the first token waits for it"
     eventually(lambda: short.given >= 3, 20)
