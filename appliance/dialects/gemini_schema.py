@@ -4,6 +4,7 @@ The rule: only this direction is needed, because Gemini takes JSON Schema as it 
 Source: ai.google.dev/api/caching#Schema.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,10 @@ def json_schema(schema: Mapping[str, Any], path: str, depth: int = 0) -> dict[st
         if value is None:
             continue
         if name == "type":
-            out["type"] = _type(value)
+            if value != "TYPE_UNSPECIFIED":
+                out["type"] = _type(value)
+        elif name == "enum":
+            out["enum"] = _enum(value, given.get("type"))
         elif name in ("properties", "defs", "$defs"):
             inner = {key: json_schema(mapping(one, f"{where}.{key}"), f"{where}.{key}", depth + 1) for key, one in _items(value, where)}
             out["$defs" if name == "defs" else name] = inner
@@ -58,6 +62,26 @@ def _items(value: Any, path: str) -> list[tuple[str, Any]]:
 
 def _type(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
+
+
+def _enum(values: Any, kind: Any) -> Any:
+    """Numbers stand as texts among an enum's values in Google's language, which has room for nothing else."""
+    if not isinstance(values, list) or str(kind).lower() not in ("integer", "number"):
+        return values
+    return [_number(one) for one in values]
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        pass
+    try:
+        return float(value) if math.isfinite(float(value)) else value
+    except ValueError:
+        return value
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The wire languages beside OpenAI's chat. Adding one adds a row here and its name in language_table. Imported through that only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -9,8 +9,9 @@ import attrs
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.user_name import user_name
-from appliance.dialects import gemini_embedding, operations
+from appliance.dialects import anthropic_usage, gemini_embedding, gemini_usage, openai_usage, operations
 from appliance.dialects.answer_summary import summary_of
+from appliance.dialects.answer_tail import answer_of_tail
 from appliance.dialects.anthropic import ANTHROPIC
 from appliance.dialects.bedrock import BEDROCK
 from appliance.dialects.codec import Spoken
@@ -19,7 +20,7 @@ from appliance.dialects.gemini import GEMINI, GEMINI_ARRAY
 from appliance.dialects.gemini_array_tap import ArrayTap
 from appliance.dialects.gemini_path import GeminiCall, renamed
 from appliance.dialects.gemini_strict import CALL_ID, strict
-from appliance.dialects.json_scan import load_object
+from appliance.dialects.json_scan import load_object, repeated
 from appliance.dialects.language import Language, TapWish, Verbatim
 from appliance.dialects.openai_chat import read_request, rewrite
 from appliance.dialects.operation import Sides
@@ -45,16 +46,28 @@ def _responses_request(body: bytes, operation: str) -> ParsedRequest | Fault:
     parsed = read_request(body, "embeddings")  # which has its prompt under `input`, too
     if isinstance(parsed, Fault):
         return parsed
+    if parsed.fields.get("background") is True:
+        message = "'background' must be false: such an answer has to be fetched later, which this gateway does not offer"
+        return Fault(FaultKind.BAD_REQUEST, message, param="background")
     most = parsed.fields.get("max_output_tokens")
     most = most if isinstance(most, int) and not isinstance(most, bool) else None
     return attrs.evolve(parsed, operation=operation, wants_usage=True, max_tokens=most)
 
 
-def _said(spoken: Spoken, beside: Mapping[str, Sides], body: bytes, operation: str) -> Answer | Fault:
-    """What a whole answer that passes verbatim says of itself."""
+Tail = Callable[[bytes], Answer | None]
+
+_ANTHROPIC_TAIL: Tail = partial(answer_of_tail, name=b"usage", read_usage=anthropic_usage.read_usage)
+_RESPONSES_TAIL: Tail = partial(answer_of_tail, name=b"usage", read_usage=openai_usage.read_usage)
+_GEMINI_TAIL: Tail = partial(answer_of_tail, name=b"usageMetadata", read_usage=gemini_usage.read_usage)
+
+
+def _said(spoken: Spoken, beside: Mapping[str, Sides], tail: Tail, body: bytes, operation: str) -> Answer | Fault:
+    """What a whole answer that passes verbatim says of itself, or the last part of one."""
     sides = beside.get(operation)
     if sides is not None and sides.told is not None:
         return sides.told.summary(body)
+    if body[:1] != b"{" and (said := tail(body)) is not None:
+        return said
     answer = spoken.read_answer(body)
     return answer if isinstance(answer, Fault) else summary_of(answer)
 
@@ -69,7 +82,7 @@ ANTHROPIC_MESSAGES = Language(
     Verbatim(
         _messages_request, rewrite,
         lambda wish: ReadingTap(ANTHROPIC.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
-        partial(_said, ANTHROPIC, operations.ANTHROPIC_MESSAGES), _nothing_hidden,
+        partial(_said, ANTHROPIC, operations.ANTHROPIC_MESSAGES, _ANTHROPIC_TAIL), _nothing_hidden,
     ),
     lambda: operations.ANTHROPIC_MESSAGES,
 )  # fmt: skip
@@ -79,7 +92,7 @@ OPENAI_RESPONSES = Language(
     Verbatim(
         _responses_request, rewrite,
         lambda wish: ReadingTap(RESPONSES.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
-        partial(_said, RESPONSES, operations.OPENAI_RESPONSES), _nothing_hidden, token_field="max_output_tokens",
+        partial(_said, RESPONSES, operations.OPENAI_RESPONSES, _RESPONSES_TAIL), _nothing_hidden, token_field="max_output_tokens",
         goes_on="previous_response_id", unsealed=unsealed,
     ),
     lambda: operations.OPENAI_RESPONSES,
@@ -96,8 +109,8 @@ def gemini_call(path: str, query: str) -> tuple[str, Language] | None:
     door = GEMINI_ARRAY if call.array else GEMINI
     tap = _gemini_array_tap if call.array else _gemini_tap
     verbatim = Verbatim(
-        partial(_gemini_request, call), _gemini_rewrite, tap, partial(_said, GEMINI, operations.GEMINI), _nothing_hidden, token_field="",
-        endpoint=_GEMINI_ENDPOINTS.get(call.method, ""), framed=door.stream_type if call.array else b"",
+        partial(_gemini_request, call), _gemini_rewrite, tap, partial(_said, GEMINI, operations.GEMINI, _GEMINI_TAIL), _nothing_hidden,
+        token_field="", endpoint=_GEMINI_ENDPOINTS.get(call.method, ""), framed=door.stream_type if call.array else b"",
     )  # fmt: skip
     beside = operations.GEMINI_SINGLE if call.method == "embedContent" else operations.GEMINI
     return operation, Language("gemini", GEMINI.classify, lambda: GEMINI, door, lambda: door, verbatim, lambda: beside)
@@ -115,6 +128,7 @@ _GEMINI_OPERATIONS = {
     "generateContent": "chat", "streamGenerateContent": "chat", "countTokens": COUNT, "embedContent": EMBEDDINGS,
     "batchEmbedContents": EMBEDDINGS,
 }  # fmt: skip
+_GEMINI_SINGLE = {name: b'"%b"' % name.encode() for name in ("generationConfig", "generation_config")}
 _GEMINI_ENDPOINTS = {"embedContent": "embed_content"}
 
 
@@ -123,6 +137,8 @@ def _gemini_request(call: GeminiCall, body: bytes, operation: str) -> ParsedRequ
     fields = load_object(body)
     if isinstance(fields, Fault):
         return fields
+    if (twice := repeated(body, fields, _GEMINI_SINGLE)) is not None:  # it holds the bound on the answer
+        return Fault(FaultKind.BAD_REQUEST, f"the field {twice!r} stands in the request body more than once: send it once", param=twice)
     if not call.model.isprintable():
         message = "the model in the path must not hold control characters: name one that GET /v1beta/models lists"
         return Fault(FaultKind.BAD_REQUEST, message, param="model")

@@ -16,8 +16,10 @@ from appliance.dialects.json_scan import json_type, load_object, repeated
 from appliance.dialects.protocol import ParsedRequest
 
 SINGLE_FIELDS = {
-    name: b'"%b"' % name.encode() for name in ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n")
-}
+    name: b'"%b"' % name.encode() for name in (
+        "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "previous_response_id", "n",
+    )
+}  # fmt: skip
 """Fields that decide routing, accounting or cost; a body that has one of them twice is refused."""
 
 BYTES_PER_TOKEN = 4

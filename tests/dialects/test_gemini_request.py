@@ -281,3 +281,17 @@ def test_a_history_of_many_thousand_chunks_is_read_in_good_time():
     found = read(*json.loads(json.dumps(contents)))
     assert len(found.messages[1].parts[0].text) == 80_000
     assert len({part.call_id for part in found.messages[2].parts}) == 20_000
+
+
+def test_numbers_among_enums_and_types_that_are_not_told():
+    parameters = {"type": "OBJECT", "properties": {
+        "n": {"type": "INTEGER", "format": "enum", "enum": ["1", "2"]}, "x": {"type": "NUMBER", "enum": ["1.5", "inf", "b"]},
+        "s": {"type": "STRING", "enum": ["1"]}, "any": {"type": "TYPE_UNSPECIFIED", "description": "d"},
+    }}  # fmt: skip
+    found = GEMINI.read_request({
+        "contents": [{"parts": [{"text": "x"}]}], "tools": [{"functionDeclarations": [{"name": "f", "parameters": parameters}]}],
+    })  # fmt: skip
+    assert found.tools[0].parameters["properties"] == {
+        "n": {"type": "integer", "enum": [1, 2]}, "x": {"type": "number", "enum": [1.5, "inf", "b"]},
+        "s": {"type": "string", "enum": ["1"]}, "any": {"description": "d"},
+    }  # fmt: skip

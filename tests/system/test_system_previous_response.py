@@ -164,10 +164,11 @@ def test_a_conversation_stays_with_the_backend_that_keeps_it(url: str, keepers: 
             previous = id_of(following)
 
 
-def test_a_long_answer_that_is_passed_on_as_it_comes_is_followed_too(url: str) -> None:
+def test_a_long_answer_that_is_passed_on_as_it_comes_is_followed_too(url: str, gateway: Gateway) -> None:
     for _ in range(2):
         long = ask(url, input="large")
         assert len(long.content) > LARGE_CHARS
+        assert gateway.record(long.headers["x-request-id"])["usage"]["output_tokens"] == 1  # which stands at its end
         following = ask(url, previous_response_id=id_of(long))
         assert following.headers["x-served-by"] == long.headers["x-served-by"]
         assert following.headers["x-gateway-attempts"] == "1"
@@ -241,6 +242,10 @@ def test_what_is_not_stored_is_not_remembered_and_the_oldest_is_forgotten(gatewa
         ask(gateway.url)
     other = ask(gateway.url, key=OTHER_KEY, previous_response_id=id_of(old))
     assert other.status_code == 200  # not known any more: whoever has the id may ask
+
+
+def test_an_answer_that_would_have_to_be_fetched_later_is_refused(url: str) -> None:
+    assert refusal(ask(url, background=True))["param"] == "background"
 
 
 @pytest.mark.parametrize(
