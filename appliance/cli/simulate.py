@@ -17,7 +17,7 @@ from appliance.http1.listen import ListenFault
 @click.option("--recordings", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of recorded answers.")
 @click.option("--require-key", default="", help="The one API key that is accepted; else anybody is.")
 def command(addresses: tuple[str, ...], recordings: Path | None, require_key: str) -> None:
-    """Run the provider simulator: OpenAI's dialect without a key, and faults on demand.
+    """Run the provider simulator: every vendor's language without a key, and faults on demand.
 
     \b
     model "sim"                     answers, whole or streamed
