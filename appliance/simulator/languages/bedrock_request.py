@@ -33,6 +33,7 @@ CLAUDE_FIELDS = (
     "anthropic_beta", "anthropic_version", "context_management", "metadata", "output_config", "output_format", "service_tier", "speed",
     "system", "thinking", "tool_choice", "tools", "top_k",
 )  # fmt: skip
+OBJECTS = ("thinking", "reasoningConfig", "output_config")
 MODES: Mapping[str, Mode] = {"auto": "auto", "any": "required", "tool": "named"}
 STOP_PATHS = ("/stop_sequence", "/delta/stop_sequence")  # of whole answers and of streams, as the model's own language has it
 
@@ -133,6 +134,9 @@ def wishes_error(fields: Mapping[str, Any], model: str) -> ApiError | None:
     more = fields.get("additionalModelRequestFields") or {}
     if not isinstance(more, dict):
         return invalid("The additionalModelRequestFields field must be an object.")
+    wrong = next((name for name in OBJECTS if not isinstance(more.get(name) or {}, dict)), None)
+    if wrong is not None:
+        return model_refuses(f"{wrong}: Input should be an object")
     if not is_claude(model):
         return None
     config = fields.get("inferenceConfig") or {}
@@ -186,14 +190,19 @@ def reasoning(more: Mapping[str, Any], model: str) -> int | None:
     """Tokens of thoughts; None leaves it to the model's name, which for Claude never thinks unasked."""
     thinking, config = more.get("thinking") or {}, more.get("reasoningConfig") or {}
     if thinking.get("type") == "enabled":
-        return budget_reasoning(int(thinking.get("budget_tokens") or 0))
+        budget = thinking.get("budget_tokens")
+        return budget_reasoning(budget if isinstance(budget, int) else BUDGET_MIN)
     if thinking.get("type") == "adaptive":
-        return EFFORT_TOKENS.get((more.get("output_config") or {}).get("effort") or "high", EFFORT_TOKENS["high"])
+        return effort_tokens((more.get("output_config") or {}).get("effort"), "high")
     if config.get("type") == "enabled":
-        return EFFORT_TOKENS.get(config.get("maxReasoningEffort") or "medium", EFFORT_TOKENS["medium"])
+        return effort_tokens(config.get("maxReasoningEffort"), "medium")
     if "reasoning_effort" in more:
-        return EFFORT_TOKENS.get(more["reasoning_effort"], EFFORT_TOKENS["medium"])
+        return effort_tokens(more["reasoning_effort"], "medium")
     return 0 if is_claude(model) or thinking.get("type") == "disabled" or config.get("type") == "disabled" else None
+
+
+def effort_tokens(effort: Any, usual: str) -> int:
+    return EFFORT_TOKENS[effort if isinstance(effort, str) and effort in EFFORT_TOKENS else usual]
 
 
 def cache_points(fields: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -80,9 +80,14 @@ def read_inputs(fields: Mapping[str, Any]) -> list[str] | ApiError:
 
 def mixed_text(item: Any) -> str | None:
     """Of `inputs`: the texts and picture URLs of one content."""
-    parts: Sequence[Any] = item.get("content") or () if isinstance(item, dict) else ()
-    said = [part.get("text") or (part.get("image_url") or {}).get("url") for part in parts if isinstance(part, dict)]
+    parts = item.get("content") if isinstance(item, dict) else None
+    said = [part_text(part) for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
     return "\n".join(text for text in said if isinstance(text, str)) or None
+
+
+def part_text(part: Mapping[str, Any]) -> Any:
+    picture = part.get("image_url")
+    return part.get("text") or (picture.get("url") if isinstance(picture, dict) else None)
 
 
 def own_dimension(model: str) -> int:

@@ -10,7 +10,7 @@ import orjson
 
 from appliance.simulator.api_error import ApiError
 from appliance.simulator.chat_request import PICTURE_TOKENS, PICTURE_TOKENS_LOW, Called, Media, Message, Role, canonical_json, media_source
-from appliance.simulator.languages.cohere_errors import invalid, unknown_field
+from appliance.simulator.languages.cohere_errors import invalid, unknown_field, wrong_type
 
 ROLES: Mapping[Any, Role] = {"system": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 FIELDS = {
@@ -34,7 +34,7 @@ def read_messages(given: Any) -> tuple[Message, ...] | ApiError:
     made: list[Message] = []
     waiting: list[str] = []  # ids of calls without a result
     for i, message in enumerate(given):
-        if not isinstance(message, dict) or str(message.get("role")) not in ROLES:
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str) or message["role"] not in ROLES:
             return invalid(f"messages[{i}].role must be one of {', '.join(ROLES)}.")
         error = turn_error(i, message, made, waiting)
         read = read_message(i, message) if error is None else error
@@ -78,6 +78,8 @@ def read_message(i: int, message: Mapping[str, Any]) -> Message | ApiError:
     calls = read_calls(i, message.get("tool_calls") or [])
     if isinstance(calls, ApiError):
         return calls
+    if not isinstance(message.get("tool_plan") or "", str):
+        return wrong_type(f"messages[{i}].tool_plan", "a string")
     if message.get("tool_plan") and not calls:
         return invalid(f"messages[{i}].tool_plan can only be specified with tool_calls.")
     texts = [message.get("tool_plan") or "", *(part_text(part) for part in parts)]
@@ -121,14 +123,18 @@ def read_calls(i: int, calls: Any) -> tuple[Called, ...] | ApiError:
         return invalid(f"messages[{i}].tool_calls must be an array.")
     made: list[Called] = []
     for j, call in enumerate(calls):
-        function = call.get("function") if isinstance(call, dict) else None
+        function = call.get("function") if isinstance(call, dict) and call.get("type") == "function" else None
         path = f"messages[{i}].tool_calls[{j}]"
-        if not isinstance(function, dict) or not call.get("id") or call.get("type") != "function" or not function.get("name"):
+        if not isinstance(function, dict) or not is_name(call.get("id")) or not is_name(function.get("name")):
             return invalid(f"{path} must have an id, type 'function' and a function with a name.")
         if not isinstance(function.get("arguments"), str) or not is_object(function["arguments"]):
             return invalid(f"{path}.function.arguments must be a JSON object.")
         made.append(Called(function["name"], canonical_json(function["arguments"])))
     return tuple(made)
+
+
+def is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def is_object(text: str) -> bool:

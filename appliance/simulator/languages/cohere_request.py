@@ -147,6 +147,8 @@ def read_tools(tools: Sequence[Any]) -> tuple[Tool, ...] | ApiError:
         unknown = [n for n in tool if n not in TOOL_FIELDS] + [n for n in function if n not in FUNCTION_FIELDS]
         if unknown:
             return unknown_field(unknown[0], PAGE)
+        if not isinstance(function.get("description") or "", str):
+            return wrong_type(f"tools[{i}].function.description", TEXT)
         schema = function.get("parameters")
         if not isinstance(schema, dict):
             return invalid(f"tools[{i}].function.parameters must be a JSON schema.")
