@@ -50,12 +50,18 @@ class CallMade:
 
 @attrs.frozen
 class Choice:
-    """One of the `n` answers. `stop` is the stop sequence that ended it."""
+    """One of the `n` answers. `stop` is the stop sequence that ended it; `refused`: its text is a refusal."""
 
     index: int
     deltas: tuple[Delta, ...] = attrs.field(repr=False)
     finish: Finish
     stop: str | None = None
+    refused: bool = False
+
+    @property
+    def ends_refused(self) -> bool:
+        """A refusal that was told to its end."""
+        return self.refused and self.finish == "stop"
 
     @property
     def tokens(self) -> int:
@@ -132,7 +138,8 @@ def created_from(seed: bytes) -> int:
 def make_choice(request: ChatRequest, bare_model: str, seed: bytes, index: int, limit: int) -> Choice:
     own = seed if index == 0 else seed_of(seed.hex(), index)
     deltas = reasoning_deltas(request, bare_model, own, limit)
-    calls = wanted_calls(request)
+    refusal = request.directives.get("refuse")
+    calls = wanted_calls(request) if refusal is None else []
     finish: Finish
     stop = None
     if calls:
@@ -140,12 +147,12 @@ def make_choice(request: ChatRequest, bare_model: str, seed: bytes, index: int, 
         deltas += [Delta("content", token) for token in split_tokens(said)] + call_deltas(calls, own)
         finish = "tool_calls"
     else:
-        text, stop = answer_text(request, own, limit)
+        text, stop = answer_text(request, own, limit) if refusal is None else (refusal, None)
         deltas += [Delta("content", token) for token in split_tokens(text)]
         finish = "stop"
     kept = within(deltas, limit)
     cut = len(kept) < len(deltas)
-    return Choice(index, tuple(kept), "length" if cut else finish, None if cut else stop)
+    return Choice(index, tuple(kept), "length" if cut else finish, None if cut else stop, refusal is not None)
 
 
 def within(deltas: list[Delta], limit: int) -> list[Delta]:

@@ -28,7 +28,7 @@ PICTURE_TOKENS_LOW = 85
 PICTURE_TOKENS = 765  # 85 and four tiles of 170, a 1024 × 1024 picture
 DOCUMENT_TOKENS = 1500  # a page of a PDF, whatever its size
 
-DIRECTIVE = re.compile(r"\[\[(say|tokens|reasoning|calls)=(.*?)\]\]", re.DOTALL)
+DIRECTIVE = re.compile(r"\[\[(say|refuse|tokens|reasoning|calls)=(.*?)\]\]", re.DOTALL)
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -301,3 +302,25 @@ def test_a_request_with_anything_anywhere_is_answered_or_refused(name, data):
         made, context = plan(asked, fields, stream=stream)
         answer = refusal(made, context.language) if isinstance(made, ApiError) else made
         assert list(zip(answer.pieces, range(3000), strict=False))
+
+
+REFUSALS = {
+    "openai": (b'"finish_reason":"stop"', b'"refusal":"No'),
+    "responses": (b'"status":"completed"', b'"refusal":"No'),
+    "anthropic": (b'"stop_reason":"refusal"', b'"text":"No'),
+    "gemini": (b'"finishReason":"SAFETY"', b'"text":"No'),
+    "bedrock": (b'"stopReason":"content_filtered"', b'"text":"No'),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal_is_told_as_the_language_tells_it_and_calls_nothing(name, stream):
+    asked = LANGUAGES[name]
+    fields = orjson.loads(orjson.dumps(asked.fields).replace(ASK.encode(), b"call get_weather [[refuse=No, never.]]"))
+    answer, _ = plan(asked, fields, stream=stream)
+    assert isinstance(answer, Answer)
+    body = b"".join(piece.data for piece in answer.pieces)
+    body = body if stream else orjson.dumps(orjson.loads(body))
+    assert all(told in body for told in REFUSALS[name])
+    assert not re.search(rb"(call|toolu|tooluse)_\w{20}|functionCall", body)

@@ -45,7 +45,7 @@ def blocks_of(choice: Choice) -> tuple[Block, ...]:
 
 def messages_to_wire(answer: ChatAnswer, request: Messages, speed: Speed, headers: Headers) -> Answer:
     if request.refused:
-        answer = attrs.evolve(answer, choices=(Choice(0, (), "stop"),))
+        answer = attrs.evolve(answer, choices=(Choice(0, (), "stop", refused=True),))
     if request.stream:
         return streamed(pieces(answer, request, speed), NAMED, headers, prompt_tokens=answer.prompt_tokens)
     return whole(
@@ -59,18 +59,17 @@ def messages_to_wire(answer: ChatAnswer, request: Messages, speed: Speed, header
 
 def document(answer: ChatAnswer, request: Messages) -> dict[str, Any]:
     blocks = [whole_block(block, answer, request) for block in blocks_of(answer.choices[0])]
-    return {**head(answer), "content": blocks, **ending(answer, request), "usage": usage(answer, request, answer.completion_tokens)}
+    return {**head(answer), "content": blocks, **ending(answer), "usage": usage(answer, request, answer.completion_tokens)}
 
 
 def head(answer: ChatAnswer) -> dict[str, Any]:
     return {"model": answer.model, "id": "msg_01" + made_id(answer, 22, "message"), "type": "message", "role": "assistant"}
 
 
-def ending(answer: ChatAnswer, request: Messages) -> dict[str, Any]:
+def ending(answer: ChatAnswer) -> dict[str, Any]:
     choice = answer.choices[0]
-    if request.refused:
-        details = {"type": "refusal", "category": None, "explanation": None}
-        return {"stop_reason": "refusal", "stop_sequence": None, "stop_details": details}
+    if choice.ends_refused:
+        return {"stop_reason": "refusal", "stop_sequence": None, "stop_details": {"type": "refusal", "category": None, "explanation": None}}
     return {"stop_reason": "stop_sequence" if choice.stop is not None else REASONS[choice.finish], "stop_sequence": choice.stop}
 
 
@@ -141,7 +140,7 @@ def pieces(answer: ChatAnswer, request: Messages, speed: Speed) -> Iterator[Piec
         yield event(start_s, {"type": "ping"})
     end_s = speed.due_s(used)
     figures = {name: figure for name, figure in usage(answer, request, answer.completion_tokens).items() if isinstance(figure, int)}
-    yield event(end_s, {"type": "message_delta", "delta": ending(answer, request), "usage": figures})
+    yield event(end_s, {"type": "message_delta", "delta": ending(answer), "usage": figures})
     yield event(end_s, {"type": "message_stop"})._replace(end=True)
 
 

@@ -66,6 +66,8 @@ def arguments(text: str) -> Any:
 
 
 def stop_reason(choice: Choice) -> str:
+    if choice.ends_refused:
+        return "content_filtered"
     return "stop_sequence" if choice.stop is not None else REASONS[choice.finish]
 
 

@@ -86,7 +86,7 @@ def candidate(choice: Choice, answer: ChatAnswer, request: GeminiRequest) -> dic
 
 
 def ending(choice: Choice, calls: tuple[CallMade, ...]) -> dict[str, Any]:
-    told = {"finishReason": FINISHES[choice.finish], "index": choice.index}
+    told = {"finishReason": "SAFETY" if choice.ends_refused else FINISHES[choice.finish], "index": choice.index}
     return {**told, "finishMessage": CALLED} if calls else told
 
 

@@ -68,22 +68,27 @@ def document(answer: ChatAnswer, request: OpenAIChat) -> dict[str, Any]:
     }
 
 
+def told_logprobs(tokens: list[dict[str, Any]], choice: Choice) -> dict[str, Any]:
+    return {"content": None, "refusal": tokens} if choice.refused else {"content": tokens, "refusal": None}
+
+
 def answer_id(answer: ChatAnswer) -> str:
     return "chatcmpl-" + letters(answer.seed, 29)
 
 
 def whole_choice(choice: Choice, answer: ChatAnswer, request: OpenAIChat) -> dict[str, Any]:
-    content, reasoning, calls = choice.joined("content"), choice.joined("reasoning"), choice.calls
-    message: dict[str, Any] = {"role": "assistant", "content": content or None if calls else content}
+    text, reasoning, calls = choice.joined("content"), choice.joined("reasoning"), choice.calls
+    content = None if choice.refused or (calls and not text) else text
+    message: dict[str, Any] = {"role": "assistant", "content": content}
     if reasoning:
         message["reasoning_content"] = reasoning
     if calls:
         message["tool_calls"] = [wire_call(answer, choice.index, call) for call in calls]
-    message |= {"refusal": None, "annotations": []}
+    message |= {"refusal": text if choice.refused else None, "annotations": []}
     logprobs = None
     if request.logprobs is not None:
         tokens = [token_logprob(d.text, request.logprobs) for d in choice.deltas if d.part == "content"]
-        logprobs = {"content": tokens, "refusal": None}
+        logprobs = told_logprobs(tokens, choice)
     return {"index": choice.index, "message": message, "logprobs": logprobs, "finish_reason": choice.finish}
 
 
@@ -128,7 +133,7 @@ def stream_pieces(answer: ChatAnswer, request: OpenAIChat, speed: Speed) -> Iter
             used[choice.index] += delta.tokens
             logprobs = None
             if request.logprobs is not None and delta.part == "content":
-                logprobs = {"content": [token_logprob(delta.text, request.logprobs)], "refusal": None}
+                logprobs = told_logprobs([token_logprob(delta.text, request.logprobs)], choice)
             shape = one_choice(choice, wire_delta(delta, choice, answer), logprobs, None)
             yield Piece(due_s, event([shape], length=len(delta.text)), delta.tokens)
     end_s = speed.due_s(max(used))
@@ -140,9 +145,9 @@ def stream_pieces(answer: ChatAnswer, request: OpenAIChat, speed: Speed) -> Iter
 
 
 def opening(choice: Choice) -> str | None:
-    """The role chunk's content: null when the answer is tool calls only."""
+    """The role chunk's content: null when the answer is tool calls only, or a refusal."""
     parts = {d.part for d in choice.deltas}
-    return None if "call" in parts and "content" not in parts else ""
+    return None if choice.refused or ("call" in parts and "content" not in parts) else ""
 
 
 def one_choice(choice: Choice, delta: dict[str, Any], logprobs: Any, finish: str | None) -> dict[str, Any]:
@@ -151,7 +156,7 @@ def one_choice(choice: Choice, delta: dict[str, Any], logprobs: Any, finish: str
 
 def wire_delta(delta: Delta, choice: Choice, answer: ChatAnswer) -> dict[str, Any]:
     if delta.part == "content":
-        return {"content": delta.text}
+        return {"refusal": delta.text} if choice.refused else {"content": delta.text}
     if delta.part == "reasoning":
         return {"reasoning_content": delta.text}
     if delta.part == "call":

@@ -13,6 +13,7 @@ from appliance.simulator.languages.openai_errors import envelope
 
 GROWING = {  # delta events → what they may grow by without changing what they say
     "response.output_text.delta": "x",
+    "response.refusal.delta": "x",
     "response.reasoning_summary_text.delta": "x",
     "response.custom_tool_call_input.delta": "x",
     "response.function_call_arguments.delta": " ",

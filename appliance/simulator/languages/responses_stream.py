@@ -88,15 +88,16 @@ class Stream:
     def part(self, item: OutputItem, name: str, index: str) -> Iterator[Piece]:
         """The one part of a message, or of a summary."""
         where = {"item_id": item.id, "output_index": item.index, index: 0}
-        summary = name == "reasoning_summary"
-        full = summary_part(item.text) if summary else text_part(item, self.made)
-        empty = {**full, "text": ""} if summary else {**full, "text": "", "logprobs": []}
-        text = "response.reasoning_summary_text" if summary else "response.output_text"
+        full = summary_part(item.text) if item.kind == "reasoning" else text_part(item, self.made)
+        field = "refusal" if full["type"] == "refusal" else "text"
+        probable = full["type"] == "output_text"
+        empty = {**full, field: "", **({"logprobs": []} if probable else {})}
+        text = {"summary_text": "reasoning_summary_text", "output_text": "output_text", "refusal": "refusal"}[full["type"]]
         yield self.event(f"response.{name}_part.added", {**where, "part": empty})
         for delta in item.deltas:
-            logprobs = {} if summary else self.logprobs(delta)
-            yield self.event(f"{text}.delta", {**where, "delta": delta.text, **logprobs, **self.padding(delta)}, delta.tokens)
-        yield self.event(f"{text}.done", {**where, "text": item.text, **({} if summary else {"logprobs": full["logprobs"]})})
+            logprobs = self.logprobs(delta) if probable else {}
+            yield self.event(f"response.{text}.delta", {**where, "delta": delta.text, **logprobs, **self.padding(delta)}, delta.tokens)
+        yield self.event(f"response.{text}.done", {**where, field: item.text, **({"logprobs": full["logprobs"]} if probable else {})})
         yield self.event(f"response.{name}_part.done", {**where, "part": full})
 
     def logprobs(self, delta: Delta) -> dict[str, Any]:

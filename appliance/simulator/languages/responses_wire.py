@@ -44,6 +44,10 @@ class Made:
     items: tuple[OutputItem, ...] = attrs.field(repr=False)
 
     @property
+    def refused(self) -> bool:
+        return self.answer.choices[0].refused
+
+    @property
     def cut(self) -> bool:
         return self.answer.choices[0].finish == "length"
 
@@ -106,6 +110,8 @@ def summary_part(text: str) -> dict[str, Any]:
 
 
 def text_part(item: OutputItem, made: Made) -> dict[str, Any]:
+    if made.refused:
+        return {"type": "refusal", "refusal": item.text}
     top = made.request.logprobs
     logprobs = [] if top is None else [token_logprob(d.text, top) for d in item.deltas]
     return {"type": "output_text", "annotations": [], "logprobs": logprobs, "text": item.text}
