@@ -147,7 +147,6 @@ QUOTA = refused(
     f"You exceeded your current quota, please check your plan and billing details. For more information on this error, head to: {HELP}.",
     quota_details("PerDay"),
 )
-UNKNOWN_PATH = refused(404, "The requested URL was not found on this server.")
 
 
 def unknown_model(model: str, version: str, method: str) -> GeminiError:
