@@ -32,6 +32,9 @@ from appliance.dialects.upstream_json import parse
 OPEN_MAX = 256
 """Parts open at a time. Cohere has one; more than this is no answer of a model."""
 
+HELD_MAX_CHARS = 64
+"""Of arguments that may still turn out to be the word null: it with some blanks around."""
+
 PLAN = ("plan", 0)
 
 Place = tuple[str, int]
@@ -182,7 +185,7 @@ class CohereStreamReader:
             return
         if call.held is not None:
             piece = call.held + piece
-            if NO_ARGUMENTS.startswith(piece.strip()):
+            if len(piece) <= HELD_MAX_CHARS and NO_ARGUMENTS.startswith(piece.strip()):
                 call.held = piece
                 return
             call.held = None

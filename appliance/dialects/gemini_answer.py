@@ -37,6 +37,9 @@ from appliance.dialects.gemini_parts import (
 from appliance.dialects.gemini_seal import OWN, written_seal
 from appliance.dialects.gemini_usage import read_usage, write_usage
 
+LAST_SECOND = 253_402_300_799
+"""The last one of the year 9999, in seconds since the epoch: RFC 3339 knows no later ones."""
+
 MALFORMED_MAX_CHARS = 2_000
 """Of broken arguments that `finishMessage` repeats."""
 
@@ -173,6 +176,8 @@ def write_answer(answer: Completion, reply: Reply) -> bytes:
 
 
 def written_time(created: int) -> str:
+    """RFC 3339, as `createTime` is written; a vendor's nonsense beyond the year 9999 ends there."""
+    created = min(created, LAST_SECOND)
     return datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -9,6 +9,7 @@ import re
 import attrs
 
 _MARK = re.compile(rb'["\\{}\[\]]')
+_OUTSIDE = re.compile(rb'["\\{]')
 _IN_STRING = re.compile(rb'["\\]')
 
 
@@ -35,7 +36,7 @@ class ArrayReader:
         held += data
         found: list[bytes] = []
         start = 0
-        while (mark := (_IN_STRING if self._in_string else _MARK).search(held, self._place)) is not None:
+        while (mark := self._next_mark(held)) is not None:
             byte, at = held[mark.start()], mark.start()
             if byte == 0x5C:  # an escape: the byte after it means nothing, and may not be here yet
                 if at + 1 >= len(held):
@@ -47,12 +48,13 @@ class ArrayReader:
             if byte == 0x22:
                 self._in_string = not self._in_string
             elif byte in b"{[":
-                if byte == 0x7B and self._depth == 0:
+                if self._depth == 0:
                     self._check(held[start:at])
+                    if self.garbled:
+                        return found
                     start = at
-                if byte == 0x7B or self._depth:
-                    self._depth += 1
-            elif self._depth:
+                self._depth += 1
+            else:
                 self._depth -= 1
                 if self._depth == 0:
                     if at + 1 - start > self.object_max_bytes:
@@ -64,6 +66,11 @@ class ArrayReader:
             self._place = len(held)
         self._keep(start)
         return found
+
+    def _next_mark(self, held: bytearray) -> re.Match[bytes] | None:
+        """The next byte that means something; outside of objects brackets do not."""
+        pattern = _IN_STRING if self._in_string else _MARK if self._depth else _OUTSIDE
+        return pattern.search(held, self._place)
 
     def _keep(self, start: int) -> None:
         held = self._held

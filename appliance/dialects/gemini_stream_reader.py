@@ -90,7 +90,7 @@ class GeminiStreamReader:
             if data[:1] in (b"[", b"{"):
                 self._array = ArrayReader(self.event_max_bytes)
             else:
-                self._events = SseReader(self.event_max_bytes)
+                self._events = SseReader(self.event_max_bytes, strict=True)
         if self._array is not None:
             return self._array.feed(data)
         assert self._events is not None
@@ -184,7 +184,7 @@ class GeminiStreamReader:
             number = index if type(index) is int else place
             reader = self._candidates.get(number)
             if reader is None:
-                if len(self._candidates) >= CANDIDATES_MAX:
+                if not 0 <= number < CANDIDATES_MAX:  # writers make room for all before it
                     raise Unfit("candidates", "are too many")
                 reader = self._candidates[number] = CandidateReader(number, self._seed, self.event_max_bytes)
             reader.read(candidate, f"candidates[{place}]", out)

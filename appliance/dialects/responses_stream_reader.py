@@ -19,7 +19,7 @@ from appliance.dialects.sse_reader import Said, SseReader
 from appliance.dialects.upstream_error import error_in_answer
 from appliance.dialects.upstream_json import parse
 
-SIZE_MAX = 100_000
+SIZE_MAX = 4_096
 """Parts and items of one answer: more than any model writes, so that a stream of empty items ends."""
 
 
@@ -53,8 +53,6 @@ class ResponsesStreamReader:
                 self._protocol(f"an event of more than {self.event_max_bytes} bytes")
             elif self._growth.size > SIZE_MAX:
                 self._protocol(f"an answer of more than {SIZE_MAX} parts")
-            elif self._sse.alien and not self._growth.started:
-                self._read_alien()
         return self._take()
 
     def end(self) -> list[Delta]:

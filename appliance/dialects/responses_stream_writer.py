@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-import orjson
 
 from appliance.core.assembly import unfold
 from appliance.core.completion import Completion, Finish
@@ -32,7 +31,7 @@ from appliance.dialects.custom_tools import Restoration, Restorer, needs_plain
 from appliance.dialects.responses_error import ResponsesCaller, failure
 from appliance.dialects.responses_items import Items
 from appliance.dialects.responses_response import ending, response_id, shell, write_usage
-from appliance.dialects.responses_wire import Wire
+from appliance.dialects.responses_wire import Wire, written
 
 _CALLER = ResponsesCaller()
 
@@ -157,4 +156,4 @@ def write_answer(answer: Completion, reply: Reply) -> bytes:
     writer = ResponsesStreamWriter(reply, Wire(silent=True))
     writer.write(unfold(answer))
     writer.end()
-    return orjson.dumps(writer.response())
+    return written(writer.response())

@@ -22,9 +22,11 @@ class SseReader:
     """Attributes:
     overflow: an event was longer than the bound. Nothing is read any more.
     alien: lines came that are no event stream at all (HTML, bare JSON), joined as far as the first bound; b"" when none did.
+    strict: nothing is read behind alien lines.
     """
 
     event_max_bytes: int
+    strict: bool = False
     overflow: bool = False
     alien: bytes = b""
     _cutter: EventCutter = attrs.field(factory=EventCutter, repr=False)
@@ -61,7 +63,9 @@ class SseReader:
             self.alien = lines
         data = event.data if event.data is not None else event.error
         name = event.name if event.data is not None else b"error"
-        return [] if data is None or self.overflow else [Said(name, data)]
+        if data is None or self.overflow or (self.strict and self.alien):
+            return []
+        return [Said(name, data)]
 
 
 def written(name: bytes, data: bytes) -> bytes:

@@ -81,6 +81,22 @@ def test_what_waits_is_bounded():
     assert sequencer.full
 
 
+def test_the_words_that_wait_are_bounded_and_make_room_when_they_have_gone():
+    sequencer = Sequencer()
+    sequencer.feed(PartStarted(0, Text()))
+    most = "x" * (sequence.WAITING_MAX_CHARS // 4)
+    for _ in range(4):
+        sequencer.feed(TextAdded(1, most))
+    assert not sequencer.full
+    sequencer.feed(PartEnded(0))
+    sequencer.feed(PartStarted(2, Text()))
+    for _ in range(4):
+        sequencer.feed(TextAdded(2, most))
+    assert not sequencer.full
+    sequencer.feed(TextAdded(3, "x"))
+    assert sequencer.full
+
+
 @given(st.text(), st.sampled_from(["anthropic", "openai", "gemini"]), st.sampled_from(["anthropic", "openai"]))
 def test_a_seal_comes_back_with_its_maker(value: str, maker: str, own: str):
     if not value.startswith("gw1."):

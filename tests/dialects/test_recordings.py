@@ -13,53 +13,21 @@ from typing import Any
 import attrs
 import pytest
 from recorded.callers import CALLERS, Caller
-from recorded.files import ENDS, FAULTS, READERS, WHY_NOT, WIRE, Recording, recordings
+from recorded.files import WHY_NOT, WIRE, Recording
 from recorded.said import Said
+from recorded_streams import ANSWERS, DOORS, EVENT_MAX_BYTES, SPOKEN, as_stream, reply_to
 
 from appliance.core.assembly import fold, unfold
 from appliance.core.completion import Completion
-from appliance.core.conversation import Conversation, ReasoningWish
-from appliance.core.message import Foreign, Message, Part, Reasoning, Text, ToolCall
-from appliance.dialects.anthropic import ANTHROPIC
-from appliance.dialects.aws_eventstream import write_event
-from appliance.dialects.bedrock import BEDROCK
-from appliance.dialects.chat import CHAT
-from appliance.dialects.codec import Reply
-from appliance.dialects.cohere import COHERE
-from appliance.dialects.gemini import GEMINI, GEMINI_ARRAY
+from appliance.core.message import Foreign, Part, Reasoning, Text, ToolCall
 from appliance.dialects.responses import RESPONSES
 
 pytestmark = pytest.mark.skipif(not WIRE.is_dir(), reason=WHY_NOT)
 
-SPOKEN: dict[str, Any] = {
-    "chat": CHAT, "responses": RESPONSES, "anthropic": ANTHROPIC, "gemini": GEMINI, "bedrock": BEDROCK, "cohere": COHERE,
-}  # fmt: skip
-DOORS: dict[str, Any] = {"chat": CHAT, "responses": RESPONSES, "messages": ANTHROPIC, "gemini": GEMINI, "array": GEMINI_ARRAY}
 OWN = {"chat": "chat", "responses": "responses", "messages": "anthropic", "gemini": "gemini", "array": "gemini"}
 REFERENCES = Path(__file__).parents[1] / "recorded" / "references.json"
-EVENT_MAX_BYTES = 10_000_000
-
-ANSWERS = [one for one in recordings() if one.family in READERS and one.label not in FAULTS] if WIRE.is_dir() else []
 whole_ones = pytest.mark.parametrize("recording", [one for one in ANSWERS if not one.streamed], ids=lambda one: one.label)
 streamed_ones = pytest.mark.parametrize("recording", [one for one in ANSWERS if one.streamed], ids=lambda one: one.label)
-
-
-def reply_to(door: str, answer: Completion) -> Reply:
-    """To a caller who wants everything shown."""
-    wish = ReasoningWish(enabled=True, effort="high", summary="auto", sealed=True)
-    asked = Conversation("m", (Message("user", (Text("Hi"),)),), family=DOORS[door].name, reasoning=wish)
-    return Reply(asked, answer.model or "m", "gw0123", 1_700_000_000)
-
-
-def as_stream(recording: Recording) -> bytes:
-    """The first answer in the file, framed as its vendor does."""
-    lines = recording.lines()[: len(recording.events())]
-    if recording.family == "bedrock":
-        named = [next(iter(json.loads(line).items())) for line in lines]
-        return b"".join(write_event(name, json.dumps(event).encode()) for name, event in named)
-    names = [f"event: {json.loads(line)['type']}\n" if recording.family in ENDS else "" for line in lines]
-    data = "".join(f"{name}data: {line}\n\n" for name, line in zip(names, lines, strict=True))
-    return (data + "data: [DONE]\n\n" if recording.family == "chat" else data).encode()
 
 
 def read(recording: Recording) -> Completion:
