@@ -27,7 +27,7 @@ class Caller:
     """One language.
 
     Attributes:
-        family: whose recordings pass verbatim; empty where none do. Gemini's array is a form that backends are not asked for.
+        family: whose recordings pass verbatim.
         path, body: of a request for a model.
         events: cuts a streamed answer into its events' JSON. whole, streamed: what they say.
         endings: our word for why an answer ended → this language's.
@@ -143,9 +143,9 @@ ANTHROPIC_ERRORS = {400: "invalid_request_error", 429: "rate_limit_error", 502: 
 GEMINI_ERRORS = {400: "INVALID_ARGUMENT", 429: "RESOURCE_EXHAUSTED", 502: "UNAVAILABLE"}
 
 
-def _gemini(name: str, family: str, form: str, events: Callable[[str], list[Json]]) -> Caller:
+def _gemini(name: str, form: str, events: Callable[[str], list[Json]]) -> Caller:
     return Caller(
-        name, family, lambda model, stream: gemini_path(model, stream, form),
+        name, "gemini", lambda model, stream: gemini_path(model, stream, form),
         lambda _model, _stream: {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]},
         events, wire_gemini.whole, wire_gemini.streamed,
         {"stop": "STOP", "length": "MAX_TOKENS", "tool_use": "STOP", "refusal": "SAFETY", "refusal in words": "SAFETY"},
@@ -173,7 +173,7 @@ CALLERS = (
         {"stop": "end_turn", "length": "max_tokens", "tool_use": "tool_use", "refusal": "refusal", "refusal in words": "refusal"},
         ANTHROPIC_ERRORS, anthropic_error, cache_writes=True, no_usage=Counts(1, 0, 0, 0, 0),
     ),
-    _gemini("gemini", "gemini", "?alt=sse", sse),
-    _gemini("array", "", "", json.loads),
+    _gemini("gemini", "?alt=sse", sse),
+    _gemini("array", "", json.loads),
 )  # fmt: skip
 """An array is a form of streams only; a whole answer has one form in Gemini's language."""
