@@ -96,7 +96,8 @@ def _fault(kind: FaultKind, said: Said, backend: str, status: int | None) -> Fau
     detail = detail[:DETAIL_MAX_CHARS]
     if FAULTS[kind].blame is Blame.CALLER:
         message = said.message or f"{named} refused the request" + (f" with status {status}" if status else "")
-        return Fault(kind, message, said.param, said.code or None, upstream_status=status, detail=detail)
+        code = None if said.code.isdecimal() else said.code or None  # a number is the status once more, as Gemini and OpenRouter have it
+        return Fault(kind, message, said.param, code, upstream_status=status, detail=detail)
     return Fault(kind, _sentence(kind, named, status), upstream_status=status, detail=detail)
 
 

@@ -98,6 +98,13 @@ def test_a_callers_fault_passes_with_the_upstreams_own_bytes() -> None:
     assert _classify(404, raw).surface_status == 404
 
 
+def test_a_code_that_only_repeats_the_status_gives_way_to_the_callers_word_for_the_kind() -> None:
+    text = "The input token count (9) exceeds the maximum number of tokens allowed (8)."
+    fault = _classify(400, _error(text, code=400, status="INVALID_ARGUMENT"))
+    assert (fault.kind, fault.code) == (K.CONTEXT_LENGTH, None)
+    assert _classify(400, _error("x", code="string_above_max_length")).code == "string_above_max_length"
+
+
 def test_a_page_that_is_no_json_does_not_pass_as_an_answer_of_the_api() -> None:
     fault = _classify(404, b"<html>nginx</html>", [(b"content-type", b"text/html")])
     assert (fault.body, fault.content_type) == (None, None)
