@@ -19,6 +19,9 @@ _HIDDEN = "gw1hidden."
 _START = base64.b64encode(WRAPPED[:3].encode()).decode()
 """What `gw1` is in base64."""
 
+WRAPPED_QUOTED = b'"%b' % _START.encode()
+"""Starts every other maker's seal in a request of this language."""
+
 
 def written_seal(seal: Seal, hidden: bool = False) -> str:
     """As a caller of this language gets it."""

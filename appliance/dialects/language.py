@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from appliance.core.fault import Fault
+from appliance.core.seal import WRAPPED
 from appliance.dialects.protocol import Answer, CallerDialect, ParsedRequest, Rewrite, StreamTap
 
 if TYPE_CHECKING:  # the codecs and their values are imported late, see language_table
@@ -47,6 +48,9 @@ class Verbatim:
         goes_on: the member of a request that names an earlier answer, which only the backend that made it can go on from; empty where the
             language has none.
         endpoint: where a request goes as it is, in the names of row.LANGUAGE_PATHS, if its operation has several places.
+        wrapped: where this stands in a request, some reasoning in its history was sealed by a vendor of another language.
+        amiss: whether a model would refuse a request as it is, though the language is the same; None where that cannot be. It is written
+            anew then.
         unsealed: takes out what other vendors sealed; None where that needs the request written anew.
         framed: content type of a stream that its tap puts into another frame than backends use (Gemini's array); such a tap is an InBand,
             too. Empty where streams pass in the frame that they come in.
@@ -61,6 +65,8 @@ class Verbatim:
     hidden: Callable[[bytes, str, Sequence[bytes]], Fault | None]
     token_field: str = "max_tokens"
     goes_on: str = ""
+    wrapped: bytes = WRAPPED.encode()
+    amiss: Callable[[Mapping[str, Any], str], bool] | None = None
     unsealed: "Unsealed | None" = None
     endpoint: str = ""
     framed: bytes = b""

@@ -19,7 +19,9 @@ from appliance.dialects.cohere import COHERE
 from appliance.dialects.gemini import GEMINI, GEMINI_ARRAY
 from appliance.dialects.gemini_array_tap import ArrayTap
 from appliance.dialects.gemini_path import GeminiCall, renamed
+from appliance.dialects.gemini_seal import WRAPPED_QUOTED
 from appliance.dialects.gemini_strict import CALL_ID, strict
+from appliance.dialects.gemini_unsigned import lacks_signature
 from appliance.dialects.json_scan import load_object, repeated
 from appliance.dialects.language import Language, TapWish, Verbatim
 from appliance.dialects.openai_chat import read_request, rewrite
@@ -110,7 +112,8 @@ def gemini_call(path: str, query: str) -> tuple[str, Language] | None:
     tap = _gemini_array_tap if call.array else _gemini_tap
     verbatim = Verbatim(
         partial(_gemini_request, call), _gemini_rewrite, tap, partial(_said, GEMINI, operations.GEMINI, _GEMINI_TAIL), _nothing_hidden,
-        token_field="", endpoint=_GEMINI_ENDPOINTS.get(call.method, ""), framed=door.stream_type if call.array else b"",
+        token_field="", wrapped=WRAPPED_QUOTED, amiss=lacks_signature if operation == "chat" else None,
+        endpoint=_GEMINI_ENDPOINTS.get(call.method, ""), framed=door.stream_type if call.array else b"",
     )  # fmt: skip
     beside = operations.GEMINI_SINGLE if call.method == "embedContent" else operations.GEMINI
     return operation, Language("gemini", GEMINI.classify, lambda: GEMINI, door, lambda: door, verbatim, lambda: beside)

@@ -53,7 +53,7 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     operation = call.parsed.operation
     manner = upstream.manner(call.language.name, operation, asked)
     spoken, asks = (call.language, "") if manner is None else (_language(call, manner), manner.operation)
-    running = Running(call, target, record, permit, spoken, asks, spoken is not call.language or call.anew)
+    running = Running(call, target, record, permit, spoken, asks, spoken is not call.language or call.anew or _amiss(call, asked))
     call.running = running
     call.translated, call.writer = running.translates, None
     call.read_at, call.idle_s, call.deltas = now, 0.0, 0
@@ -159,6 +159,12 @@ async def _ask(running: Running, endpoint: str, model: str, body: bytes) -> Faul
         return None if fault is None else without_secrets(fault, upstream.secrets)
     finally:
         answer.close()
+
+
+def _amiss(call: Call, model: str) -> bool:
+    """Whether this model would refuse what the caller says in its own language."""
+    amiss = None if call.language.verbatim is None else call.language.verbatim.amiss
+    return amiss is not None and amiss(call.parsed.fields, model)
 
 
 def _language(call: Call, manner: Manner) -> Language:

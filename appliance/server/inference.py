@@ -10,7 +10,6 @@ import trio
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
-from appliance.core.seal import WRAPPED
 from appliance.dialects.language import Language
 from appliance.dialects.protocol import COUNT, CallerDialect, ParsedRequest
 from appliance.gateway.admission import given_request_id
@@ -24,9 +23,6 @@ from appliance.server.body import read_body
 from appliance.server.caller import Caller, caller_of
 from appliance.server.paths import envelope_of
 from appliance.server.reply import HeaderList, header_map, reply
-
-WRAPPED_BYTES = WRAPPED.encode()
-"""Where it stands in a body, some reasoning in the history was sealed by a vendor of another language."""
 
 
 async def serve_operation(
@@ -104,7 +100,7 @@ async def _admit(
             return resolved
     record.route = resolved.route.name
     forwarded = caller.forwarded(gateway.forwarded, headers)
-    wrapped = WRAPPED_BYTES in body and record.operation in ("chat", COUNT)
+    wrapped = verbatim.wrapped in body and record.operation in ("chat", COUNT)
     anew = wrapped and verbatim.unsealed is None
     keeps = verbatim.goes_on and record.operation == "chat" and parsed.fields.get("store") is not False
     kept = gateway.live.responses if keeps else None

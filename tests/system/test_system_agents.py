@@ -18,6 +18,8 @@ from raw_client import RESET, RawClient, request_bytes
 from raw_upstream import STREAM_HEAD, RawUpstream
 from rig import KEY, Gateway, Simulator, running
 
+from appliance.core.seal import Seal, wrap
+
 CONFIG = """
 [aliases]
 fast = "sim"
@@ -434,3 +436,23 @@ def test_a_geminis_stream_as_an_array_holds_the_very_objects(url: str, gateway: 
     assert line.split()[1].endswith(":streamGenerateContent?alt=sse")
     assert arrived == body
     assert gateway.record(said.headers["x-request-id"])["error_type"] == ""
+
+
+def test_a_gemini_client_whose_calls_another_vendor_made_is_served_by_gemini_3(url: str, gateway: Gateway, google: RawUpstream) -> None:
+    """The calls have no signature, which Gemini 3 would refuse; and what the other vendor sealed is not Google's."""
+    sealed = base64.b64encode(wrap(Seal("anthropic", "sig"), "gemini").encode()).decode()
+    contents = [
+        {"role": "user", "parts": [{"text": "x"}]},
+        {"role": "model", "parts": [
+            {"text": "hm", "thought": True, "thoughtSignature": sealed}, {"functionCall": {"name": "f", "args": {}}}]},
+        {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"output": "1"}}}]},
+    ]  # fmt: skip
+    path = "/v1beta/models/gemini-3-flash:streamGenerateContent?alt=sse"
+    for parts, dropped in ((contents[1]["parts"], True), (contents[1]["parts"][1:], False)):  # type: ignore[index]
+        body = {"contents": [contents[0], {"role": "model", "parts": parts}, contents[2]]}
+        said = httpx.post(url + path, json=body, headers={"x-goog-api-key": KEY}, timeout=20)
+        assert said.status_code == 200
+        sent = json.loads(received(google)[2])["contents"][1]["parts"]
+        assert sent[-1]["thoughtSignature"] == "skip_thought_signature_validator"
+        assert sealed not in json.dumps(sent)
+        assert ("x-gateway-dropped" in said.headers) == dropped
