@@ -347,6 +347,17 @@ def test_keys_are_taken_from_the_header_the_query_or_a_token(url):
         assert error["details"][0]["reason"] == "API_KEY_INVALID"
 
 
+def test_vertex_counts_what_stands_at_the_top_and_declares_no_ids_of_calls(http):
+    path = "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-flash"
+    said = {"contents": [USER], "systemInstruction": {"parts": [{"text": "Be brief."}]}, "tools": TOOLS}
+    other = post(http, "countTokens", "gemini-2.5-flash", generateContentRequest={"model": "models/m", **said}).json()
+    assert http.post(f"{path}:countTokens", json=said).json() == other
+    assert "generateContentRequest" in refused(http.post(f"{path}:countTokens", json={"generateContentRequest": said}))["message"]
+    call = {"role": "model", "parts": [{"functionCall": {"id": "1", "name": "f", "args": {}}}]}
+    error = refused(http.post(f"{path}:generateContent", json={"contents": [USER, call, answered("f")]}))
+    assert "Unknown name \"id\" at 'contents[1].parts[0].function_call'" in error["message"]
+
+
 # Faults
 
 

@@ -18,7 +18,7 @@ from appliance.simulator.languages.gemini_wire import generated, generated_strea
 from appliance.simulator.model_name import parse_model
 from appliance.simulator.request import Request
 
-VERTEX = r"(?:/projects/[^/]+/locations/[^/]+/publishers/[^/]+)?"
+VERTEX = r"(?P<vertex>/projects/[^/]+/locations/[^/]+/publishers/[^/]+)?"
 BASE = rf"/(?P<version>v1(?:(?:alpha|beta)\d?)?){VERTEX}/(?:models|tunedModels)"
 
 
@@ -28,7 +28,7 @@ def method(name: str) -> re.Pattern[str]:
 
 
 def generate(call: Call) -> Answer | ApiError:
-    read = read_generate(call.fields, call.model.bare)
+    read = read_generate(call.fields, call.model.bare, vertex=on_vertex(call))
     if isinstance(read, GeminiError):
         return read
     answer = answer_chat(read.asked, call.model.bare, created=call.created, tokens_max=call.settings.answer_tokens_max)
@@ -36,7 +36,7 @@ def generate(call: Call) -> Answer | ApiError:
 
 
 def stream(call: Call) -> Answer | ApiError:
-    read = read_generate(call.fields, call.model.bare)
+    read = read_generate(call.fields, call.model.bare, vertex=on_vertex(call))
     if isinstance(read, GeminiError):
         return read
     answer = answer_chat(read.asked, call.model.bare, created=call.created, tokens_max=call.settings.answer_tokens_max)
@@ -44,21 +44,28 @@ def stream(call: Call) -> Answer | ApiError:
 
 
 def count(call: Call) -> Answer | ApiError:
-    """Of bare contents, or of a whole request with its instruction and tools."""
-    fields = read_message("CountTokensRequest", call.fields)
+    """Of bare contents, or of a whole request with its instruction and tools, which Vertex AI takes without a wrapping."""
+    vertex = on_vertex(call)
+    fields = read_message("CountTokensRequest", call.fields, vertex=vertex)
     if isinstance(fields, GeminiError):
         return fields
-    inner = fields.get("generateContentRequest")
-    if inner is not None and "contents" in fields:
-        return refused(400, "* CountTokensRequest: only one of contents and generate_content_request may be set.\n")
-    if inner is not None and not inner.get("model", "").startswith("models/"):
-        return refused(400, "* CountTokensRequest.generate_content_request.model: unexpected model name format\n")
-    read = read_generate(inner if inner is not None else {"contents": fields.get("contents") or []}, call.model.bare)
+    inner = fields if vertex else fields.get("generateContentRequest")
+    if not vertex and inner is not None:
+        if "contents" in fields:
+            return refused(400, "* CountTokensRequest: only one of contents and generate_content_request may be set.\n")
+        if not inner.get("model", "").startswith("models/"):
+            return refused(400, "* CountTokensRequest.generate_content_request.model: unexpected model name format\n")
+    asked = inner if inner is not None else {"contents": fields.get("contents") or []}
+    read = read_generate(asked, call.model.bare, vertex=vertex)
     if isinstance(read, GeminiError):
         return read
     tokens = prompt_tokens(read.asked)
     told = {"totalTokens": tokens, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens}]}
     return whole(told, headers=call.headers, due_s=call.speed.first_token_s)
+
+
+def on_vertex(call: Call) -> bool:
+    return bool(call.parts.get("vertex"))
 
 
 def embed(call: Call) -> Answer | ApiError:

@@ -145,6 +145,18 @@ MESSAGES: Mapping[str, Mapping[str, Field]] = {
     },
     "BatchEmbedContentsRequest": {"model": one(TEXT), "requests": many("EmbedContentRequest")},
 }
+def without_id(name: str) -> Mapping[str, Field]:
+    return {field: kind for field, kind in MESSAGES[name].items() if field != "id"}
+
+
+# Where Vertex AI declares other fields: no ids of calls, and what is counted stands at the top.
+VERTEX: Mapping[str, Mapping[str, Field]] = {
+    "FunctionCall": without_id("FunctionCall"),
+    "FunctionResponse": without_id("FunctionResponse"),
+    "CountTokensRequest": {
+        name: MESSAGES["GenerateContentRequest"][name] for name in ("model", "contents", "systemInstruction", "tools", "generationConfig")
+    },
+}
 ONE_OF: Mapping[str, tuple[str, ...]] = {  # of which a message may hold one alone
     "Part": (
         "text", "inlineData", "fileData", "functionCall", "functionResponse", "executableCode", "codeExecutionResult", "toolCall",
@@ -153,21 +165,22 @@ ONE_OF: Mapping[str, tuple[str, ...]] = {  # of which a message may hold one alo
 }  # fmt: skip
 
 
-def read_message(name: str, body: Mapping[str, Any]) -> dict[str, Any] | GeminiError:
+def read_message(name: str, body: Mapping[str, Any], *, vertex: bool = False) -> dict[str, Any] | GeminiError:
     """The body with every name in camelCase and every null left out, or the service's complaints about all of it."""
-    reader = Reader()
+    reader = Reader(VERTEX if vertex else {})
     read = reader.message(name, body, "", 0)
     return of_violations(reader.violations) if reader.violations else read
 
 
 @attrs.define
 class Reader:
-    """Reads one body. `violations` is what was wrong so far."""
+    """Reads one body. `otherwise` has the messages that differ from the table's; `violations` is what was wrong so far."""
 
+    otherwise: Mapping[str, Mapping[str, Field]]
     violations: list[Violation] = attrs.field(factory=list)
 
     def message(self, name: str, body: Mapping[str, Any], path: str, depth: int) -> dict[str, Any]:
-        fields, read = MESSAGES[name], dict[str, Any]()
+        fields, read = self.otherwise.get(name) or MESSAGES[name], dict[str, Any]()
         if depth > DEPTH_MAX:
             self.wrong(path, "Message too deep. Max recursion depth reached.")
             return read

@@ -38,9 +38,9 @@ class GeminiRequest:
     cached_tokens: int = 0
 
 
-def read_generate(body: Mapping[str, Any], model: str) -> GeminiRequest | GeminiError:
-    """`model` is the bare name."""
-    fields = read_message("GenerateContentRequest", body)
+def read_generate(body: Mapping[str, Any], model: str, *, vertex: bool = False) -> GeminiRequest | GeminiError:
+    """`model` is the bare name; `vertex`: as Vertex AI takes it."""
+    fields = read_message("GenerateContentRequest", body, vertex=vertex)
     if isinstance(fields, GeminiError):
         return fields
     messages = read_turns(fields.get("contents") or [], model)
