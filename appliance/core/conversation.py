@@ -21,7 +21,8 @@ class Tool:
         parameters: JSON schema of a function's arguments; None for none given.
         strict: the arguments must fit the schema exactly (constrained decoding).
         custom: free-text input; grammar: what that must match (Responses: {"type": "grammar", "syntax": ..., "definition": ...}).
-        server: a tool that the provider runs itself; `raw` is its definition in the language `family`. Its name is its type.
+        server: a tool that the provider runs itself; `raw` is its definition in the language `family`. Its name is its type. Of another
+            tool `raw` is what else the caller says of it, which only `family` knows.
         namespace: group it belongs to (Responses namespaces); namespace_description: what the model is told of the group.
         cache: as in message.Text.
     """

@@ -19,6 +19,8 @@ _KNOWN = frozenset({
     "stream", "temperature", "top_p", "top_k", "metadata", "service_tier",
 })  # fmt: skip
 
+_KNOWN_OF_TOOLS = frozenset({"type", "name", "description", "input_schema", "strict", "cache_control"})
+
 BILLING = "x-anthropic-billing-header:"
 
 _EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
@@ -52,6 +54,7 @@ def _conversation(fields: Mapping[str, Any], counted: bool) -> Conversation:
     metadata = optional(mapping, fields, "metadata") or {}
     choice, parallel = _tool_choice(fields)
     extra = {name: value for name, value in fields.items() if name not in _KNOWN and value is not None}
+    extra |= _of_messages(fields.get("messages"))
     if rest := {name: value for name, value in output_config.items() if name not in ("effort", "format") and value is not None}:
         extra["output_config"] = rest
     thinking = optional(mapping, fields, "thinking")
@@ -75,6 +78,15 @@ def _conversation(fields: Mapping[str, Any], counted: bool) -> Conversation:
         family=FAMILY,
         extra=extra,
     )
+
+
+def _of_messages(messages: Any) -> dict[str, Any]:
+    """What is said of single messages beside their words, by its path (betas: `clear_at`, `output_config`)."""
+    found: dict[str, Any] = {}
+    for place, message in enumerate(messages if isinstance(messages, list) else ()):
+        if isinstance(message, dict) and len(message) > len(("role", "content")):
+            found |= {f"messages[{place}].{name}": value for name, value in message.items() if name not in ("role", "content")}
+    return found
 
 
 def _messages(fields: Mapping[str, Any]) -> list[Message]:
@@ -130,11 +142,14 @@ def _tool(tool: Mapping[str, Any], path: str) -> Tool:
     kind = optional(text, tool, "type", path) or "custom"
     if kind != "custom":
         return Tool(kind, server=True, family=FAMILY, raw=tool)
+    rest = {name: value for name, value in tool.items() if name not in _KNOWN_OF_TOOLS and value is not None}
     return Tool(
         needed(text, tool, "name", path),
         optional(text, tool, "description", path) or "",
         needed(mapping, tool, "input_schema", path),
         optional(flag, tool, "strict", path),
+        family=FAMILY if rest else "",
+        raw=rest,
         cache=cache_of(tool, path),
     )
 

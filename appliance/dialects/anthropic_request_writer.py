@@ -152,7 +152,7 @@ def _rest(conversation: Conversation, dropped: list[str]) -> dict[str, Any]:
 def _add_extra(body: dict[str, Any], conversation: Conversation, dropped: list[str]) -> None:
     """Fields that only Anthropic's own API knows, said again; another family's are noted."""
     for name, value in conversation.extra.items():
-        if conversation.family != FAMILY:
+        if conversation.family != FAMILY or name.startswith("messages["):
             dropped.append(name)
         elif name == "output_config" and isinstance(value, dict):
             body[name] = {**value, **body.get(name, {})}

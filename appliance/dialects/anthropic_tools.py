@@ -58,6 +58,10 @@ def _function(tool: Tool, able: Abilities, dropped: list[str], path: str, own: b
             dropped.append(f"{path}.strict")
         else:
             written |= {"input_schema": schema, "strict": True}
+    if tool.raw and tool.family == FAMILY:
+        written |= tool.raw
+    else:
+        dropped += [f"{path}.{name}" for name in tool.raw]
     return written | cache_mark(tool.cache)
 
 

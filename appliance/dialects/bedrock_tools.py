@@ -85,6 +85,7 @@ def _spec(tool: Tool, path: str, able: Abilities, dropped: list[str]) -> dict[st
     name = tool_name(tool.name, tool.namespace, path)
     if name == JSON_TOOL:
         raise Unfit(f"{path}.name", "is a name that the gateway keeps for itself")
+    dropped += [f"{path}.{one}" for one in tool.raw]
     if tool.custom:
         if tool.grammar is not None:
             dropped.append(f"{path}.grammar")

@@ -137,6 +137,7 @@ def _write_tool(tool: Tool, target: Target, dropped: list[str], path: str) -> di
     marked = {"cache_control": written_mark(tool.cache)} if tool.cache and "cache" in target.rename else {}
     if tool.cache and not marked:
         dropped.append(f"{path}.cache")
+    dropped += [f"{path}.{name}" for name in tool.raw]
     if tool.custom and target.rename.get("custom") == "function":
         if tool.grammar is not None:
             dropped.append(f"{path}.grammar")

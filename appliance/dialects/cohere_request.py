@@ -106,6 +106,7 @@ def _function(tool: Tool, name: str, path: str, dropped: list[str]) -> dict[str,
         dropped.append(f"{path}.grammar")
     if tool.cache:
         dropped.append(f"{path}.cache")
+    dropped += [f"{path}.{one}" for one in tool.raw]
     if tool.custom:
         tool = function_of(tool)
     parameters: Mapping[str, Any] = tool.parameters if tool.parameters is not None else {"type": "object", "properties": {}}

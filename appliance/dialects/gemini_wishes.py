@@ -88,6 +88,7 @@ def _function(tool: Tool, path: str, dropped: list[str]) -> dict[str, Any]:
     for name in ("cache", "grammar", "namespace_description"):
         if getattr(tool, name):
             dropped.append(f"{path}.{name}")
+    dropped += [f"{path}.{name}" for name in tool.raw]
     tool = function_of(tool) if tool.custom else tool
     out: dict[str, Any] = {"name": flat_name(tool.name, tool.namespace)}
     if tool.description:

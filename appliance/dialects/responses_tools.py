@@ -123,6 +123,8 @@ def write_tools(tools: Iterable[Tool], strict_unsaid: bool | None, dropped: list
         if tool.server and tool.family != FAMILY:
             dropped.append(f"tools[{place}]: {tool.name}")
             continue
+        if not tool.server:
+            dropped += [f"tools[{place}].{name}" for name in tool.raw]
         one = dict(tool.raw) if tool.server else _write_tool(tool, strict_unsaid)
         if not tool.namespace:
             written.append(one)

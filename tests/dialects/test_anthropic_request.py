@@ -2,6 +2,7 @@
 
 import json
 
+import attrs
 import pytest
 
 from appliance.core.conversation import Conversation, OutputFormat, ReasoningWish, Sampling, Tool, ToolChoice
@@ -247,3 +248,16 @@ def test_other_languages_leave_the_billing_block_out_and_say_so(language):
     assert b"billing" not in written.body
     assert b"Be brief" in written.body
     assert written.dropped == ("messages[0].parts[0]: billing header",)
+
+
+def test_what_only_anthropic_knows_of_tools_and_messages_goes_back_to_it_or_is_reported():
+    tool = {"name": "f", "input_schema": {"type": "object", "properties": {}}, "defer_loading": True, "input_examples": [{"a": 1}]}
+    conversation = read(tools=[tool], messages=[{"role": "user", "content": "Hi", "clear_at": "x"}])
+    written = ANTHROPIC.write_request(conversation, Target("claude-sonnet-4-6"))
+    assert json.loads(written.body)["tools"] == [tool]
+    assert written.dropped == ("messages[0].clear_at",)
+    target = Target("anthropic.claude-sonnet-4-6")
+    for language in ("openai_chat", "openai_responses", "gemini", "bedrock", "cohere"):
+        written = language_of(language).spoken.write_request(attrs.evolve(conversation, max_tokens=99), target)
+        assert {"tools[0].defer_loading", "tools[0].input_examples"} <= set(written.dropped), language
+        assert any("messages[0].clear_at" in one for one in written.dropped), language
