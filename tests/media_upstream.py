@@ -25,9 +25,10 @@ class Asked:
         self.body = b""
         self.whole = False
 
-    def read_body(self, keep: bool = True, pause: Callable[[], None] = lambda: None) -> int:
+    def read_body(self, keep: bool = True) -> int:
         """The rest of the body, whatever its framing; its size. Raises EOFError when it is cut."""
         size = 0
+        kept = bytearray()
         left = None if "transfer-encoding" in self.headers else int(self.headers.get("content-length", 0))
         while left is None or left:
             if left is None:
@@ -41,8 +42,8 @@ class Asked:
                 left -= len(piece)
             size += len(piece)
             if keep:
-                self.body += piece
-            pause()
+                kept += piece
+        self.body = bytes(kept)
         self.whole = True
         return size
 
@@ -81,10 +82,10 @@ class Asked:
         return piece
 
     def _take(self, size: int) -> bytes:
-        piece = b""
+        piece = bytearray()
         while len(piece) < size:
             piece += self._some(size - len(piece))
-        return piece
+        return bytes(piece)
 
     def _line(self) -> bytes:
         line = b""

@@ -27,6 +27,15 @@ class ServerLimits:
 
     head_max_bytes: int = knob(65536, "request line and headers; agents send long beta headers", unit="bytes", low=1024, high=1048576)
     body_max_bytes: int = knob(33554432, "request body; a few images or PDFs in base64 fit", unit="bytes", low=1024, high=1073741824)
+    upload_max_bytes: int = knob(
+        536870912, "a form with files (images, audio); it is passed on as it comes", unit="bytes", low=1024, high=68719476736
+    )
+    upload_memory_bytes: int = knob(
+        1048576, "of a form held in memory; a shorter one can be sent again to another backend", unit="bytes", low=0, high=1073741824
+    )
+    upload_spool_bytes: int = knob(
+        268435456, "of a form held in an unlinked file in TMPDIR while its model has not come", unit="bytes", low=0, high=68719476736
+    )
     connections_max: int = knob(4096, "open client connections per listener; beyond it new ones are refused with 503", low=1, high=1000000)
     header_read_s: float = knob(15.0, "from first byte to the end of the headers; ends slow-header attacks", unit="s", low=0.1, high=3600)
     body_read_s: float = knob(30.0, "longest silence while a body is being sent", unit="s", low=0.1, high=3600)

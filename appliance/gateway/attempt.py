@@ -23,7 +23,8 @@ from appliance.gateway.faults import wire_fault, without_secrets
 from appliance.gateway.plan import TargetPlan
 from appliance.gateway.pump import forward
 from appliance.gateway.running import Running
-from appliance.http1.transport import Exchange, Failure, Hold
+from appliance.gateway.upload_attempt import upload_request
+from appliance.http1.transport import Exchange, Failure, Hold, UpstreamRequest
 from appliance.providers import Manner, request_rewrite
 
 ERROR_BODY_MAX_BYTES = 262_144
@@ -69,6 +70,8 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
             fault = await call.within_scope(partial(_queued, running))
             if fault is None:
                 fault = call.cut_fault
+        if call.upload is not None and fault is not None:
+            fault = call.upload.fault or fault  # why the transport was not given all of it
         if call.cut_fault is not None:
             fault = _cut(call, fault)
         record.outcome = "success" if fault is None else "error"
@@ -128,21 +131,27 @@ async def _exchange(running: Running) -> Fault | None:
             return await answer_estimate(call, response_headers(running, OWN_HEAD))
         words = f"the backend {record.backend} has no {call.parsed.operation.replace('_', ' ')}; choose a model of another one"
         return Fault(FaultKind.BAD_REQUEST, words, param="model", code="unsupported_operation")
+    if call.upload is not None:
+        return await _ask(running, upload_request(running, call.upload, endpoint, model))
     body = _translated(running) if running.translates else _body(running)
     if isinstance(body, Fault):
         return body
     if not running.translates and running.language.verbatim is not None:
         endpoint = running.language.verbatim.endpoint or endpoint
-    fault = await _ask(running, endpoint, model, body)
+    fault = await _ask(running, _request(running, endpoint, model, body))
     while fault is None and running.batches is not None and running.batches.rest:
-        fault = await _ask(running, endpoint, model, running.batches.rest.pop(0))
+        fault = await _ask(running, _request(running, endpoint, model, running.batches.rest.pop(0)))
     return fault
 
 
-async def _ask(running: Running, endpoint: str, model: str, body: bytes) -> Fault | None:
+def _request(running: Running, endpoint: str, model: str, body: bytes) -> UpstreamRequest:
+    call = running.call
+    return running.target.upstream.request(endpoint, model, call.forwarded, body, running.language.name, stream=call.parsed.stream)
+
+
+async def _ask(running: Running, request: UpstreamRequest) -> Fault | None:
     """One call, and what becomes of its answer."""
     call, record, upstream = running.call, running.record, running.target.upstream
-    request = upstream.request(endpoint, model, call.forwarded, body, running.language.name, stream=call.parsed.stream)
     if upstream.prover is None:
         answer: Exchange | Failure | Fault = await upstream.transport.send(request, call.hold)
     else:
@@ -154,7 +163,8 @@ async def _ask(running: Running, endpoint: str, model: str, body: bytes) -> Faul
     try:
         record.head_at = call.read_at = answer.head_at
         record.status, record.reused = answer.status, answer.reused
-        upstream.state.saw_first_byte(record.head_at - record.started_at - record.waited_s)
+        if running.uploading is None:  # else the caller's pace would count as the backend's
+            upstream.state.saw_first_byte(record.head_at - (running.sent_at or record.started_at + record.waited_s))
         fault = await (forward(running, answer) if 200 <= answer.status < 300 else _refused(running, answer))
         return None if fault is None else without_secrets(fault, upstream.secrets)
     finally:

@@ -22,6 +22,7 @@ from appliance.http1.transport import Hold
 
 if TYPE_CHECKING:  # imported when a request is translated, see dialects.language_table
     from appliance.core.conversation import Conversation
+    from appliance.gateway.upload import Upload
 
 T = TypeVar("T")
 HeaderList = list[tuple[bytes, bytes]]
@@ -202,6 +203,7 @@ class Call:
         translated: the last attempt was, or is.
         conversation: the request in canonical values, once some backend needed a translation; writer: what speaks within
             a stream that is translated or put into another frame.
+        upload: the form that the request's body is; `body` is empty then.
         responses: where the answer's id is to be noted; None where its backend will not keep it.
         asked: the same of a request that is no chat.
         outlives: the answer is to be read to its end should the caller leave; drained: they left, and it is.
@@ -233,6 +235,7 @@ class Call:
     conversation: "Conversation | Fault | None" = attrs.field(default=None, repr=False)
     asked: Any = attrs.field(default=None, repr=False)
     writer: InBand | None = None
+    upload: "Upload | None" = None
     responses: ResponseIds | None = None
 
     def note_response(self, identity: str) -> None:

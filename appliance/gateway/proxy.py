@@ -19,6 +19,7 @@ from appliance.gateway.counting import answer_estimate, estimate_headers, stands
 from appliance.gateway.faults import DRAINING, timeout_fault
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Resolved, RoutePlan, TargetPlan
+from appliance.gateway.upload_attempt import told_once
 
 WATCH_S = 0.1
 """Timeouts are late by this much at most; they are seconds, and 1,000 requests in flight cost 1 ms a second."""
@@ -55,6 +56,8 @@ class Proxy:
             return await (self._watched(call, resolved) if stream else self._attempts(call, resolved))
         finally:
             self.calls.discard(call)
+            if call.upload is not None:
+                call.upload.close()
             if stream:
                 self.live.streams -= 1
 
@@ -115,6 +118,8 @@ class Proxy:
             if fault is None:
                 return None
             history.append(Tried(index, fault))
+            if call.upload is not None and call.upload.spent:
+                return await self._surface(call, told_once(call.upload, fault))
             if call.outlet.modelled:
                 return await self._surface(call, fault)
             now = trio.current_time()
@@ -196,7 +201,7 @@ async def _tick(call: Call, route: RoutePlan) -> None:
                 call.idle_s = 0.0
             else:
                 wake = min(wake, silent_until)
-        if route.keepalive_s:
+        if route.keepalive_s and (call.upload is None or call.upload.ended):
             quiet_until = max(call.outlet.heard_at, call.outlet.kept_at) + route.keepalive_s
             if now >= quiet_until:
                 await call.outlet.keep_alive(call.keepalive(), lambda: _waiting_headers(call))

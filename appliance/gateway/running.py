@@ -4,7 +4,7 @@ A stream's first byte, its silences and its whole each have their bound; a whole
 the proxy's watch compares with the clock, so moving it costs nothing.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -15,6 +15,9 @@ from appliance.dialects.language import Language
 from appliance.gateway.call import Call
 from appliance.gateway.faults import STALLED, timeout_fault
 from appliance.gateway.plan import TargetPlan
+
+if TYPE_CHECKING:
+    from appliance.gateway.upload_attempt import UploadSource
 
 
 @attrs.define(eq=False)
@@ -29,9 +32,15 @@ class Batches:
 
 @attrs.define(eq=False)
 class Running:
-    """One attempt under way. language: the one its backend is spoken to in. operation: what it is asked for, empty where it has no such
-    thing. translates: the request and the answer go by way of canonical values. slot: it has one of its backend's, to be given back.
-    batches: of a request that one call of the backend's does not hold."""
+    """One attempt under way.
+
+    Attributes:
+        language: the one its backend is spoken to in. operation: what it is asked for, empty where it has no such thing.
+        translates: the request and the answer go by way of canonical values.
+        slot: it has one of its backend's, to be given back.
+        batches: of a request that one call of the backend's does not hold.
+        uploading: a form that is still on its way; sent_at: when its last byte was given out, 0.0 of other bodies.
+    """
 
     call: Call
     target: TargetPlan
@@ -41,6 +50,8 @@ class Running:
     operation: str
     translates: bool
     first_byte: bool = False
+    uploading: "UploadSource | None" = None
+    sent_at: float = 0.0
     slot: bool = False
     batches: Batches | None = None
 
@@ -64,6 +75,8 @@ class Running:
         """The deadline has passed: of which phase, and through whose fault."""
         if self.call.outlet.sending and not self.call.outlet.gone:
             return STALLED
+        if self.uploading is not None:
+            return self.uploading.out_of_time()
         timeouts = self.target.upstream.settings.timeouts
         if self.call.parsed.stream and not self.first_byte and timeouts.first_byte_s < timeouts.total_s:
             return timeout_fault(FaultKind.FIRST_BYTE_TIMEOUT, self.record.backend, timeouts.first_byte_s)

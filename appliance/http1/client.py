@@ -6,7 +6,8 @@ was not acted upon. Three signs together are taken for that: the connection was 
 within stale_s, as a stale connection shows itself within one round trip while a server that dies on a request has mostly read it first.
 They are not proof. It is accepted for calls to models because an inference changes nothing at the provider: the worst case is one
 completion paid twice, once. The repeat goes over a new connection, never a pooled one, so it cannot need another. Most stale connections
-never get this far: `claim` looks whether the socket has something to say before it is used.
+never get this far: `claim` looks whether the socket has something to say before it is used. A body that is sent while it arrives could not
+be repeated, so it gets a new connection from the start: a round trip is little beside it.
 """
 
 import re
@@ -73,12 +74,14 @@ class Http1Transport:
             return claim
         # From here a slot is ours, until an exchange takes it over.
         try:
-            if isinstance(claim, Connection):
+            if isinstance(claim, Connection) and request.source is not None:
+                claim.link.close()
+                answer = await self._over_new_connection(head, request, hold)
+            elif isinstance(claim, Connection):
                 answer = await exchange(claim, self._pool, head, request, hold, reused=True)
                 if isinstance(answer, Http1Exchange):
                     return answer
-                ended = hold is not None and hold.ended
-                if self._stale(answer, now) and not ended and (request.source is None or request.source.rewind()):
+                if self._stale(answer, now) and not (hold is not None and hold.ended):
                     answer = await self._over_new_connection(head, request, hold)
             else:
                 answer = await self._over_new_connection(head, request, hold)

@@ -37,6 +37,10 @@ class BodyBroken(BodyError):
     status = 400
 
 
+class BodyCut(BodyBroken):
+    """The client's end of the connection closed inside the body."""
+
+
 @attrs.define(eq=False)
 class RequestBody:
     """`_left` counts down a body of known length; it is None for a chunked one, which `_decoder` reads."""
@@ -47,6 +51,10 @@ class RequestBody:
     _decoder: ChunkedDecoder | None = None
     _size_bytes: int = 0
     _failure: BodyError | None = None
+
+    def allow(self, max_bytes: int) -> None:
+        """Another bound than body_max_bytes, for a body that is not kept. To be said before any of it is read."""
+        self._limits = attrs.evolve(self._limits, body_max_bytes=max_bytes)
 
     @property
     def complete(self) -> bool:
@@ -99,7 +107,7 @@ class RequestBody:
         except TooSlow:
             raise self._failed(BodyTimeout("the request body arrives too slowly")) from None
         if not data:
-            raise self._failed(BodyBroken("the connection ended inside the request body"))
+            raise self._failed(BodyCut("the connection ended inside the request body"))
         return data
 
     def _failed(self, failure: BodyError) -> BodyError:

@@ -58,10 +58,6 @@ class BodySource(Protocol):
         """
         ...
 
-    def rewind(self) -> bool:
-        """Begin again from the first byte; False when bytes that were given are not held any more."""
-        ...
-
 
 @attrs.define  # never changed after it is made, but not frozen: that would cost every request half a microsecond
 class UpstreamRequest:
@@ -73,8 +69,8 @@ class UpstreamRequest:
         headers: block of b"name: value\\r\\n" lines with host, without content-length, transfer-encoding and connection. The caller vouches
             for it: it is sent as it is.
         body: the whole body. Content-Length is added here, for an empty one too unless the method is GET or HEAD.
-        source: where the body comes from instead, piece by piece; `body` is empty then. An upstream that answers with an error status
-            (or a redirect) before it has all of it gets no more of it.
+        source: where the body comes from instead, piece by piece; `body` is empty then, and the connection a new one. An upstream that
+            answers with an error status (or a redirect) before it has all of it gets no more of it.
     """
 
     method: bytes

@@ -71,6 +71,10 @@ class Turn:
         self.state = BROKEN
         self._peer.close(reset=reset)
 
+    def allow_body(self, max_bytes: int) -> None:
+        """The application takes a longer body than the engine's limit says (or a shorter one), since it does not keep it."""
+        self._body.allow(max_bytes)
+
     # receiving ---------------------------------------------------------------------------------------------------------------------------
 
     async def receive(self) -> Message:

@@ -11,18 +11,21 @@ import trio
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
 from appliance.dialects.language import Language
-from appliance.dialects.protocol import COUNT, CallerDialect, ParsedRequest
+from appliance.dialects.protocol import COUNT, UPLOADS, CallerDialect, ParsedRequest
+from appliance.dialects.upload_form import read_form
 from appliance.gateway.admission import given_request_id
 from appliance.gateway.call import Call, Outlet
 from appliance.gateway.faults import CLIENT_GONE, DRAINING
 from appliance.gateway.following import following
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
+from appliance.gateway.upload import Upload
 from appliance.http1.asgi import Receive, Scope, Send
 from appliance.server.body import read_body
 from appliance.server.caller import Caller, caller_of
 from appliance.server.paths import envelope_of
 from appliance.server.reply import HeaderList, header_map, reply
+from appliance.server.upload_body import open_upload
 
 
 async def serve_operation(
@@ -47,6 +50,8 @@ async def serve_operation(
             record.fault = fault
             if fault.kind is not FaultKind.CLIENT_GONE and not outlet.gone:
                 await refuse(outlet, envelope_of(scope["path"]), fault, record)
+            elif engine is not None and engine.end_reason is None:
+                engine.abort(False)  # they left in the middle of their own request
         elif not outlet.ended and engine is not None:
             # An answer that cannot be finished: its connection ends, so that no client takes it for whole. Hypercorn does so by itself.
             engine.abort(engine.ends_with_connection)
@@ -74,11 +79,12 @@ async def _admit(
         return key
     record.tenant, record.key = key.tenant, key.id
     if caller.unsuitable is not None:
-        return caller.unsuitable
+        if record.operation not in UPLOADS:
+            return caller.unsuitable
+        return await _admit_upload(gateway, scope, receive, caller, outlet, end_reason, language, key)
     body = await read_body(receive, caller.announced_bytes(headers), plan.config.server.limits.body_max_bytes)
     if isinstance(body, Fault):
         return body
-    plan = gateway.plan  # a reload may have come while the body did, and from here to the proxy nothing waits
     record.bytes_in = len(body)
     record.started_at = outlet.heard_at = trio.current_time()
     verbatim = language.verbatim
@@ -86,6 +92,41 @@ async def _admit(
     parsed = verbatim.read(body, record.operation)
     if isinstance(parsed, Fault):
         return parsed
+    return _admitted(gateway, scope, caller, outlet, end_reason, language, key, parsed, body, None)
+
+
+async def _admit_upload(
+    gateway: Gateway, scope: Scope, receive: Receive, caller: Caller, outlet: Outlet, end_reason: Callable[[], str | None],
+    language: Language, key: KeyPlan,
+) -> tuple[Call, Resolved] | Fault:  # fmt: skip
+    """The same for a form, of which no more is read than is needed to know its model."""
+    record, limits = outlet.record, gateway.plan.config.server.limits
+    upload = open_upload(scope, receive, caller.announced_bytes(scope["headers"]), limits, record)
+    if isinstance(upload, Fault):
+        return upload
+    admitted: tuple[Call, Resolved] | Fault | None = None
+    try:
+        admitted = await upload.read_ahead()
+        record.started_at = outlet.heard_at = trio.current_time()
+        if admitted is None:
+            parsed = read_form(upload.reader, record.operation)
+            if isinstance(parsed, Fault):
+                admitted = parsed
+            else:
+                admitted = _admitted(gateway, scope, caller, outlet, end_reason, language, key, parsed, b"", upload)
+        return admitted
+    finally:
+        if not isinstance(admitted, tuple):
+            upload.close()
+
+
+def _admitted(
+    gateway: Gateway, scope: Scope, caller: Caller, outlet: Outlet, end_reason: Callable[[], str | None], language: Language, key: KeyPlan,
+    parsed: ParsedRequest, body: bytes, upload: Upload | None,
+) -> tuple[Call, Resolved] | Fault:  # fmt: skip
+    """Where a request goes that has been read. A reload may have come meanwhile; from here to the proxy nothing waits."""
+    record, plan, verbatim = outlet.record, gateway.plan, language.verbatim
+    assert verbatim is not None
     record.requested_model, record.stream = parsed.model, parsed.stream
     record.user = caller.user or parsed.user
     texts = {name: value.decode("latin-1") for name, value in header_map(scope).items()} if plan.needs_headers else {}
@@ -99,13 +140,14 @@ async def _admit(
         if isinstance(resolved, Fault):
             return resolved
     record.route = resolved.route.name
-    forwarded = caller.forwarded(gateway.forwarded, headers)
+    forwarded = caller.forwarded(gateway.forwarded, scope["headers"])
     wrapped = verbatim.wrapped in body and record.operation in ("chat", COUNT)
     anew = wrapped and verbatim.unsealed is None
     keeps = verbatim.goes_on and record.operation == "chat" and parsed.fields.get("store") is not False
     kept = gateway.live.responses if keeps else None
     call = Call(
-        record, parsed, body, language, key, forwarded, texts, outlet, end_reason, anew=anew, wrapped=wrapped and not anew, responses=kept,
+        record, parsed, body, language, key, forwarded, texts, outlet, end_reason, anew=anew, wrapped=wrapped and not anew, upload=upload,
+        responses=kept,
     )  # fmt: skip
     return call, resolved
 

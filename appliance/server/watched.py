@@ -46,6 +46,7 @@ class _Watched:
     _body_read_s: float
     _body_read: trio.Event = attrs.field(factory=trio.Event)
     ended: bool = False
+    _lingered: bool = False
 
     async def receive(self) -> Message:
         with trio.move_on_after(self._body_read_s):
@@ -56,10 +57,13 @@ class _Watched:
         raise BodyTimeout(f"silent for {self._body_read_s:g} s")
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            if not self._body_read.is_set():
-                await self._linger()
-        elif not message.get("more_body"):
+        # An answer that begins while its request still comes is a refusal, or one that goes on beside it (a transcription) and must not end
+        # before it.
+        ends = message["type"] != "http.response.start" and not message.get("more_body")
+        if (ends or message.get("status", 0) >= 300) and not self._body_read.is_set() and not self._lingered:
+            self._lingered = True
+            await self._linger()
+        if ends:
             self.ended = True
         await self._send(message)
 
