@@ -12,7 +12,7 @@ import trio
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.step import FOREIGN_SEAL, Pause, Surface, Tried, next_step
-from appliance.dialects.protocol import FORWARDED
+from appliance.dialects.protocol import FORWARDED, SHARED
 from appliance.gateway.attempt import attempt
 from appliance.gateway.call import Call, HeaderList
 from appliance.gateway.counting import answer_estimate, estimate_headers, stands_in
@@ -93,8 +93,8 @@ class Proxy:
         """Try until answered, or until the policy says that the caller must hear of it."""
         route = resolved.route
         candidates = route.order(self.draw(), self.live.turn)
-        if call.parsed.operation in FORWARDED:  # they go to who has them, or the first one says what to do
-            candidates = [one for one in candidates if one.upstream.manner(call.language.name, call.parsed.operation)] or candidates
+        if call.parsed.operation in SHARED or call.parsed.operation in FORWARDED:  # go to who has them, or the first one says what to do
+            candidates = [one for one in candidates if _serves(one, call, resolved.model)] or candidates
         history: list[Tried] = []
         now = trio.current_time()
         while True:
@@ -168,6 +168,10 @@ class Proxy:
                     shielded.deadline = trio.current_time() + drain_max_s
                 else:
                     shielded.cancel()
+
+
+def _serves(candidate: TargetPlan, call: Call, model: str) -> bool:
+    return candidate.upstream.manner(call.language.name, call.parsed.operation, candidate.model or model) is not None
 
 
 def _note_fallback(call: Call, candidates: Sequence[TargetPlan], history: list[Tried], index: int) -> None:

@@ -42,20 +42,33 @@ targets = [ {{ backend = "{name}"{target} }} ]
 SIMULATED = """
 [backends.strict-{name}]
 provider = "{name}"
-base_url = "{url}"
+base_url = "{url}{below}"
 api_key = "test-key-0123456789"
 [[routes]]
 name = "strict-{name}"
 models = ["strict-{name}"]
 targets = [ {{ backend = "strict-{name}", model = "{model}" }} ]
 """
-STRICT = {"gemini": "gemini-2.0-flash", "cohere": "embed-v4.0", "anthropic": "claude-haiku-4-5"}
+STRICT = {
+    "gemini": "gemini-2.0-flash", "cohere": "embed-v4.0", "anthropic": "claude-haiku-4-5", "openai": "gpt-4o-mini",
+    "bedrock": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+}  # fmt: skip
 """Vendors as the simulator plays them: they refuse what the service would refuse."""
 
 CONFIG = """
 [backends.sim]
 provider = "custom"
 base_url = "{url}/v1"
+[[routes]]
+name = "mixed"
+models = ["mixed"]
+strategy = "priority"
+targets = [ {{ backend = "cohere" }}, {{ backend = "anthropic" }} ]
+[[routes]]
+name = "last"
+models = ["last"]
+strategy = "priority"
+targets = [ {{ backend = "anthropic" }}, {{ backend = "bedrock" }}, {{ backend = "sim" }} ]
 [[routes]]
 name = "either"
 models = ["either"]
@@ -117,7 +130,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, V
         )
         recorded = '[backends.kept]\nprovider = "cohere"\nbase_url = "{url}"\napi_key = "test-key-0123456789"\n[[routes]]\nname = "kept"\n'
         recorded += 'models = ["rec/cohere/*"]\ntargets = [ {{ backend = "kept" }} ]\n'
-        vendors += "".join(SIMULATED.format(name=name, url=sim.url, model=model) for name, model in STRICT.items())
+        below = {"openai": "/v1"}
+        vendors += "".join(
+            SIMULATED.format(name=name, url=sim.url, below=below.get(name, ""), model=model) for name, model in STRICT.items()
+        )
         one = Gateway(folder, vendors + (recorded + CONFIG).format(url=sim.url))
         with running(one):
             yield one, vendor
@@ -427,6 +443,29 @@ def test_a_count_that_is_no_number_is_not_passed_on(url: str, vendor: Vendor, an
     assert (said.status_code, said.headers["x-gateway-estimated"], number) == (200, "true", 1)
 
 
+def test_of_several_backends_one_that_has_the_call_is_asked(url: str, vendor: Vendor) -> None:
+    vendor.will({"input_tokens": 42})
+    said, number = count(url, "/v1/messages/count_tokens", "mixed")  # not Cohere, which stands first and cannot count
+    assert (number, said.headers["x-served-by"], "x-gateway-estimated" in said.headers) == (42, "anthropic", False)
+    vendor.socket.received.clear()
+    said = post(url, "/v1/embeddings", {"model": "last", "input": "a"})
+    assert (said.status_code, said.headers["x-served-by"], said.headers["x-gateway-attempts"]) == (200, "sim", "1")
+    assert vendor.socket.received == []
+
+
+def test_a_history_sealed_by_another_vendor_is_counted_without_the_seal(url: str, vendor: Vendor) -> None:
+    vendor.will({"input_tokens": 42})
+    thought = {"type": "thinking", "thinking": "hm", "signature": "gw1.gemini.QUJD"}
+    turns = [
+        {"role": "user", "content": "Hi"}, {"role": "assistant", "content": [thought, {"type": "text", "text": "Hello"}]},
+        {"role": "user", "content": "Go on"},
+    ]  # fmt: skip
+    said = post(url, "/v1/messages/count_tokens", {"model": "anthropic-m", "messages": turns})
+    assert (said.json(), "x-gateway-estimated" in said.headers) == ({"input_tokens": 42}, False)
+    assert b"gw1." not in vendor.raw_body
+    assert [one["role"] for one in vendor.body["messages"]] == ["user", "assistant", "user"]
+
+
 def test_the_sdks_count(url: str, openai_sdk: openai.OpenAI, google_sdk: genai.Client, vendor: Vendor) -> None:
     vendor.will({"inputTokens": 42, "input_tokens": 42, "totalTokens": 42})
     claude = anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0)
@@ -440,7 +479,7 @@ TOOL = {"name": "f", "description": "does", "input_schema": {"type": "object", "
 PARAMETERS = {"type": "object", "properties": {"a": {"type": "string"}}}
 
 
-@pytest.mark.parametrize("model", ["strict-anthropic", "strict-gemini"])
+@pytest.mark.parametrize("model", ["strict-anthropic", "strict-gemini", "strict-bedrock", "strict-openai"])
 def test_strict_vendors_count_the_same_conversation_alike_for_every_caller(
     url: str, openai_sdk: openai.OpenAI, google_sdk: genai.Client, model: str
 ) -> None:
