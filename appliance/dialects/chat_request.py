@@ -9,7 +9,7 @@ from typing import Any
 
 from appliance.core.conversation import Conversation, Sampling
 from appliance.core.fault import Fault
-from appliance.dialects.chat_message import NAME, read_messages
+from appliance.dialects.chat_message import NAME, REASONING_FIELDS, read_messages
 from appliance.dialects.chat_reasoning import SPELLINGS, read_wish
 from appliance.dialects.chat_tools import read_choice, read_format, read_tools
 from appliance.dialects.fields import SHOWN_MAX_CHARS, Unfit, flag, integer, mapping, needed, number, optional, sequence, text, texts
@@ -30,6 +30,12 @@ SAMPLING = {
 
 SERVICE_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
 """The ones that OpenAI names, in requests and answers; strict clients know no others."""
+
+MEMBERS = frozenset({
+    "role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal", "audio", "annotations", "extra_content",
+    "reasoning_details", *REASONING_FIELDS,
+})  # fmt: skip
+"""Of messages: what is read, and what only answers have, which clients send back with them."""
 
 KNOWN = SPELLINGS | SAMPLING.keys() | {
     "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "tools", "tool_choice", "functions",
@@ -53,6 +59,7 @@ def _read(fields: Mapping[str, Any]) -> Conversation:
     parallel = optional(flag, fields, "parallel_tool_calls")
     user, safety = optional(text, fields, "user"), optional(text, fields, "safety_identifier")
     extra = {name: value for name, value in fields.items() if name not in KNOWN and value is not None}
+    extra |= _of_messages(fields["messages"]) if isinstance(fields.get("messages"), list) else {}
     if user and safety and user != safety:
         extra["safety_identifier"] = safety
     return Conversation(
@@ -78,6 +85,16 @@ def _read(fields: Mapping[str, Any]) -> Conversation:
         family=NAME,
         extra=extra,
     )
+
+
+def _of_messages(messages: list[Any]) -> dict[str, Any]:
+    """What single messages hold that nothing here reads, by its path: a writer can only report it."""
+    found: dict[str, Any] = {}
+    for place, message in enumerate(messages):
+        if isinstance(message, dict) and not message.keys() <= MEMBERS:
+            rest = {name: one for name, one in message.items() if name not in MEMBERS and one not in (None, [], {})}
+            found |= {f"messages[{place}].{name}": one for name, one in rest.items()}
+    return found
 
 
 def _read_sampling(fields: Mapping[str, Any]) -> Sampling:

@@ -164,7 +164,8 @@ class _Request:
 
     def _say_extra(self) -> None:
         for name, value in self.conversation.extra.items():
-            if self.conversation.family == NAME and (name not in KNOWN or name == "safety_identifier"):
+            own = self.conversation.family == NAME and not name.startswith("messages[")
+            if own and (name not in KNOWN or name == "safety_identifier"):
                 self._say(name, value, f"extra.{name}")
             else:
                 self.dropped.append(f"extra.{name}")

@@ -43,6 +43,9 @@ _CONTEXT_WORDS = _any_of(
     "reduce the length of the (?:messages|prompt|input)",
     "max_new_tokens. must be",
     "maximum number of tokens allowed",
+    "model token limit",  # Moonshot
+    "exceeds max length",  # Z.ai
+    "range of input length",  # Alibaba
 )
 _FILTER_WORDS = _any_of(
     "content (?:management|filter|policy)",

@@ -11,6 +11,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.message import Foreign, Media, Message, Reasoning, Refusal, Text, ToolCall, ToolResult
 from appliance.core.seal import Seal, wrap
 from appliance.dialects.chat import CHAT
+from appliance.dialects.codec import Target
 
 
 def asked(*messages, **fields):
@@ -281,3 +282,12 @@ fields = st.sampled_from([
 def test_requests_of_any_shape_are_read_or_refused(messages, more):
     found = CHAT.read_request({"model": "m", "messages": messages, **more})
     assert isinstance(found, Conversation | Fault)
+
+
+def test_what_nothing_reads_of_a_message_is_kept_to_be_reported():
+    said = {"role": "assistant", "content": "a", "thinking_blocks": [{"type": "thinking"}], "annotations": [], "reasoning": None, "x": None}
+    conversation = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": "Hi"}, said]})
+    assert conversation.extra == {"messages[1].thinking_blocks": [{"type": "thinking"}]}
+    written = CHAT.write_request(conversation, Target("m"))
+    assert written.dropped == ("extra.messages[1].thinking_blocks",)
+    assert json.loads(written.body).keys() == {"model", "messages"}
