@@ -1,5 +1,6 @@
 """A cloud on real sockets: metadata services, a token endpoint, STS and the models; each is a function from a request to an answer."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable
@@ -63,7 +64,8 @@ class Cloud:
                 for name, value in (("content-length", str(len(data))), *(told.headers or (("content-type", "application/json"),))):
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(data)
+                with contextlib.suppress(OSError):  # whoever asked has left
+                    self.wfile.write(data)
 
             do_GET = do_POST = do_PUT = _serve
 

@@ -15,7 +15,7 @@ _CALLS = ("functionCall", "function_call", "functionResponse", "function_respons
 """proto3 takes a field's name in both spellings."""
 
 
-COUNTED = ("contents", "systemInstruction", "tools", "generationConfig")
+_COUNTED = ("contents", "systemInstruction", "tools", "generationConfig")
 """What a count is asked with there, beside the model in the path (cloud.google.com/vertex-ai/docs/reference/rest, countTokens)."""
 
 
@@ -23,7 +23,7 @@ def strict(body: bytes, fields: Mapping[str, Any]) -> bytes:
     """The request as Google Cloud takes it. fields: `body`, parsed. A content without a role is the user's (ai.google.dev/api/caching)."""
     whole = fields.get("generateContentRequest") or fields.get("generate_content_request")
     if isinstance(whole, dict):  # of a count: the whole request in place of the contents
-        return _written({name: value for name, value in whole.items() if name in COUNTED})
+        return _written({name: value for name, value in whole.items() if name in _COUNTED})
     if "model" in fields:
         return _written({name: value for name, value in fields.items() if name != "model"})
     contents = fields.get("contents")

@@ -10,7 +10,6 @@ from appliance.dialects.fields import Unfit
 from appliance.dialects.gemini_error import error_in_answer
 from appliance.dialects.gemini_json import dump, message, parse, plain
 from appliance.dialects.gemini_request import read_request, request_fields
-from appliance.dialects.gemini_strict import CALL_ID, COUNTED
 
 
 def read_count(fields: Mapping[str, Any]) -> Conversation | Fault:
@@ -32,8 +31,6 @@ def write_count(conversation: Conversation, target: Target) -> Written | Fault:
         request, dropped = request_fields(conversation, target)
     except Unfit as unfit:
         return unfit.fault()
-    if CALL_ID in target.drop:
-        return Written(dump({name: value for name, value in request.items() if name in COUNTED}), tuple(dropped))
     model = f"models/{target.model.removeprefix('models/')}"
     return Written(dump({"generateContentRequest": {"model": model, **request}}), tuple(dropped))
 

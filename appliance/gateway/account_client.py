@@ -195,7 +195,7 @@ async def _ask(method: str, url: str, headers: Headers, body: bytes, what: str, 
                 if len(data) > ANSWER_MAX_BYTES:
                     return Trouble(f"{what} answered with more than {ANSWER_MAX_BYTES} bytes")
             return Said(answer.status_code, data)
-    except (module.HTTPError, module.InvalidURL, ssl.SSLError, OSError) as error:
+    except (module.HTTPError, module.InvalidURL, ssl.SSLError, OSError, ValueError) as error:  # the last: a host that no name can be
         return Trouble(f"{what} cannot be reached ({type(error).__name__})")
 
 

@@ -153,7 +153,7 @@ def web_identity_form(source: WebIdentity, token: str) -> bytes:
     return urlencode({
         "Action": "AssumeRoleWithWebIdentity", "Version": STS_VERSION, "RoleArn": source.role_arn,
         "RoleSessionName": source.session_name, "WebIdentityToken": token,
-    }).encode()  # fmt: skip
+    }, errors="replace").encode()  # fmt: skip
 
 
 def read_role(status: int, body: bytes) -> str | Trouble:

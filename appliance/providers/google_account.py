@@ -175,7 +175,7 @@ def claims_of(account: ServiceAccount, now: float) -> dict[str, Any]:
 
 def assertion_form(assertion: str) -> bytes:
     """The body of a request for a token in exchange for a signed assertion (RFC 7523 §2.1)."""
-    return urlencode({"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}).encode()
+    return urlencode({"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}, errors="replace").encode()
 
 
 def refresh_form(user: AuthorizedUser) -> bytes:
@@ -183,7 +183,7 @@ def refresh_form(user: AuthorizedUser) -> bytes:
     return urlencode({
         "grant_type": "refresh_token", "client_id": user.client_id, "client_secret": user.client_secret,
         "refresh_token": user.refresh_token,
-    }).encode()  # fmt: skip
+    }, errors="replace").encode()  # fmt: skip
 
 
 def read_token(status: int, fields: Mapping[str, Any] | None, what: str) -> Grant | Trouble:
@@ -198,11 +198,13 @@ def read_token(status: int, fields: Mapping[str, Any] | None, what: str) -> Gran
         return Trouble(f"{what} gave an answer without a usable access_token")
     if lifetime_s is None:
         return Trouble(f"{what} gave an answer without a usable expires_in")
-    return Grant(token, min(lifetime_s, _LIFETIME_MAX_S))
+    return Grant(token, lifetime_s)
 
 
 def _seconds(value: Any) -> float | None:
-    """Some servers write the number as a text."""
+    """At most a day. Some servers write the number as a text."""
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10:
         value = int(value)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return None
+    return float(min(value, _LIFETIME_MAX_S))

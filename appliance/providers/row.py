@@ -78,7 +78,7 @@ class BodyShape:
 
     Attributes:
         lifted: a member whose own members stand at the top in its place. Only of what is written anew.
-        fields: set at the top; without: left out there.
+        fields: set at the top where the caller has not set them; without: left out there.
     """
 
     fields: Mapping[str, object] = MappingProxyType({})

@@ -139,7 +139,8 @@ def request_rewrite(
         wanted = attrs.evolve(wanted, model=deployments.get(model, model))
     shape = _shape(provider, language, parsed.operation)
     if shape is not None:
-        drop, wanted = (*drop, *shape.without), attrs.evolve(wanted, overrides={**shape.fields, **wanted.overrides})
+        missing = {name: value for name, value in shape.fields.items() if name not in parsed.fields}
+        drop, wanted = (*drop, *shape.without), attrs.evolve(wanted, overrides={**missing, **wanted.overrides})
     if drop or any(name in parsed.fields or wanted.max_tokens is not None for name in rename):
         return attrs.evolve(wanted, drop=(*wanted.drop, *drop), rename={**rename, **wanted.rename})
     return wanted

@@ -119,6 +119,11 @@ async def test_a_source_that_is_not_there_or_says_nothing_is_told_in_time(monkey
         assert "Google's metadata server" in one.words
 
 
+@pytest.mark.parametrize("host", ["http://x", "a b", "[", "x:y", "\x00", "\udc80", "ü" * 70, "x" * 300, ""])
+async def test_an_address_that_is_none_is_trouble(host: str) -> None:
+    assert isinstance(await fetch(Metadata(f"http://{host}"), Reach(), clock), Trouble)
+
+
 async def test_fetching_can_be_cancelled(cloud: Cloud) -> None:
     cloud.routes = {"/": lambda _: (time.sleep(0.5), Told(200, json.dumps({}).encode()))[1]}
     with trio.move_on_after(0.1) as scope:

@@ -102,6 +102,11 @@ def test_claude_on_vertex_gets_the_callers_bytes_but_for_model_and_version(wante
     )
 
 
+def test_a_version_in_the_callers_own_body_stays() -> None:
+    body = b'{"anthropic_version":"2026-10-21","model":"claude-x","max_tokens":5,"messages":[]}'
+    assert spliced(ANTHROPIC_MESSAGES, body, Rewrite()) == b'{"anthropic_version":"2026-10-21","max_tokens":5,"messages":[]}'
+
+
 def test_what_is_written_anew_for_claude_on_vertex_is_shaped_too() -> None:
     body = shaped(VERTEX, "anthropic_messages", "chat", b'{"model":"claude-x","max_tokens":5}')
     assert json.loads(body) == {"max_tokens": 5, "anthropic_version": "vertex-2023-10-16"}
@@ -118,7 +123,7 @@ def test_what_is_written_anew_for_gemini_on_vertex_has_no_ids_of_calls_either() 
     assert b'"id"' not in written.body
     counted = GEMINI.write_count(Conversation("gemini-3-pro", turns), translation_target(VERTEX, "gemini-3-pro", language="gemini"))
     assert isinstance(counted, Written)
-    assert json.loads(counted.body).keys() == {"contents"}
+    assert json.loads(shaped(VERTEX, "gemini", "count_tokens", counted.body)).keys() == {"contents"}
     elsewhere = translation_target(PROVIDERS["gemini"], "gemini-3-pro", language="gemini")
     other = GEMINI.write_request(Conversation("gemini-3-pro", turns), elsewhere)
     assert isinstance(other, Written)
