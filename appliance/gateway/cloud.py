@@ -19,7 +19,7 @@ from appliance.gateway.account import Account
 from appliance.gateway.account_client import Reach, Source, fetch
 from appliance.gateway.proven import Prover
 from appliance.providers import Provider, aws_account, google_account
-from appliance.providers.account import BadAccount, Grant
+from appliance.providers.account import VISIBLE, BadAccount, Grant
 
 _DRAW = random.Random()
 
@@ -59,6 +59,11 @@ def _at_amazon(
     base_url = settings.base_url or f"https://{aws_account.host_of(service, region)}"
     if has_key:
         return Standing(base_url)
+    bearer = env.get(aws_account.BEARER_VARIABLE, "")
+    if bearer and settings.access_key_id is None:
+        if not VISIBLE.fullmatch(bearer):
+            return BadAccount(f"api_key is not set, and the environment's {aws_account.BEARER_VARIABLE} holds what no header can carry")
+        return Standing(base_url, Prover(name, None, Grant(bearer, float("inf")), "", settings.timeouts.connect_s))
     keys = aws_account.Keys(*map(_revealed, (settings.access_key_id, settings.secret_access_key, settings.session_token)))
     source = aws_account.source_of(keys, region, env)
     if isinstance(source, BadAccount):

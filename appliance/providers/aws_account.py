@@ -18,6 +18,10 @@ import attrs
 from appliance.providers.account import LABEL, VISIBLE, BadAccount, Grant, Trouble, says_no, shown
 from appliance.providers.sigv4 import Credentials
 
+BEARER_VARIABLE = "AWS_BEARER_TOKEN_BEDROCK"
+"""A Bedrock API key, which Amazon's SDKs take before any access key of the environment (docs.aws.amazon.com/bedrock/latest/userguide/
+api-keys-use.html)."""
+
 CONTAINER_URL = "http://169.254.170.2"
 CONTAINER_HOSTS = frozenset({"169.254.170.2", "169.254.170.23", "fd00:ec2::23", "localhost", "127.0.0.1", "::1"})
 """Where a container's credentials may come from without TLS: ECS, EKS Pod Identity, this machine (as botocore has it, utils.py)."""

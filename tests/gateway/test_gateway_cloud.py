@@ -8,7 +8,9 @@ import pytest
 from appliance.config.secret import Secret
 from appliance.config.upstreams import Backend
 from appliance.gateway.upstream import Upstream, build_upstreams, missing_key
+from appliance.http1.transport import UpstreamRequest
 from appliance.providers.account import Grant
+from appliance.providers.sigv4 import Credentials
 
 NOBODY: dict[str, str] = {}
 
@@ -58,6 +60,20 @@ def test_an_account_stands_behind_a_backend_without_a_key_and_no_key_is_missed()
     fixed = built(BEDROCK, {"AWS_ACCESS_KEY_ID": "AKIDENVIRONMENT", "AWS_SECRET_ACCESS_KEY": "a-secret-of-env"}).prover
     assert fixed is not None
     assert fixed.account is None
+
+
+def test_the_environments_api_key_goes_before_its_access_keys_and_behind_the_files() -> None:
+    env = {"AWS_BEARER_TOKEN_BEDROCK": "bedrock-api-key", "AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}
+    prover = built(BEDROCK, env).prover
+    assert prover is not None
+    assert prover.fixed == Grant("bedrock-api-key", float("inf"))
+    request = prover.proven(UpstreamRequest(b"POST", b"/", b"host: x\r\n", b"{}"), prover.fixed)
+    assert request.headers == b"host: x\r\nauthorization: Bearer bedrock-api-key\r\n"
+    configured = attrs.evolve(BEDROCK, access_key_id=Secret("AKIDFILE"), secret_access_key=Secret("secret"))
+    signing = built(configured, env).prover
+    assert signing is not None
+    assert isinstance(signing.fixed.key if signing.fixed else None, Credentials)
+    assert "AWS_BEARER_TOKEN_BEDROCK holds" in problem(BEDROCK, {"AWS_BEARER_TOKEN_BEDROCK": "two words"})
 
 
 def test_what_proves_requests_is_kept_out_of_answers() -> None:
