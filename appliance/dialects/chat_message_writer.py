@@ -13,7 +13,7 @@ from appliance.core.message import Foreign, Media, Message, Part, Reasoning, Ref
 from appliance.core.tool_forms import arguments_of, flat_name
 from appliance.core.tool_ids import made_id, short_id
 from appliance.dialects.chat_content import plain_words, write_part, written_mark
-from appliance.dialects.chat_order import Placed, one_system_first, results_behind_calls
+from appliance.dialects.chat_order import Placed, one_system_first, one_turn_each, results_behind_calls
 from appliance.dialects.chat_seal import MADE, READABLE, details_for_backend, write_extra
 from appliance.dialects.codec import Target
 
@@ -72,10 +72,8 @@ class MessageWriter:
         return out
 
     def _ordered(self, messages: tuple[Message, ...]) -> list[Placed]:
-        placed = list(enumerate(messages))
-        if "late_system" in self.target.drop:
-            placed = one_system_first(placed, self.dropped)
-        return results_behind_calls(placed)
+        placed = results_behind_calls(enumerate(messages))
+        return one_turn_each(one_system_first(placed, self.dropped)) if "late_system" in self.target.drop else placed
 
     def _bridge(self, out: list[dict[str, Any]], role: str) -> None:
         if role == "user" and out and out[-1]["role"] == "tool" and "user_after_tool" in self.target.drop:

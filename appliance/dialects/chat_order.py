@@ -1,11 +1,13 @@
 """The order of messages as the servers of chat completions want it.
 
 The rule: results of tools stand right behind the calls that they answer (OpenAI refuses anything between), wherever a caller of another
-language put them; for servers with strict chat templates there is one system message, and it is the first.
+language put them; for servers with strict chat templates there is one system message, and it is the first, and turns alternate.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+import attrs
 
 from appliance.core.message import Message, Part, ToolCall, ToolResult
 
@@ -48,6 +50,20 @@ def one_system_first(messages: Sequence[Placed], dropped: list[str]) -> list[Pla
         first = place if first < 0 else first
         parts += message.parts
     return [(first, Message("system", tuple(parts))), *others] if first >= 0 else others
+
+
+def one_turn_each(messages: Sequence[Placed]) -> list[Placed]:
+    """Neighbours that speak for one side in one message, as Anthropic takes them and as templates of servers want them ("Conversation roles
+    must alternate user/assistant/user/assistant")."""
+    out: list[Placed] = []
+    for place, message in messages:
+        before = out[-1][1] if out else None
+        speaks = message.role in ("user", "assistant")
+        if speaks and before is not None and (message.role, message.name) == (before.role, before.name):
+            out[-1] = out[-1][0], attrs.evolve(before, parts=(*before.parts, *message.parts))
+        else:
+            out.append((place, message))
+    return out
 
 
 def with_system_words(written: Sequence[dict[str, Any]], words: str) -> list[dict[str, Any]]:

@@ -1,12 +1,13 @@
 """Writes a conversation as a chat completion request for a backend.
 
 The rule: what a vendor's row drops is reported if its loss leaves the meaning whole, and refused if it does not. Beside top-level fields a
-row may name these, in `drop`: reasoning_content, reasoning_details, extra_content, refusal and name (of messages), strict (of functions),
-allowed_tools (then only the allowed ones are offered), late_system (system messages are one, and the first), user_after_tool (a turn of the
-assistant's is put between), prefill (the answer cannot be begun), json_schema (its words are told instead, with any JSON object asked
-for), effort_with_tools (then it must be none); in `rename`: developer to system, custom to function, cache to cache_control,
-reasoning_content to reasoning or thinking, reasoning_effort to reasoning, thinking or enable_thinking, file_url to file_data, prefill to
-prefix or continue_final_message.
+row may name these.
+  `drop`: reasoning_content, reasoning_details, extra_content, refusal and name (of messages); strict (of functions); allowed_tools (then
+    only the allowed ones are offered); late_system (one system message, the first; turns alternate); user_after_tool (a turn of the
+    assistant's is put between); prefill (the answer cannot be begun); json_schema (its words are told instead, with any JSON object asked
+    for); effort_with_tools (then it must be none).
+  `rename`: developer to system; custom to function; cache to cache_control; reasoning_content to reasoning or thinking; reasoning_effort to
+    reasoning, thinking or enable_thinking; file_url to file_data; prefill to prefix or continue_final_message.
 """
 
 import hashlib

@@ -2,6 +2,7 @@
 
 import json
 
+import attrs
 import pytest
 
 from appliance.core.conversation import Conversation, OutputFormat, ReasoningWish, Tool
@@ -60,11 +61,22 @@ def test_a_server_of_templates_gets_one_system_message_first():
     first = Message("system", (Text("Be brief"), Text("Be exact")))
     body, dropped = said(first, user("Hi"), late, user("So?"), target=target)
     assert body["messages"][0] == {"role": "system", "content": "Be brief\n\nBe exact\n\nBe kind"}
-    assert roles(body) == ["system", "user", "user"]
+    assert roles(body) == ["system", "user"]
+    assert [part["text"] for part in body["messages"][1]["content"]] == ["Hi", "So?"]
     assert dropped == ("messages[2]: place of a system message",)
     body, dropped = said(first, late, user("Hi"), target=target)
     assert (roles(body), dropped) == (["system", "user"], ())
     assert roles(said(first, user("Hi"), late)[0]) == ["system", "user", "system"]
+
+
+def test_turns_alternate_where_a_servers_template_wants_it():
+    talk = (user("a"), user("b"), Message("assistant", (Text("c"),)), CALLS, result("a"), result("b"), user("d"))
+    assert roles(said(*talk)[0]) == ["user", "user", "assistant", "assistant", "a", "b", "user"]
+    body, dropped = said(*talk, target=Target("m", drop=("late_system",)))
+    assert (roles(body), dropped) == (["user", "assistant", "a", "b", "user"], ())
+    assert (body["messages"][1]["content"], len(body["messages"][1]["tool_calls"])) == ("c", 2)
+    named = attrs.evolve(user("b"), name="bob")
+    assert roles(said(user("a"), named, target=Target("m", drop=("late_system",)))[0]) == ["user", "user"]
 
 
 def test_an_assistants_turn_stands_between_results_and_the_user_where_a_server_wants_one():
