@@ -77,12 +77,18 @@ class ResponsesStreamWriter:
         return self._wire.take()
 
     def keepalive(self) -> bytes:
-        return _CALLER.keepalive()
+        """Once the response has begun an event, since agents count nothing else as a sign of life (Menci/Floway#498): one that says again
+        what it said. OpenAI's own `keepalive` event is unknown to many SDKs (openai/openai-node#1964)."""
+        if self._items is None or self._broken:
+            return _CALLER.keepalive()
+        self._wire.event("response.in_progress", {"response": self._shell})
+        return self._wire.take()
 
     def response(self) -> dict[str, Any]:
-        """The whole response as it stands."""
+        """The whole response as it stands. A backend that told no usage leaves zeros: clients break where a response that is whole has
+        none (vercel/ai#20102)."""
         items = self._begun()
-        usage = write_usage(self._usage) if self._usage is not None else None
+        usage = write_usage(self._usage or Usage()) if self._usage is not None or not self._broken else None
         return {**self._shell, **ending(self._finish, items.refused), "output": items.output, "usage": usage}
 
     def _write_delta(self, delta: Delta) -> None:

@@ -157,15 +157,16 @@ class Outlet:
         self.owing = False
         await self.write(data)
 
-    async def keep_alive(self, data: bytes, headers: Callable[[], HeaderList]) -> None:
-        """Send a keep-alive, unless an event is on its way out right now. Starts the answer when nothing has left yet."""
-        if self.sending or self._keeping is not None or self.ended or self.gone or self.closing:
+    async def keep_alive(self, data: Callable[[], bytes], headers: Callable[[], HeaderList]) -> None:
+        """Send a keep-alive, unless an event is on its way out right now. Starts the answer when nothing has left yet. Both are made only
+        if they are sent: events may be numbered."""
+        if self.sending or self.owing or self._keeping is not None or self.ended or self.gone or self.closing:
             return
         self._keeping = trio.Event()
         try:
             if not self.started:
                 await self.start(200, headers())
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            await self._send({"type": "http.response.body", "body": data(), "more_body": True})
             self.kept_at = trio.current_time()
         except OSError:
             self.gone = True

@@ -208,7 +208,7 @@ async def _tick(call: Call, route: RoutePlan) -> None:
         if route.keepalive_s and (call.upload is None or call.upload.ended):
             quiet_until = max(call.outlet.heard_at, call.outlet.kept_at) + route.keepalive_s
             if now >= quiet_until:
-                await call.outlet.keep_alive(call.keepalive(), lambda: _waiting_headers(call))
+                await call.outlet.keep_alive(call.keepalive, lambda: _waiting_headers(call))
                 quiet_until = now + route.keepalive_s
             wake = min(wake, quiet_until)
         await trio.sleep_until(max(wake, now + TICK_MIN_S))

@@ -342,5 +342,23 @@ def test_half_characters_do_not_break_the_stream():
     list(events_of(stream))
 
 
-def test_keepalives_are_comments():
-    assert RESPONSES.stream_writer(reply_to()).keepalive() == RESPONSES.keepalive() == b": keep-alive\n\n"
+def test_keepalives_are_comments_until_the_response_has_begun_and_then_events_in_their_number():
+    writer = RESPONSES.stream_writer(reply_to())
+    assert writer.keepalive() == RESPONSES.keepalive() == b": keep-alive\n\n"
+    stream = writer.write([Started("r", "m"), PartStarted(0, Text()), TextAdded(0, "Hel")])
+    stream += writer.keepalive() + writer.write([TextAdded(0, "lo"), PartEnded(0), Finished("stop")]) + writer.end()
+    told = list(events_of(stream))
+    assert [event["sequence_number"] for event in told] == list(range(len(told)))
+    assert [event["type"] for event in told].count("response.in_progress") == 2
+    assert told[-1]["response"]["output"][0]["content"][0]["text"] == "Hello"
+    writer.error(Fault(FaultKind.STREAM_CUT, "cut"), "")
+    assert writer.keepalive() == b": keep-alive\n\n"
+
+
+def test_a_whole_response_has_usage_though_the_backend_told_none():
+    writer = RESPONSES.stream_writer(reply_to())
+    told = list(events_of(writer.write([Started("r", "m"), Finished("stop")]) + writer.end()))
+    assert told[-1]["response"]["usage"]["total_tokens"] == 0
+    broken = RESPONSES.stream_writer(reply_to())
+    told = list(events_of(broken.write([Started("r", "m")]) + broken.error(Fault(FaultKind.STREAM_CUT, "cut"), "")))
+    assert told[-1]["response"]["usage"] is None
