@@ -14,7 +14,7 @@ from appliance.core.seal import UNSIGNED, Seal
 from appliance.dialects.anthropic_answer_blocks import AnswerBlocks, stop_details
 from appliance.dialects.anthropic_blocks import FAMILY, read_citation, read_content
 from appliance.dialects.anthropic_error import error_in_answer
-from appliance.dialects.anthropic_finish import holds_call, holds_refusal, read_finish, write_finish
+from appliance.dialects.anthropic_finish import holds_call, holds_refusal, read_finish, stopped_by, write_finish
 from appliance.dialects.anthropic_json import dump, dump_text, parse
 from appliance.dialects.anthropic_usage import SERVED_TIERS, read_usage, tier_of, write_usage
 from appliance.dialects.codec import Reply
@@ -58,7 +58,7 @@ def write_answer(answer: Completion, reply: Reply) -> bytes:
         "model": reply.model,
         "content": _content(parts, reply),
         "stop_reason": write_finish(candidate.finish, holds_call(parts), holds_refusal(parts)),
-        "stop_sequence": candidate.stop_sequence or None,
+        "stop_sequence": stopped_by(candidate.finish, candidate.stop_sequence, reply.conversation.sampling.stop),
         "usage": usage,
     }
     return dump(message | stop_details(refusal))

@@ -1,6 +1,6 @@
 """Why an answer ended: Anthropic's `stop_reason` and the canonical word, both ways, as two tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from appliance.core.completion import Finish
 from appliance.core.message import Part, Refusal, ToolCall
@@ -46,6 +46,13 @@ def write_finish(finish: Finish, has_call: bool, has_refusal: bool) -> str:
     if has_refusal and finish in ("stop", "other", ""):  # OpenAI ends a refusal with `stop`
         return "refusal"
     return WRITTEN[finish]
+
+
+def stopped_by(finish: Finish, told: str, stops: Sequence[str]) -> str | None:
+    """The text that ended the answer. Some vendors tell only that one did: it is known where the caller gave no other."""
+    if not told and finish == "stop_sequence" and len(stops) == 1:
+        return stops[0]
+    return told or None
 
 
 def holds_call(parts: Iterable[Part]) -> bool:

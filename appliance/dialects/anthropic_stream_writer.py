@@ -33,7 +33,7 @@ from appliance.core.usage import Usage
 from appliance.dialects.anthropic_answer_blocks import AnswerBlocks, stop_details, written_citation
 from appliance.dialects.anthropic_blocks import FAMILY
 from appliance.dialects.anthropic_error import error
-from appliance.dialects.anthropic_finish import write_finish
+from appliance.dialects.anthropic_finish import stopped_by, write_finish
 from appliance.dialects.anthropic_json import dump
 from appliance.dialects.anthropic_usage import SERVED_TIERS, write_usage
 from appliance.dialects.codec import Reply
@@ -109,7 +109,8 @@ class AnthropicStreamWriter:
         self._end_part(out)
         usage = write_usage(self._usage) if self._usage is not None else {"output_tokens": 0}
         reason = write_finish(self._finish, self._called, bool(self._refusals))
-        delta = {"stop_reason": reason, "stop_sequence": self._stop_sequence or None} | stop_details("".join(self._refusals))
+        stopped = stopped_by(self._finish, self._stop_sequence, self._reply.conversation.sampling.stop)
+        delta = {"stop_reason": reason, "stop_sequence": stopped} | stop_details("".join(self._refusals))
         out.append(_event("message_delta", {"delta": delta, "usage": usage}))
         out.append(_event("message_stop", {}))
         return b"".join(out)

@@ -141,11 +141,13 @@ class TranslatingTap(Followed):
     def _written(self, deltas: Sequence[Delta]) -> bytes:
         """What these deltas are in the caller's language; with the end of the answer once the reader has seen it. Deltas in front of a
         fault are passed on: they came before it."""
+        self.fault = self.reader.fault
+        if self.fault is not None and not self.committed and all(isinstance(delta, Started) for delta in deltas):
+            return b""  # it began only to fail: nobody has heard of it yet, so another backend may be asked
         self._follow(deltas)
         if self._names:
             deltas = restored_deltas(deltas, self._names)
         out = self.writer.write(deltas) if deltas else b""
-        self.fault = self.reader.fault
         if self.fault is None and self.reader.finished:
             self.finished = True
             out += self.writer.end()

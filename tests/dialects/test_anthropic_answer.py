@@ -4,9 +4,11 @@ import json
 
 import attrs
 import pytest
-from anthropic_values import REPLY
+from anthropic_values import PLAIN, REPLY, events_of
 
+from appliance.core.assembly import unfold
 from appliance.core.completion import Candidate, Completion
+from appliance.core.conversation import Sampling
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.message import Citation, Foreign, Media, Reasoning, Refusal, Text, ToolCall
 from appliance.core.seal import Seal
@@ -192,3 +194,16 @@ def test_usage_there_and_back():
         "input_tokens": 0, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 10, "output_tokens": 5,
         "output_tokens_details": {"thinking_tokens": 5},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("stops", "shown"), [(("END",), "END"), (("END", "STOP"), None), ((), None)])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_only_stop_text_is_what_stopped_an_answer_whose_backend_tells_no_more(stops, shown, streamed):
+    asked = attrs.evolve(PLAIN, sampling=Sampling(stop=stops))
+    answer = Completion("i", "m", (Candidate((Text("x"),), "stop_sequence"),))
+    if streamed:
+        writer = ANTHROPIC.stream_writer(attrs.evolve(REPLY, conversation=asked))
+        told = events_of(writer.write(unfold(answer)) + writer.end())[-2]["delta"]
+    else:
+        told = json.loads(ANTHROPIC.write_answer(answer, attrs.evolve(REPLY, conversation=asked)))
+    assert (told["stop_reason"], told["stop_sequence"]) == ("stop_sequence", shown)

@@ -99,6 +99,13 @@ def test_a_cut_stream_does_not_look_finished(make):
     assert b"[DONE]" not in out
 
 
+def test_what_began_only_to_fail_commits_to_nothing():
+    tap = translating()
+    assert tap.feed(START + ERROR) == b""
+    assert tap.fault is not None
+    assert not tap.committed
+
+
 @pytest.mark.parametrize("make", [reading, translating])
 def test_comments_and_pings_commit_to_nothing(make):
     tap = make()
