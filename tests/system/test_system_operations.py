@@ -65,6 +65,10 @@ models = ["mixed"]
 strategy = "priority"
 targets = [ {{ backend = "cohere" }}, {{ backend = "anthropic" }} ]
 [[routes]]
+name = "capped"
+models = ["capped"]
+targets = [ {{ backend = "anthropic", max_tokens = 9, overrides = {{ temperature = 0.5 }} }} ]
+[[routes]]
 name = "last"
 models = ["last"]
 strategy = "priority"
@@ -451,6 +455,13 @@ def test_of_several_backends_one_that_has_the_call_is_asked(url: str, vendor: Ve
     said = post(url, "/v1/embeddings", {"model": "last", "input": "a"})
     assert (said.status_code, said.headers["x-served-by"], said.headers["x-gateway-attempts"]) == (200, "sim", "1")
     assert vendor.socket.received == []
+
+
+@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/responses/input_tokens"])
+def test_a_count_has_none_of_the_fields_that_an_operator_sets_for_answers(url: str, vendor: Vendor, path: str) -> None:
+    vendor.will({"input_tokens": 42})
+    assert count(url, path, "capped")[1] == 42
+    assert vendor.body.keys() == {"model", "messages"}
 
 
 def test_a_history_sealed_by_another_vendor_is_counted_without_the_seal(url: str, vendor: Vendor) -> None:
