@@ -18,6 +18,7 @@ import trio
 
 from appliance.gateway.h2_reset import H2Stream
 from appliance.gateway.httpx_failure import failure_of
+from appliance.gateway.httpx_upload import GivenUp, UploadedBody, framing_headers
 from appliance.http1.dial import SOCKET_OPTIONS
 from appliance.http1.origin import Origin
 from appliance.http1.pool import Pool
@@ -98,7 +99,8 @@ class HttpxTransport:
             if isinstance(answer, _Ended):
                 # The rule of http1.client for stale connections, and its reasons.
                 soon = trio.current_time() - started <= self._limits.stale_s
-                if answer.reused and soon and not answer.failure.received and answer.failure.kind in ("closed", "write"):
+                repeatable = request.source is None
+                if answer.reused and soon and repeatable and not answer.failure.received and answer.failure.kind in ("closed", "write"):
                     answer = await self._attempt(request)
         except BaseException:
             self._release()
@@ -138,7 +140,12 @@ class HttpxTransport:
         trace = _Trace(self._transport)
         try:
             response = await self._transport.handle_async_request(self._request(request, trace))
+        except GivenUp:
+            await trace.give_up()
+            return _Ended(Failure("closed", "the request was given up before it was complete", sent=trace.sent), trace.reused)
         except Exception as error:
+            if request.source is not None:
+                await trace.give_up()
             # The library's errors are not a closed set (h2's own leak out at times); none of them may take the process's request down.
             return _Ended(failure_of(error, sent=trace.sent, received=False), trace.reused)
         except BaseException:
@@ -158,11 +165,13 @@ class HttpxTransport:
         extensions: dict[str, Any] = {"timeout": timeout, "trace": trace}
         if self._verbatim_target:
             extensions["target"] = request.target
+        headers = [(name, value) for name, _, value in lines]
+        source = request.source
         return httpx.Request(
             request.method.decode("ascii"),
             httpx.URL(scheme=self._origin.scheme, host=self._origin.host, port=self._origin.port, raw_path=request.target),
-            headers=[(name, value) for name, _, value in lines],
-            content=request.body or None,
+            headers=headers if source is None else headers + framing_headers(source),
+            content=(request.body or None) if source is None else UploadedBody(source),
             extensions=extensions,
         )
 
@@ -225,6 +234,7 @@ class HttpxExchange:
             try:
                 data = await anext(self._body)
             except StopAsyncIteration:
+                await self._trace.give_up()  # nothing to an HTTP/2 stream that both sides have ended; one side may not have, see h2_flow
                 await self._close_stream()
                 self._end(None)
                 break

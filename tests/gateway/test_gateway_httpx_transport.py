@@ -526,3 +526,88 @@ def test_authorities_come_from_certifi_the_system_or_a_file(tmp_path: Path) -> N
     (tmp_path / "bad.pem").write_text("nothing")
     for bad in (tmp_path / "bad.pem", tmp_path / "missing.pem"):
         assert isinstance(upstream_tls(str(bad)), BadTrust)
+
+
+@attrs.define
+class Pieces:
+    """A body in pieces; `broken`: it cannot be completed."""
+
+    pieces: list[bytes]
+    length: int | None = None
+    broken: bool = False
+    given: int = 0
+
+    async def piece(self) -> bytes | None:
+        await trio.lowlevel.checkpoint()
+        if self.given == len(self.pieces):
+            return None if self.broken else b""
+        self.given += 1
+        return self.pieces[self.given - 1]
+
+
+@BOTH
+@pytest.mark.parametrize("sized", [False, True])
+async def test_a_body_is_sent_while_it_arrives(authority: tuple[trustme.CA, str], tmp_path: Path, http2: bool, sized: bool) -> None:
+    pieces = [bytes([65 + number]) * 40_000 for number in range(10)]
+    async with serving(authority, tmp_path, http2=http2) as served:
+        for _ in range(2):
+            request = post(body=b"")
+            request.source = Pieces(pieces, 400_000 if sized else None)
+            shown = json.loads(str((await whole(await served.transport.send(request))).decode()))  # type: ignore[union-attr]
+            assert shown["body"].encode() == b"".join(pieces)
+            headers = dict(shown["headers"])
+            assert headers.get("content-length") == ("400000" if sized else None)
+        assert served.transport.stats() == PoolStats(0, 0, 0)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "source", [Pieces([b"x" * 40_000], None, True), Pieces([b"x" * 40_000], 50_000), Pieces([b"x" * 40_000], 50_000, True)],
+    ids=["unsized, broken", "too short", "sized, broken"],
+)  # fmt: skip
+async def test_a_body_that_cannot_be_completed_is_given_up(
+    authority: tuple[trustme.CA, str], tmp_path: Path, http2: bool, source: Pieces
+) -> None:
+    async with serving(authority, tmp_path, http2=http2) as served:
+        request = post(body=b"")
+        request.source = attrs.evolve(source, given=0)
+        failure = await served.transport.send(request)
+        assert isinstance(failure, Failure)
+        assert failure.kind == "closed"
+        assert served.transport.stats() == PoolStats(0, 0, 0)
+        assert not isinstance(await whole(await served.transport.send(post())), Failure)
+
+
+async def test_an_upload_is_not_repeated_on_a_stale_connection() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        if peer.index == 0:
+            await peer.send(OK)
+            await peer.head()
+            peer.reset()
+        else:
+            await peer.send(OK)
+
+    async with upstream(script) as server:
+        transport = adapter(server)
+        assert await whole(await transport.send(post())) == b"ok"
+        request = post(body=b"")
+        request.source = Pieces([b"x" * 1000], 1000)
+        await transport.send(request)
+        assert len(server.peers) == 1
+        await transport.aclose()
+
+
+async def test_a_refusal_behind_which_the_connection_is_closed_is_read() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 413 Large\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig")
+
+    async with upstream(script) as server:
+        transport = adapter(server)
+        request = post(body=b"")
+        request.source = Pieces([b"x" * 65_536] * 400, None)
+        answer = await transport.send(request)
+        if not isinstance(answer, Failure):  # the reset that follows unread bytes may overtake it
+            assert (answer.status, await whole(answer)) == (413, b"big")
+        await transport.aclose()
