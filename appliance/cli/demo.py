@@ -18,7 +18,8 @@ if TYPE_CHECKING:  # `--help` must not wait for what only a running demo needs
     from appliance.config.loader import Loaded
     from appliance.supervisor import Supervisor
 
-PROVIDERS = ("alpha", "beta", "gamma")
+# Name, kind of provider (so that translation is seen, too), and what its SDK puts behind the address.
+PROVIDERS = (("alpha", "custom", "/v1"), ("beta", "anthropic", ""), ("gamma", "gemini", ""))
 TRAFFIC_PAUSE_S = 1.0
 
 CONFIG = """
@@ -38,7 +39,7 @@ fallback = [ {{ backend = "gamma", model = "sim" }} ]
 [[routes]]
 name = "reasoning"
 models = ["demo-reasoner"]
-targets = [ {{ backend = "beta", model = "sim-reasoner" }} ]
+targets = [ {{ backend = "alpha", model = "sim-reasoner" }} ]
 [[routes]]
 name = "embeddings"
 models = ["demo-embed"]
@@ -53,8 +54,9 @@ keys = [ {{ id = "demo", sha256 = "{sha256}" }} ]
 """
 BACKEND = """
 [backends.{name}]
-provider = "custom"
-base_url = "{url}/v1"
+provider = "{provider}"
+base_url = "{url}"
+api_key = "simulated"
 """
 
 
@@ -93,11 +95,12 @@ async def run(listen: str, admin: str, traffic: bool) -> None:
     key = f"sk-demo-{secrets.token_hex(12)}"
     async with trio.open_nursery() as nursery:
         urls: dict[str, str] = {}
-        for name in PROVIDERS:
+        for name, _, prefix in PROVIDERS:
             sockets = open_sockets(["127.0.0.1:0"])
             if isinstance(sockets, ListenFault):
                 raise Stop(sockets.message)
-            (urls[name],) = await nursery.start(partial(serve, sockets, Settings()))
+            (address,) = await nursery.start(partial(serve, sockets, Settings()))
+            urls[name] = address + prefix
         try:
             supervisor = build_supervisor(_loaded(listen, admin, urls, key), None)
         except StartFailure as failure:
@@ -126,7 +129,7 @@ def _loaded(listen: str, admin: str, urls: dict[str, str], key: str) -> "Loaded"
 
     text = CONFIG.format(
         listen=listen, admin=admin, sha256=hashlib.sha256(key.encode()).hexdigest(),
-        backends="".join(BACKEND.format(name=name, url=url) for name, url in urls.items()),
+        backends="".join(BACKEND.format(name=name, provider=provider, url=urls[name]) for name, provider, _ in PROVIDERS),
     )  # fmt: skip
     loaded = load_text(text, env={}, providers={name: row.base_url for name, row in ROWS.items()}, file="demo")
     if not isinstance(loaded, Loaded):
@@ -136,7 +139,7 @@ def _loaded(listen: str, admin: str, urls: dict[str, str], key: str) -> "Loaded"
 
 def banner(gateway: str, admin: str, urls: dict[str, str], key: str) -> str:
     """What a newcomer needs to try it."""
-    providers = "\n".join(f"  simulated provider {name:<8} {url}/v1" for name, url in urls.items())
+    providers = "\n".join(f"  simulated provider {name:<9} {urls[name]} ({provider})" for name, provider, _ in PROVIDERS)
     call = (
         f"curl -sS {gateway}/v1/chat/completions -H 'authorization: Bearer {key}' -H 'content-type: application/json'"
         """ -d '{"model":"demo","messages":[{"role":"user","content":"Hello!"}]}'"""
@@ -144,7 +147,9 @@ def banner(gateway: str, admin: str, urls: dict[str, str], key: str) -> str:
     return f"""
 The gateway is running, with simulated providers; nothing leaves this machine. Ctrl-C stops it.
 
-  OpenAI base URL              {gateway}/v1
+  base URL, OpenAI's SDK       {gateway}/v1
+  base URL, Anthropic's        {gateway}
+  base URL, Google's           {gateway}
   API key                      {key}
   models                       demo, demo-reasoner, demo-embed, demo-failover (its first backend always fails)
   metrics                      {admin}/metrics
