@@ -91,6 +91,10 @@ class AnthropicStreamWriter:
         self._stop_sequence = ""
         self._usage: Usage | None = None
 
+    @property
+    def full(self) -> bool:
+        return self._sequencer.full
+
     def write(self, deltas: Sequence[Delta]) -> bytes:
         out: list[bytes] = []
         for delta in deltas:

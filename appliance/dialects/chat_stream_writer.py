@@ -44,6 +44,7 @@ class ChatStreamWriter:
     _tier: str = ""
     _choices: list[ChoiceWriter] = attrs.field(factory=list, repr=False)
     _usage: Usage | None = None
+    full: bool = False  # parts may overlap here
 
     def write(self, deltas: Sequence[Delta]) -> bytes:
         out: list[bytes] = []

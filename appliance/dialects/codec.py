@@ -89,7 +89,14 @@ class StreamReader(Protocol):
 
 
 class StreamWriter(Protocol):
-    """An answer for a caller, event by event."""
+    """An answer for a caller, event by event.
+
+    Attributes:
+        full: more would have had to wait for its turn than may. What came after is lost, so that the stream has to end with a fault.
+    """
+
+    @property
+    def full(self) -> bool: ...
 
     def write(self, deltas: Sequence[Delta]) -> bytes:
         """Whole events, perhaps none yet. The language's own ending (OpenAI's [DONE], Anthropic's message_stop) comes with `end`."""

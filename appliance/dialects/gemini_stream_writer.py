@@ -72,6 +72,10 @@ class GeminiStreamWriter:
     _rest: bytes = b""
     _begun: bool = False
 
+    @property
+    def full(self) -> bool:
+        return any(line.sequencer.full for line in self._lines.values())
+
     def write(self, deltas: Sequence[Delta]) -> bytes:
         out: list[bytes] = []
         for delta in deltas:

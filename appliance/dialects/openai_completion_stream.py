@@ -36,6 +36,7 @@ class CompletionStreamWriter:
     _usage: Usage | None = None
     _spoken: set[tuple[int, int]] = attrs.field(factory=set)
     _chars: dict[int, int] = attrs.field(factory=dict)
+    full: bool = False  # parts may overlap here
 
     def write(self, deltas: Sequence[Delta]) -> bytes:
         return b"".join(self._event(delta) for delta in deltas)

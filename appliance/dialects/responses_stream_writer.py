@@ -50,6 +50,7 @@ class ResponsesStreamWriter:
     _finish: Finish = ""
     _usage: Usage | None = None
     _broken: bool = False
+    full: bool = False  # told by the stream itself, which fails
 
     def __attrs_post_init__(self) -> None:
         if needs_plain(self._reply.conversation):

@@ -148,6 +148,8 @@ class TranslatingTap(Followed):
         if self._names:
             deltas = restored_deltas(deltas, self._names)
         out = self.writer.write(deltas) if deltas else b""
+        if self.fault is None and self.writer.full:
+            self.fault = Fault(FaultKind.PROTOCOL, "the backend's answer has more parts under way at once than can be put in order")
         if self.fault is None and self.reader.finished:
             self.finished = True
             out += self.writer.end()

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from appliance.core.conversation import Conversation
 from appliance.core.fault import FaultKind
-from appliance.dialects.anthropic import ANTHROPIC
+from appliance.dialects.anthropic import ANTHROPIC, Anthropic
 from appliance.dialects.chat import CHAT
 from appliance.dialects.codec import Reply
+from appliance.dialects.gemini import GEMINI, Gemini
 from appliance.dialects.protocol import StreamTap
 from appliance.dialects.stream_taps import ReadingTap, TranslatingTap
 
@@ -131,3 +132,18 @@ def test_arbitrary_bytes_raise_nothing(pieces: list[bytes]):
     for tap in (reading(), translating()):
         fed(tap, [START, *pieces])
         assert tap.fault is not None or tap.finished
+
+
+@pytest.mark.parametrize("door", [ANTHROPIC, GEMINI])
+def test_more_at_once_than_can_be_put_in_order_is_a_fault_and_nothing_looks_finished(door: Anthropic | Gemini) -> None:
+    def piece(index: int, arguments: str) -> bytes:
+        call = {"index": index, "id": f"c{index}", "function": {"name": "f", "arguments": arguments}}
+        return b"data: " + json.dumps({"id": "x", "choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}).encode() + b"\n\n"
+
+    tap = TranslatingTap(CHAT.stream_reader(1 << 26, "b"), door.stream_writer(Reply(Conversation("m", ()), "m", "i", 0)))
+    tap.feed(piece(0, '{"a":'))
+    for _ in range(9):
+        tap.feed(piece(1, "x" * 1_000_000))
+    assert tap.fault is not None
+    assert (tap.fault.kind, tap.finished) == (FaultKind.PROTOCOL, False)
+    assert tap.end() == b""
