@@ -1,6 +1,6 @@
 """One wire language as the gateway uses it: a row that says which function does what. Adding a language adds a row and no branch."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -48,6 +48,8 @@ class Verbatim:
         goes_on: the member of a request that names an earlier answer, which only the backend that made it can go on from; empty where the
             language has none.
         endpoint: where a request goes as it is, in the names of row.LANGUAGE_PATHS, if its operation has several places.
+        without: takes members out of the history that some vendors of the language refuse, in the way of `unsealed`; None where all take
+            the same.
         wrapped: where this stands in a request, some reasoning in its history was sealed by a vendor of another language.
         amiss: whether a model would refuse a request as it is, though the language is the same; None where that cannot be. It is written
             anew then.
@@ -68,6 +70,7 @@ class Verbatim:
     wrapped: bytes = WRAPPED.encode()
     amiss: Callable[[Mapping[str, Any], str], bool] | None = None
     unsealed: "Unsealed | None" = None
+    without: Callable[[Mapping[str, Any], Collection[str]], tuple[dict[str, Any], tuple[str, ...]] | None] | None = None
     endpoint: str = ""
     framed: bytes = b""
 

@@ -8,6 +8,7 @@ import attrs
 from appliance.core.fault import Fault
 from appliance.dialects.language import Language, TapWish, Verbatim
 from appliance.dialects.openai_chat import OPENAI, OpenAIStreamTap, classify, hidden_error, read_answer, read_request, rewrite
+from appliance.dialects.openai_members import without_members
 from appliance.dialects.protocol import Answer, StreamTap
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def _answer(body: bytes, operation: str) -> Answer | Fault:
 
 
 OPENAI_CHAT = Language(
-    "openai_chat", classify, _spoken, OPENAI, _accepted, Verbatim(read_request, rewrite, _tap, _answer, hidden_error), _operations
-)
+    "openai_chat", classify, _spoken, OPENAI, _accepted,
+    Verbatim(read_request, rewrite, _tap, _answer, hidden_error, without=without_members), _operations,
+)  # fmt: skip
 
 OPENAI_COMPLETIONS = attrs.evolve(OPENAI_CHAT, load_accepted=_completions)
 """The same language to callers of /v1/completions: verbatim to a backend that has them, written anew as a chat's to any other."""

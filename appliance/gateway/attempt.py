@@ -6,6 +6,7 @@ It returns None when the caller has been answered, or the fault for the retry po
 import math
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import attrs
 import trio
@@ -13,7 +14,7 @@ import trio
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord
 from appliance.core.usage import Usage
-from appliance.dialects.language import Language
+from appliance.dialects.language import Language, Verbatim
 from appliance.dialects.language_table import language
 from appliance.dialects.protocol import COUNT, FORWARDED, SHARED, Rewrite
 from appliance.gateway.answer_head import OWN_HEAD, decoded, response_headers
@@ -204,7 +205,7 @@ def _body(running: Running) -> bytes:
     call, target = running.call, running.target
     parsed, verbatim = call.parsed, running.language.verbatim
     assert verbatim is not None  # it is the caller's own language
-    left = verbatim.unsealed(parsed.fields, call.unsealed) if verbatim.unsealed and (call.wrapped or call.unsealed) else None
+    left = _left_out(running, verbatim)
     if left is None and target.verbatim and running.record.model == parsed.model and (not parsed.stream or parsed.wants_usage):
         return call.body
     overrides, cap = target.overrides, target.max_tokens
@@ -230,6 +231,17 @@ def _body(running: Running) -> bytes:
         upstream.provider, parsed, wanted, settings.api_version, settings.deployments, running.language.name
     )  # fmt: skip
     return verbatim.rewrite(call.body, parsed, adjusted)
+
+
+def _left_out(running: Running, verbatim: Verbatim) -> tuple[dict[str, Any], tuple[str, ...]] | None:
+    """What the backend would refuse of a history that began elsewhere: the fields without it, and what it was; None for nothing."""
+    call = running.call
+    if verbatim.unsealed is not None:
+        return verbatim.unsealed(call.parsed.fields, call.unsealed) if call.wrapped or call.unsealed else None
+    if verbatim.without is None or running.operation != "chat":
+        return None
+    names = [name for name, quoted in running.target.upstream.refused(running.record.model) if quoted in call.body]
+    return verbatim.without(call.parsed.fields, names) if names else None
 
 
 async def _refused(running: Running, answer: Exchange) -> Fault:

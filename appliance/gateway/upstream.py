@@ -20,7 +20,7 @@ from appliance.http1.arrivals import Arrivals
 from appliance.http1.client import Http1Transport
 from appliance.http1.origin import BadOrigin, Origin
 from appliance.http1.transport import Transport, TransportLimits, UpstreamRequest
-from appliance.providers import PROVIDERS, Manner, Provider, auth_headers, endpoint, manner, models_language
+from appliance.providers import PROVIDERS, Manner, Provider, auth_headers, endpoint, manner, models_language, refused_thoughts
 from appliance.providers.account import BadAccount
 
 SECRET_MIN_BYTES = 8
@@ -53,6 +53,7 @@ class Upstream:
     served_by: tuple[bytes, bytes]
     prover: Prover | None = attrs.field(default=None, repr=False)
     _targets: dict[tuple[str, str, str, bool], bytes] = attrs.field(factory=dict, repr=False)
+    _refused: dict[str, tuple[tuple[str, bytes], ...]] = attrs.field(factory=dict, repr=False)
     _manners: dict[tuple[str, str], Manner | None] = attrs.field(factory=dict, repr=False)  # as many as there are paths to call
 
     @property
@@ -71,6 +72,15 @@ class Upstream:
             if not forwarded.startswith(name + b":") and b"\n" + name + b":" not in forwarded:
                 forwarded += b"%b: %b\r\n" % (name, value)
         return UpstreamRequest(b"POST", self.target(operation, model, language, stream), self.head + forwarded, body)
+
+    def refused(self, model: str) -> tuple[tuple[str, bytes], ...]:
+        """Members of chat messages that this vendor's model refuses, with how they stand in a body."""
+        known = self._refused.get(model)
+        if known is None:
+            known = tuple((name, b'"%b"' % name.encode()) for name in refused_thoughts(self.provider, model))
+            if len(self._refused) < TARGETS_MAX:
+                self._refused[model] = known
+        return known
 
     def target(self, operation: str, model: str, language: str = "openai_chat", stream: bool = False) -> bytes:
         known = self._targets.get((operation, model, language, stream))

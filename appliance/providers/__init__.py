@@ -11,12 +11,13 @@ from appliance.providers.wire import (
     bare_model,
     endpoint,
     models_language,
+    refused_thoughts,
     request_rewrite,
     shaped,
     translation_target,
 )
 
 __all__ = [
-    "PROVIDERS", "Manner", "Provider", "Rename", "auth_headers", "bare_model", "endpoint", "manner", "models_language", "request_rewrite",
-    "shaped", "translation_target",
+    "PROVIDERS", "Manner", "Provider", "Rename", "auth_headers", "bare_model", "endpoint", "manner", "models_language", "refused_thoughts",
+    "request_rewrite", "shaped", "translation_target",
 ]  # fmt: skip

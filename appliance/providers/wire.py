@@ -146,6 +146,16 @@ def request_rewrite(
     return wanted
 
 
+THOUGHTS = ("reasoning_content", "reasoning_details", "extra_content")
+"""Members of chat messages that hold thoughts, or what proves them; see quirks."""
+
+
+def refused_thoughts(provider: Provider, model: str) -> tuple[str, ...]:
+    """Those of THOUGHTS that a vendor's model is known to refuse, whoever asks."""
+    refused = provider.quirks.drop(bare_model(provider, model))
+    return tuple(name for name in THOUGHTS if name in refused)
+
+
 def translation_target(
     provider: Provider, model: str, deployments: Mapping[str, str] = NO_DEPLOYMENTS, language: str = "openai_chat"
 ) -> "Target":

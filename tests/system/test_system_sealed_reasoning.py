@@ -28,6 +28,21 @@ provider = "openai"
 dialect = "openai_responses"
 base_url = "{south}/v1"
 api_key = "sk-south-0123456789"
+[backends.strict]
+provider = "groq"
+base_url = "{chats}/v1"
+api_key = "sk-groq-0123456789"
+[backends.lenient]
+provider = "custom"
+base_url = "{chats}/v1"
+[[routes]]
+name = "strict"
+models = ["strict"]
+targets = [ {{ backend = "strict" }} ]
+[[routes]]
+name = "lenient"
+models = ["lenient"]
+targets = [ {{ backend = "lenient" }} ]
 [[routes]]
 name = "pinned"
 models = ["pinned"]
@@ -81,9 +96,21 @@ def accounts() -> Iterator[dict[str, Account]]:
         yield {"north": north, "south": south}
 
 
+def answer_chat(sock: socket.socket) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    Account.say(sock, 200, {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage})
+
+
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, accounts: dict[str, Account]) -> Iterator[Gateway]:
-    config = CONFIG.format(north=accounts["north"].url, south=accounts["south"].url)
+def chats() -> Iterator[RawUpstream]:
+    with RawUpstream(answer_chat) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, accounts: dict[str, Account], chats: RawUpstream) -> Iterator[Gateway]:
+    config = CONFIG.format(north=accounts["north"].url, south=accounts["south"].url, chats=chats.url)
     one = Gateway(tmp_path_factory.mktemp("sealed"), config)
     with running(one):
         yield one
@@ -141,3 +168,29 @@ def test_a_caller_of_another_language_is_answered_without_the_reasoning_too(url:
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-gateway-attempts"] == "2"
     assert "reasoning" in answer.headers["x-gateway-dropped"]
+
+
+def test_a_chats_thoughts_reach_only_vendors_that_take_them(url: str, gateway: Gateway, chats: RawUpstream) -> None:
+    """DeepSeek's and Google's members of a history fail a request at Groq, which is where a route may lead next."""
+    history = (
+        b'[{"role":"user", "content":"x"}, {"role":"assistant","content":"y","reasoning_content":"hm","unknown":1e3},'
+        b'{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"},'
+        b'"extra_content":{"google":{"thought_signature":"c2ln"}}}]}, {"role":"tool","tool_call_id":"c","content":"1"}]'
+    )
+    for model in ("strict", "lenient"):
+        body = b'{"model":"%b",  "messages":%b, "seed":1e0}' % (model.encode(), history)
+        headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+        answer = httpx.post(url + "/v1/chat/completions", content=body, headers=headers, timeout=20)
+        assert answer.status_code == 200, answer.text
+        arrived = chats.received[-1].partition(b"\r\n\r\n")[2]
+        dropped = ["messages[1].reasoning_content", "messages[2].tool_calls[0].extra_content"] if model == "strict" else []
+        assert gateway.record(answer.headers["x-request-id"])["dropped_fields"] == dropped
+        assert answer.headers.get("x-gateway-dropped", "") == ", ".join(dropped)
+        if model == "lenient":
+            assert arrived == body
+        else:
+            assert arrived.startswith(b'{"model":"strict",  "messages":')
+            assert arrived.endswith(b', "seed":1e0}')
+            assert b"reasoning_content" not in arrived
+            assert b"extra_content" not in arrived
+            assert json.loads(arrived)["messages"][1] == {"role": "assistant", "content": "y", "unknown": 1000.0}
