@@ -1,6 +1,7 @@
 """embedContent and batchEmbedContents, on both sides: a caller's as canonical requests, canonical requests as a backend's batch.
 
-The rule: one request asks for one kind of vector. A batch whose members want different ones is refused, as no other language can ask so.
+The rule: vectors pass as they are; Google's are of length one only where they have their full length. One request asks for one kind of
+vector: a batch whose members want different ones is refused, as no other language can ask so.
 Sources: ai.google.dev/api/embeddings; google-genai sends a batch for a single text, too.
 """
 

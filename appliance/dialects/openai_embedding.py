@@ -80,10 +80,11 @@ def write_request(wish: EmbeddingRequest, target: Target) -> Written | Fault:
     if wish.title:
         dropped.append("title")
     body: dict[str, Any] = {"model": target.model, "input": wish.inputs}
-    if wish.dimensions is not None:
-        body["dimensions"] = wish.dimensions
-    if wish.user:
-        body["user"] = wish.user
+    for name, value in (("dimensions", wish.dimensions), ("user", wish.user or None)):
+        if value is not None and name in target.drop:
+            dropped.append(name)
+        elif value is not None:
+            body[target.rename.get(name, name)] = value
     return Written(dumped(body), tuple(dropped))
 
 

@@ -13,6 +13,9 @@ from appliance.gateway.call import Call, HeaderList
 ESTIMATED = (b"x-gateway-estimated", b"true")
 """The response header of a count that is the gateway's own."""
 
+COUNT_WAIT_MAX_S = 1.0
+"""A count that has to wait longer to be asked for again is estimated: it is needed before the request that it is about."""
+
 _OURS = frozenset({FaultKind.NO_BACKEND, FaultKind.BACKEND_BUSY})
 
 

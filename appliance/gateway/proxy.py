@@ -15,7 +15,7 @@ from appliance.core.step import FOREIGN_SEAL, Pause, Surface, Tried, next_step
 from appliance.dialects.protocol import FORWARDED, SHARED
 from appliance.gateway.attempt import attempt
 from appliance.gateway.call import Call, HeaderList
-from appliance.gateway.counting import answer_estimate, estimate_headers, stands_in
+from appliance.gateway.counting import COUNT_WAIT_MAX_S, answer_estimate, estimate_headers, stands_in
 from appliance.gateway.faults import DRAINING, timeout_fault
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Resolved, RoutePlan, TargetPlan
@@ -106,6 +106,8 @@ class Proxy:
                     continue
                 return await self._surface(call, step.fault)
             if isinstance(step, Pause):
+                if step.seconds > COUNT_WAIT_MAX_S and history and stands_in(call, history[-1].fault):
+                    return await self._surface(call, history[-1].fault)
                 cut = await _pause(call, step.seconds)
                 if cut is not None:
                     return await self._surface(call, cut)

@@ -86,7 +86,10 @@ MISTRAL = Quirks(
         ),
         Refused(("reasoning_effort",), ("magistral*",)),
     ),
-    spelled=(Spelled("seed", "random_seed"), Spelled("prefill", "prefix"), Spelled("reasoning_content", "thinking", _THINKING)),
+    spelled=(
+        Spelled("seed", "random_seed"), Spelled("prefill", "prefix"), Spelled("reasoning_content", "thinking", _THINKING),
+        Spelled("dimensions", "output_dimension"),  # of embeddings (docs.mistral.ai/api/endpoint/embeddings)
+    ),
     efforts=(Efforts(("none", "high")),),
 )
 

@@ -110,6 +110,13 @@ def test_a_purpose_that_nobody_said_is_a_document_to_cohere_alone():
     assert "taskType" not in said("gemini", EmbeddingRequest(("a",)))[0]["requests"][0]
 
 
+def test_a_compatible_vendor_is_spared_what_it_refuses_and_asked_in_its_names():
+    target = Target("m", drop=("user",), rename={"dimensions": "output_dimension"})
+    written = openai_embedding.write_request(EmbeddingRequest(("a",), 8, user="u"), target)
+    assert isinstance(written, Written)
+    assert (json.loads(written.body), written.dropped) == ({"model": "m", "input": ["a"], "output_dimension": 8}, ("user",))
+
+
 @pytest.mark.parametrize("name", ["gemini", "cohere"])
 def test_tokens_of_another_model_are_refused(name):
     found = WRITERS[name](EmbeddingRequest(("a", (1, 2))), Target("m"))

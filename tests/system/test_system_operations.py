@@ -95,16 +95,20 @@ class Vendor:
     socket: RawUpstream
     status: int = 200
     answer: Any = None
+    more: bytes = b""
 
     def reply(self, sock: Any) -> None:
         answer, status = self.answer(self.body) if callable(self.answer) else (self.answer, self.status)
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         kind = b"text/event-stream" if body.startswith((b"data:", b"event:")) else b"application/json"
-        head = b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % (status, kind, len(body))
+        head = b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n%b\r\n" % (
+            status, kind, len(body), self.more,
+        )  # fmt: skip
         sock.sendall(head + body)
 
-    def will(self, answer: Any, status: int = 200) -> None:
-        self.answer, self.status = answer, status
+    def will(self, answer: Any, status: int = 200, more: bytes = b"") -> None:
+        """more: header lines."""
+        self.answer, self.status, self.more = answer, status, more
 
     @property
     def target(self) -> str:
@@ -425,6 +429,14 @@ def test_a_count_that_fails_at_the_backend_is_estimated(
     record = gateway.record(f"failed-{status}")
     assert [one["outcome"] for one in record["attempts"]] == ["error"]
     assert (record["status"], record["error_type"]) == (200, "")
+
+
+@pytest.mark.parametrize(("wait", "asked"), [(b"", 3), (b"retry-after: 4\r\n", 1)])
+def test_a_count_is_asked_for_again_but_does_not_wait_long(url: str, vendor: Vendor, wait: bytes, asked: int) -> None:
+    vendor.will({"error": {"message": "no"}}, 429, wait)
+    said, number = count(url, "/v1/messages/count_tokens", "capped")
+    assert (said.status_code, said.headers["x-gateway-estimated"], number) == (200, "true", 1)
+    assert len(vendor.socket.received) == asked
 
 
 def test_a_refusal_of_the_callers_own_words_is_told_and_one_of_ours_is_not(url: str, vendor: Vendor) -> None:
