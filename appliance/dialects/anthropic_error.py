@@ -11,8 +11,10 @@ import attrs
 import orjson
 
 from appliance.core.fault import Blame, Fault, FaultKind
+from appliance.core.step import FOREIGN_SEAL
 from appliance.dialects import upstream_error
 from appliance.dialects.anthropic_json import dump
+from appliance.dialects.anthropic_seals import signature_refused
 
 _TYPES_BY_KIND = {
     FaultKind.OVERLOADED: "overloaded_error",
@@ -84,6 +86,8 @@ def error_in_answer(answer: Mapping[str, Any], backend: str, *, named_error: boo
 
 
 def _refined(fault: Fault) -> Fault:
+    if signature_refused(fault):
+        return attrs.evolve(fault, code=FOREIGN_SEAL)
     if fault.kind is FaultKind.INVALID_REQUEST and _CONTEXT_WORDS.search(fault.message):
         return attrs.evolve(fault, kind=FaultKind.CONTEXT_LENGTH)
     return fault

@@ -33,6 +33,11 @@ name = "claude"
 retry = {{ attempts = 1 }}
 targets = [ {{ backend = "claude" }} ]
 """
+BROKEN = "messages.1.content.0: Invalid `signature` in `thinking` block"
+ANSWER = json.dumps({
+    "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6", "content": [{"type": "text", "text": "Yes"}],
+    "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 5, "output_tokens": 1},
+}).encode()  # fmt: skip
 TOOL = {"name": LONG, "description": "d", "input_schema": {"type": "object"}}
 SYSTEM = [
     {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.3; cc_entrypoint=cli; cch=a1b2c;"},
@@ -47,8 +52,14 @@ class Vendor:
     socket: RawUpstream
     answer: bytes = b""
     status: int = 200
+    refuses: bytes = b""
 
     def reply(self, sock: Any) -> None:
+        if self.refuses and self.refuses in self.socket.received[-1]:
+            body = json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": BROKEN}}).encode()
+            sock.sendall(b"HTTP/1.1 400 X\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body))
+            sock.sendall(body)
+            return
         kind = b"text/event-stream" if self.answer.startswith((b"data:", b"event:")) else b"application/json"
         head = b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         sock.sendall(head % (self.status, kind, len(self.answer)) + self.answer)
@@ -114,10 +125,7 @@ def test_a_conversation_goes_to_another_vendor_and_back_to_anthropic(place: tupl
     ]  # fmt: skip
     assert sent[2] == {"role": "tool", "tool_call_id": "functions.update:0", "content": "done"}
 
-    vendor.answer = json.dumps({
-        "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6", "content": [{"type": "text", "text": "Yes"}],
-        "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 5, "output_tokens": 1},
-    }).encode()  # fmt: skip
+    vendor.answer = ANSWER
     said = claude.messages.with_raw_response.create(
         model="claude-sonnet-4-6", max_tokens=900, system=SYSTEM, tools=[TOOL], messages=messages,  # type: ignore[arg-type,list-item]
     )  # fmt: skip
@@ -138,3 +146,20 @@ def test_a_conversation_that_is_too_long_is_told_in_the_words_that_agents_know(p
     said = httpx.post(gateway.url + "/v1/messages", json=body, headers={"x-api-key": KEY}, timeout=30)
     vendor.status = 200
     assert (said.status_code, said.json()["error"]) == (400, {"type": "invalid_request_error", "message": f"prompt is too long: {words}"})
+
+
+def test_thoughts_that_another_account_signed_are_left_out_of_a_second_try(place: tuple[Gateway, Vendor]) -> None:
+    gateway, vendor = place
+    thought = {"type": "thinking", "thinking": "Hm", "signature": "c2lnbmVkIGVsc2V3aGVyZQ=="}
+    content = [thought, {"type": "text", "text": "Hello"}]
+    body = {
+        "model": "claude-sonnet-4-6", "max_tokens": 9, "system": SYSTEM, "odd": 1.0, "messages": [
+            {"role": "user", "content": "Hi"}, {"role": "assistant", "content": content}, {"role": "user", "content": "So?"},
+        ],
+    }  # fmt: skip
+    vendor.answer, vendor.refuses = ANSWER, b'"signature"'
+    said = httpx.post(gateway.url + "/v1/messages", json=body, headers={"x-api-key": KEY}, timeout=30)
+    vendor.refuses = b""
+    assert (said.status_code, said.content) == (200, ANSWER)
+    assert vendor.asked == {**body, "messages": [body["messages"][0], {**body["messages"][1], "content": content[1:]}, body["messages"][2]]}  # type: ignore[index,dict-item]
+    assert "sealed reasoning of anthropic" in said.headers["x-gateway-dropped"]

@@ -1,0 +1,70 @@
+"""Thoughts that Anthropic did not sign are taken out of a request that passes verbatim, and nothing else of it."""
+
+import pytest
+
+from appliance.core.fault import Fault, FaultKind
+from appliance.core.seal import UNSIGNED, Seal, wrap
+from appliance.core.step import FOREIGN_SEAL
+from appliance.dialects.anthropic import ANTHROPIC
+from appliance.dialects.anthropic_blocks import carrier
+from appliance.dialects.anthropic_seals import signature_refused, unsealed
+
+HI, SO = {"role": "user", "content": "Hi"}, {"role": "user", "content": "So?"}
+OWN = {"type": "thinking", "thinking": "mine", "signature": "c2ln"}
+THEIRS = {"type": "thinking", "thinking": "theirs", "signature": wrap(Seal("openai_chat", "x"), "anthropic")}
+NOBODYS = {"type": "thinking", "thinking": "unsigned", "signature": UNSIGNED}
+HIDDEN = {"type": "redacted_thinking", "data": wrap(Seal("gemini", "x"), "anthropic")}
+CARRIED = {"type": "redacted_thinking", "data": carrier(Seal("gemini", "x"))}
+TEXT = {"type": "text", "text": "Hello", "cache_control": {"type": "ephemeral"}}
+CALL = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}
+
+
+def said(*content):
+    return {"role": "assistant", "content": list(content), "odd": 1}
+
+
+def test_a_request_with_nothing_of_other_vendors_stays_as_it_is():
+    for messages in ([HI], [HI, said(OWN, TEXT), SO], [HI, {"role": "assistant", "content": "x"}], "odd", [7, {"content": [7]}]):
+        assert unsealed({"messages": messages}, False) is None
+    assert unsealed({}, True) is None
+
+
+def test_what_others_signed_is_left_out_and_named():
+    messages = [HI, said(THEIRS, HIDDEN, OWN, TEXT, CARRIED), SO, said(NOBODYS, {**NOBODYS, "signature": ""}), SO]
+    assert unsealed({"messages": messages, "model": "m"}, False) == (
+        {"messages": [HI, said(OWN, TEXT), SO, SO]},
+        (
+            "messages[1].content[0]: sealed reasoning of openai_chat", "messages[1].content[1]: sealed reasoning of gemini",
+            "messages[1].content[4]: sealed reasoning of gemini", "messages[3].content[0]: unsigned reasoning",
+            "messages[3].content[1]: unsigned reasoning",
+        ),
+    )  # fmt: skip
+    everything = unsealed({"messages": [HI, said(OWN, TEXT), SO]}, True)
+    assert everything == ({"messages": [HI, said(TEXT), SO]}, ("messages[1].content[0]: sealed reasoning of anthropic",))
+
+
+@pytest.mark.parametrize(("thinking", "off"), [
+    ({"type": "enabled", "budget_tokens": 2000}, True), ({"type": "adaptive"}, False), (None, False),
+])  # fmt: skip
+def test_a_turn_of_tools_goes_on_without_thinking_where_it_has_to_begin_with_a_thought(thinking, off):
+    fields = {"messages": [HI, said(THEIRS, CALL), RESULT], **({"thinking": thinking} if thinking else {})}
+    changed, dropped = unsealed(fields, False)
+    assert (changed.get("thinking"), "thinking" in dropped) == (({"type": "disabled"}, True) if off else (None, False))
+    changed, dropped = unsealed({**fields, "messages": [HI, said(THEIRS, OWN, CALL), RESULT]}, False)
+    assert "thinking" not in changed
+    changed, dropped = unsealed({**fields, "messages": [HI, said(THEIRS, TEXT), SO]}, False)
+    assert "thinking" not in changed
+
+
+@pytest.mark.parametrize(("message", "refused"), [
+    ("messages.1.content.0: Invalid `signature` in `thinking` block", True), ("Invalid signature in thinking block", True),
+    ("messages.1.content.3: Invalid `data` in `redacted_thinking` block", True), ("messages.1.content.0.thinking: Field required", False),
+])  # fmt: skip
+def test_a_refusal_of_a_signature_is_known_by_its_words(message, refused):
+    body = b'{"type":"error","error":{"type":"invalid_request_error","message":"%b"}}' % message.encode()
+    fault = ANTHROPIC.classify(400, [], body, backend="b", now=0.0)
+    assert (fault.code == FOREIGN_SEAL) is refused
+    assert signature_refused(fault) is refused
+    assert fault.body == body
+    assert not signature_refused(Fault(FaultKind.SERVER_ERROR, message))
