@@ -25,7 +25,7 @@ from appliance.simulator.languages.table import Found, find_endpoint, language_o
 from appliance.simulator.model_name import ModelName, parse_model, parse_speed
 from appliance.simulator.observation import Observations, Observed
 from appliance.simulator.player import play
-from appliance.simulator.provider import answer_call, answer_plain, check_key, parse_fields
+from appliance.simulator.provider import answer_call, answer_plain, check_key, read_fields
 from appliance.simulator.recorded_wire import recording_to_wire
 from appliance.simulator.recordings import PREFIX as RECORDED
 from appliance.simulator.recordings import Recordings, open_recordings
@@ -106,7 +106,7 @@ class Simulator:
         if error is not None:
             return Planned(refusal(error, language, language.usual_headers(request)), (), None)
         found = find_endpoint(request)
-        fields = parse_fields(request.body) if request.method == "POST" else {}
+        fields = read_fields(request) if request.method == "POST" else {}
         model = model_of(request, found, fields)
         clauses = self.desk.choose(request, model)
         if isinstance(clauses, str):

@@ -10,6 +10,7 @@ import orjson
 
 from appliance.simulator.answer import Answer, whole
 from appliance.simulator.api_error import BAD_JSON, ApiError, unknown_model, unknown_url, wrong_method
+from appliance.simulator.form import boundary_of, read_form
 from appliance.simulator.language import Call, Language, refusal
 from appliance.simulator.languages.table import Found, path_known
 from appliance.simulator.request import Request
@@ -37,6 +38,12 @@ def check_key(request: Request, language: Language, settings: Settings) -> ApiEr
     if not settings.require_key or request.path == HEALTH_PATH:
         return None
     return language.key_error(request, settings.require_key)
+
+
+def read_fields(request: Request) -> Mapping[str, Any] | ApiError:
+    """What a POST says, in JSON or as a form with files."""
+    boundary = boundary_of(request.header(b"content-type"))
+    return parse_fields(request.body) if boundary is None else read_form(request.body, boundary)
 
 
 def parse_fields(body: bytes) -> Mapping[str, Any] | ApiError:

@@ -132,6 +132,20 @@ def test_every_way_carries_a_megabyte(world: World, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", GOOD)
+def test_every_way_carries_a_form_that_is_passed_on_as_it_comes(world: World, door: Door, backend: str) -> None:
+    size = 3_000_000
+    before = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nsim\r\n'
+    file = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n[[say=heard by %b]]' % backend.encode()
+    body = before + file + bytes(size) + b"\r\n--b--\r\n"
+    headers = {"x-provider": backend, "content-type": "multipart/form-data; boundary=b"}
+    for content in (body, iter([body[:1000], body[1000:-1000], body[-1000:]])):
+        answer = door.post("/v1/audio/transcriptions", content=content, headers=headers)
+        assert (answer.status_code, answer.headers["x-served-by"]) == (200, backend)
+        assert answer.json()["text"] == f"heard by {backend}"
+        assert world.sim.stats(1)["last"][-1]["body_bytes"] == len(body)
+
+
+@pytest.mark.parametrize("backend", GOOD)
 def test_every_way_tells_of_its_faults(world: World, backend: str) -> None:
     door = builtin(world)
     assert ask(door, backend, chat("sim+422")).status_code == 422

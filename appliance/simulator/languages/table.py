@@ -10,6 +10,7 @@ from appliance.simulator.languages import (
     cohere_endpoints,
     gemini_endpoints,
     openai_endpoints,
+    openai_media_endpoints,
     responses_endpoints,
 )
 from appliance.simulator.languages.openai import OPENAI
@@ -21,6 +22,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *cohere_endpoints.ENDPOINTS,
     *bedrock_endpoints.ENDPOINTS,
     *openai_endpoints.ENDPOINTS,
+    *openai_media_endpoints.ENDPOINTS,
     *responses_endpoints.ENDPOINTS,
 )
 
