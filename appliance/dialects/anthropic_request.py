@@ -12,6 +12,7 @@ from appliance.core.conversation import Conversation, Effort, OutputFormat, Reas
 from appliance.core.fault import Fault
 from appliance.core.message import Foreign, Message, Part, Text, ToolResult
 from appliance.dialects.anthropic_blocks import FAMILY, cache_of, read_content, read_texts
+from appliance.dialects.anthropic_client_tools import form_of
 from appliance.dialects.fields import Unfit, flag, integer, mapping, needed, number, one_of, optional, sequence, text, texts
 
 _KNOWN = frozenset({
@@ -140,6 +141,10 @@ def _tools(fields: Mapping[str, Any]) -> tuple[Tool, ...]:
 
 def _tool(tool: Mapping[str, Any], path: str) -> Tool:
     kind = optional(text, tool, "type", path) or "custom"
+    form = form_of(kind)
+    if form is not None:
+        own = {name: value for name, value in tool.items() if name not in ("name", "cache_control") and value is not None}
+        return Tool(needed(text, tool, "name", path), form[0], form[1], family=FAMILY, raw=own, cache=cache_of(tool, path))
     if kind != "custom":
         return Tool(kind, server=True, family=FAMILY, raw=tool)
     rest = {name: value for name, value in tool.items() if name not in _KNOWN_OF_TOOLS and value is not None}

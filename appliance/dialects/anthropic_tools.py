@@ -44,6 +44,8 @@ def forces(fields: Mapping[str, Any]) -> bool:
 
 def _function(tool: Tool, able: Abilities, dropped: list[str], path: str, own: bool) -> dict[str, Any]:
     """own: the caller wrote it for Anthropic, so it goes as it is."""
+    if tool.family == FAMILY and "type" in tool.raw:  # one that it defines itself
+        return {"name": tool.name, **tool.raw} | cache_mark(tool.cache)
     if tool.custom:
         tool = function_of(tool)
     written: dict[str, Any] = {"name": flat_name(tool.name, tool.namespace)}

@@ -261,3 +261,23 @@ def test_what_only_anthropic_knows_of_tools_and_messages_goes_back_to_it_or_is_r
         written = language_of(language).spoken.write_request(attrs.evolve(conversation, max_tokens=99), target)
         assert {"tools[0].defer_loading", "tools[0].input_examples"} <= set(written.dropped), language
         assert any("messages[0].clear_at" in one for one in written.dropped), language
+
+
+CLIENT_TOOLS = [
+    {"type": "bash_20250124", "name": "bash"}, {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool", "max_characters": 9},
+    {"type": "memory_20250818", "name": "memory", "cache_control": {"type": "ephemeral"}},
+]  # fmt: skip
+
+
+def test_tools_that_anthropic_defines_and_the_caller_runs_are_functions_elsewhere():
+    server = {"type": "web_search_20250305", "name": "web_search"}
+    screen = {"type": "computer_20250124", "name": "computer", "display_width_px": 9, "display_height_px": 9}
+    conversation = read(tools=[*CLIENT_TOOLS, server, screen], tool_choice={"type": "tool", "name": "bash"})
+    assert json.loads(ANTHROPIC.write_request(conversation, Target("claude-sonnet-4-6")).body)["tools"] == [*CLIENT_TOOLS, server, screen]
+    written = language_of("openai_chat").spoken.write_request(conversation, Target("m"))
+    body = json.loads(written.body)
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["bash", "str_replace_based_edit_tool", "memory"]
+    assert body["tools"][0]["function"]["parameters"]["properties"].keys() == {"command", "restart"}
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "bash"}}
+    noted = {"tools[0].type", "tools[1].max_characters", "tools[3]: web_search_20250305", "tools[4]: computer_20250124"}
+    assert noted <= set(written.dropped)
