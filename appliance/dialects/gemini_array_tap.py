@@ -16,7 +16,7 @@ class ArrayTap(Followed):
     __slots__ = ("_begun", "_event_max_bytes", "_events")
 
     def __init__(self, reader: StreamReader, event_max_bytes: int) -> None:
-        super().__init__(reader)
+        super().__init__(reader, eager=True)
         self._event_max_bytes = event_max_bytes
         self._events = SseReader(event_max_bytes)
         self._begun = False

@@ -121,7 +121,7 @@ def gemini_call(path: str, query: str) -> tuple[str, Language] | None:
 
 
 def _gemini_tap(wish: TapWish) -> StreamTap:
-    return ReadingTap(GEMINI.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes, comments=False)
+    return ReadingTap(GEMINI.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes, comments=False, eager=True)
 
 
 def _gemini_array_tap(wish: TapWish) -> StreamTap:

@@ -23,13 +23,24 @@ NO_NAMES: Mapping[str, str] = MappingProxyType({})
 _COMMENT = re.compile(rb"^:[^\r\n]*", re.MULTILINE)
 
 
+HELD_MAX_BYTES = 1_048_576
+"""Of events before the first that a model made: OpenAI says all of the request twice before it."""
+
+WAITING_MAX = 1_000
+"""Deltas before the first that a model made; readers give two."""
+
+
 class Followed:
-    """What a stream says about itself, from its deltas."""
+    """What a stream says about itself, from its deltas. eager: its very first event is a model's, so that the stream is good with it. Other
+    languages announce an answer first, and may say then that there will be none (OpenAI when a limit is reached, Anthropic when
+    overloaded): that still leaves the choice of another backend.
+    """
 
-    __slots__ = ("_finish", "_id", "_model", "_usage", "committed", "deltas", "fault", "finished", "reader", "token_seen")
+    __slots__ = ("_eager", "_finish", "_id", "_model", "_usage", "committed", "deltas", "fault", "finished", "reader", "token_seen")
 
-    def __init__(self, reader: StreamReader) -> None:
+    def __init__(self, reader: StreamReader, *, eager: bool = False) -> None:
         self.reader = reader
+        self._eager = eager
         self.committed = self.token_seen = self.finished = False
         self.fault: Fault | None = None
         self.deltas = 0
@@ -54,7 +65,7 @@ class Followed:
                     self.token_seen = True
                     self.deltas += 1
             elif isinstance(delta, Started):
-                self.committed = True
+                self.committed = self.committed or self._eager
                 self._model = delta.model or self._model
                 self._id = self._id or delta.id
                 self._usage = delta.usage or self._usage
@@ -68,16 +79,32 @@ class Followed:
 class ReadingTap(Followed):
     """Same language on both sides, any that streams server-sent events. comments: may pass; google-genai chokes on them."""
 
-    __slots__ = ("_comments", "_cutter", "_event_max_bytes", "_lf_passes")
+    __slots__ = ("_comments", "_cutter", "_event_max_bytes", "_held", "_lf_passes")
 
-    def __init__(self, reader: StreamReader, event_max_bytes: int, *, comments: bool = True) -> None:
-        super().__init__(reader)
+    def __init__(self, reader: StreamReader, event_max_bytes: int, *, comments: bool = True, eager: bool = False) -> None:
+        super().__init__(reader, eager=eager)
         self._comments = comments
+        self._held = b""
         self._cutter = EventCutter()
         self._event_max_bytes = event_max_bytes
         self._lf_passes = False
 
     def feed(self, data: bytes) -> bytes:
+        if self.committed:
+            return self._feed(data)
+        self._held += self._feed(data)
+        if len(self._held) > HELD_MAX_BYTES:
+            self.committed = True
+        return self._released()
+
+    def _released(self) -> bytes:
+        """What was held back of the time before the first good event, once that is here."""
+        if not self.committed:
+            return b""
+        held, self._held = self._held, b""
+        return held
+
+    def _feed(self, data: bytes) -> bytes:
         if self.fault is not None or self.finished or not data:
             return b""
         cutter = self._cutter
@@ -108,7 +135,8 @@ class ReadingTap(Followed):
         self._follow(self.reader.feed(rest))
         self._follow(self.reader.end())
         self.fault, self.finished = self.reader.fault, self.reader.finished
-        return self._passing(rest.rstrip(b"\r\n") + b"\n\n") if rest.strip() and self.fault is None else b""
+        out = self._passing(rest.rstrip(b"\r\n") + b"\n\n") if rest.strip() and self.fault is None else b""
+        return self._released() + out
 
     def _passing(self, events: bytes) -> bytes:
         """Whole events as they go on; of a comment its line's end stays, which means nothing."""
@@ -120,13 +148,14 @@ class ReadingTap(Followed):
 class TranslatingTap(Followed):
     """The backend's language in, the caller's out."""
 
-    __slots__ = ("_names", "writer")
+    __slots__ = ("_names", "_waiting", "writer")
 
     def __init__(self, reader: StreamReader, writer: StreamWriter, names: Mapping[str, str] = NO_NAMES) -> None:
         """names: the caller's names of tools by those in the stream, where they differ."""
         super().__init__(reader)
         self.writer = writer
         self._names = names
+        self._waiting: list[Delta] = []
 
     def feed(self, data: bytes) -> bytes:
         if self.fault is not None or self.finished:
@@ -142,9 +171,9 @@ class TranslatingTap(Followed):
         """What these deltas are in the caller's language; with the end of the answer once the reader has seen it. Deltas in front of a
         fault are passed on: they came before it."""
         self.fault = self.reader.fault
-        if self.fault is not None and not self.committed and all(isinstance(delta, Started) for delta in deltas):
-            return b""  # it began only to fail: nobody has heard of it yet, so another backend may be asked
         self._follow(deltas)
+        if not self.committed or self._waiting:
+            deltas = self._started(deltas)
         if self._names:
             deltas = restored_deltas(deltas, self._names)
         out = self.writer.write(deltas) if deltas else b""
@@ -154,3 +183,12 @@ class TranslatingTap(Followed):
             self.finished = True
             out += self.writer.end()
         return out
+
+    def _started(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
+        """Nothing before the first good event; with it all that waited for it."""
+        self._waiting += deltas
+        self.committed = self.committed or len(self._waiting) > WAITING_MAX
+        if not self.committed:
+            return []
+        waited, self._waiting = self._waiting, []
+        return waited

@@ -14,7 +14,7 @@ from appliance.dialects.chat import CHAT
 from appliance.dialects.codec import Reply
 from appliance.dialects.gemini import GEMINI, Gemini
 from appliance.dialects.protocol import StreamTap
-from appliance.dialects.stream_taps import ReadingTap, TranslatingTap
+from appliance.dialects.stream_taps import HELD_MAX_BYTES, ReadingTap, TranslatingTap
 
 BOUND = 100_000
 
@@ -100,11 +100,22 @@ def test_a_cut_stream_does_not_look_finished(make):
     assert b"[DONE]" not in out
 
 
-def test_what_began_only_to_fail_commits_to_nothing():
-    tap = translating()
-    assert tap.feed(START + ERROR) == b""
+@pytest.mark.parametrize("make", [reading, translating])
+@pytest.mark.parametrize("pieces", [[START + ERROR], [START, ERROR], [START, event("ping"), ERROR]])
+def test_what_began_only_to_fail_commits_to_nothing(make, pieces: list[bytes]):
+    tap = make()
+    assert b"".join([tap.feed(piece) for piece in pieces]) == b""
     assert tap.fault is not None
     assert not tap.committed
+
+
+def test_announcements_without_end_are_passed_on():
+    tap = reading()
+    passed = b""
+    for _ in range(HELD_MAX_BYTES // len(START) + 2):
+        passed += tap.feed(START)
+    assert tap.committed
+    assert len(passed) > HELD_MAX_BYTES
 
 
 @pytest.mark.parametrize("make", [reading, translating])
@@ -113,6 +124,8 @@ def test_comments_and_pings_commit_to_nothing(make):
     tap.feed(b": hi\n\n" + event("ping"))
     assert not tap.committed
     tap.feed(START)
+    assert not tap.committed
+    tap.feed(OPEN)
     assert tap.committed
     assert not tap.token_seen
 

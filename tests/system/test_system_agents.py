@@ -50,6 +50,16 @@ targets = [ {{ backend = "gpt" }} ]
 name = "gemini"
 models = ["gemini-*"]
 targets = [ {{ backend = "google" }} ]
+[backends.limited]
+provider = "openai"
+base_url = "{limited}/v1"
+api_key = "sk-operator-0123456789"
+[[routes]]
+name = "limited"
+models = ["limited*"]
+strategy = "priority"
+targets = [ {{ backend = "limited" }} ]
+fallback = [ {{ backend = "gpt" }} ]
 [backends.odd]
 provider = "gemini"
 base_url = "{odd}"
@@ -118,6 +128,21 @@ GOOGLE_STREAM = b": a proxy's comment\n\n" + sse(
      "usageMetadata": {"promptTokenCount": 4, "candidatesTokenCount": 1, "totalTokenCount": 5}}, named=False,
 )  # fmt: skip
 
+ANNOUNCED = {**RESPONSE, "id": "resp_limited", "status": "in_progress", "output": []}
+LIMITED_STREAM = sse(
+    {"type": "response.created", "sequence_number": 0, "response": ANNOUNCED},
+    {"type": "response.in_progress", "sequence_number": 1, "response": ANNOUNCED},
+)
+LIMIT = sse({"type": "error", "sequence_number": 2, "error": {"type": "tokens", "code": "rate_limit_exceeded", "message": "Too large"}})
+
+
+def limiting(sock: socket.socket) -> None:
+    """As OpenAI does: it announces a response, and then that there will be none."""
+    sock.sendall(STREAM_HEAD + LIMITED_STREAM)
+    time.sleep(0.1)
+    sock.sendall(LIMIT)
+
+
 ODD_STREAM = sse(
     {"candidates": [{"content": {"parts": []}, "finishReason": "STOP"}]},
     {"candidates": [{"content": {"parts": [{"text": "H"}]}, "finishReason": "STOP"}]},
@@ -156,8 +181,9 @@ def google() -> Iterator[RawUpstream]:
 def gateway(
     tmp_path_factory: pytest.TempPathFactory, simulator: Simulator, claude: RawUpstream, gpt: RawUpstream, google: RawUpstream
 ) -> Iterator[Gateway]:
-    with RawUpstream(resetting) as odd:
-        config = CONFIG.format(claude=claude.url, gpt=gpt.url, google=google.url, odd=odd.url, sim=simulator.url)
+    with RawUpstream(resetting) as odd, RawUpstream(limiting) as limited:
+        urls = {"claude": claude.url, "gpt": gpt.url, "google": google.url, "odd": odd.url, "limited": limited.url, "sim": simulator.url}
+        config = CONFIG.format(**urls)
         one = Gateway(tmp_path_factory.mktemp("agents"), config)
         with running(one):
             yield one
@@ -302,6 +328,17 @@ def test_codexs_request_arrives_byte_for_byte_and_its_leaving_is_no_error(url: s
         record = gateway.record(name)
         assert (record["status"], record["error_type"], record["attempts"][-1]["outcome"]) == (200, "", "success")
         assert record["usage"]["output_tokens"] == 5
+
+
+def test_a_response_that_was_announced_only_to_fail_comes_from_another_backend(url: str, gateway: Gateway) -> None:
+    name = f"limited-{url[-5:]}"
+    said = httpx.post(url + "/v1/responses", content=codex("limited"), timeout=20, headers={
+        **CODEX_HEADERS, "authorization": f"Bearer {KEY}", "content-type": "application/json", "x-request-id": name})  # fmt: skip
+    assert said.content.startswith(b"event: response.created\n")
+    assert b'"id": "resp_1"' in said.content
+    assert b"resp_limited" not in said.content
+    assert said.headers["x-served-by"] == "gpt"
+    assert [one["error_type"] for one in gateway.record(name)["attempts"]] == ["rate_limited", ""]
 
 
 def test_codex_reaches_a_backend_of_plain_functions(url: str, gateway: Gateway) -> None:
