@@ -3,14 +3,18 @@
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
+import trustme
+from doors import certificate
 from media_upstream import Asked, MediaUpstream
 from rig import KEY, Gateway, call, eventually, running
 
@@ -515,6 +519,36 @@ def send_many(caller: Caller) -> None:
 def test_a_stranger_s_form_is_not_read(stage: Stage, url: str) -> None:
     status, _, _ = call(url + "/v1/audio/transcriptions", form(field("model", b"m")), content_type=TYPE, authorization="Bearer sk-wrong")
     assert status == 401
+
+
+def test_a_caller_over_http2_uploads_too_and_hears_of_refusals(stage: Stage, tmp_path: Path) -> None:
+    stage.play(transcribe)
+    authority = trustme.CA()
+    config = f"""
+[backends.first]
+provider = "custom"
+base_url = "{stage.first.url}/v1"
+[[routes]]
+name = "r"
+models = ["m"]
+targets = [ {{ backend = "first" }} ]
+"""
+    limits = f"limits = {{ upload_max_bytes = {len(LARGE) + 1000} }}"
+    gateway = Gateway(tmp_path, config, head=limits, tls=certificate(tmp_path, authority, "127.0.0.1"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(tls)
+    body = form(field("model", b"m"), file(LARGE))
+    headers = {"content-type": TYPE, "authorization": f"Bearer {KEY}"}
+    with running(gateway), httpx.Client(base_url=gateway.tls_url, verify=tls, http2=True, trust_env=False, timeout=20) as client:
+        for content in (body, iter([body[:50], body[50:-50], body[-50:]])):
+            answer = client.post("/v1/audio/transcriptions", content=content, headers=headers)
+            assert (answer.http_version, answer.status_code, answer.json()) == ("HTTP/2", 200, TEXT)
+            assert stage.first.asked[-1].body == body
+        refused = client.post("/v1/audio/transcriptions", content=form(field("model", b"nobody"), file(LARGE)), headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+        refused = client.post("/v1/audio/transcriptions", content=form(field("model", b"m"), file(LARGE + LARGE)), headers=headers)
+        assert refused.status_code == 413
+        assert client.post("/v1/audio/transcriptions", content=body, headers=headers).status_code == 200
 
 
 def test_nothing_is_left_open_or_on_disk(stage: Stage) -> None:
