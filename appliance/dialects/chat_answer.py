@@ -108,18 +108,21 @@ def _read_choice(choice: Mapping[str, Any], seed: str) -> Candidate:
     calls = calls_of(message, seed)
     parts += calls
     stopped = choice.get("stop_reason")  # vLLM: the text that ended it (docs.vllm.ai, CompletionOutput.stop_reason)
-    finish = finish_of(choice.get("finish_reason"), calls)
+    finish = finish_of(choice.get("finish_reason"), calls, refused=any(isinstance(part, Refusal) for part in parts))
     if finish == "stop" and isinstance(stopped, str) and stopped:
         return Candidate(tuple(parts), "stop_sequence", stopped, logprobs_of(choice.get("logprobs")))
     return Candidate(tuple(parts), finish, "", logprobs_of(choice.get("logprobs")))
 
 
-def finish_of(reason: object, calls: Sequence[ToolCall]) -> Finish:
-    """Why it ended. With a call it is tool use, whatever the vendor said, unless the last call's arguments are cut off in the middle."""
+def finish_of(reason: object, calls: Sequence[ToolCall], *, refused: bool = False) -> Finish:
+    """Why it ended. With a call it is tool use, whatever the vendor said, unless the last call's arguments are cut off in the middle; with
+    the words of a refusal a `stop` is one (OpenAI says no other)."""
     finish = FINISHES.get(reason.lower(), "other") if isinstance(reason, str) and reason else ""
     if calls:
         return finish if finish in CUT_SHORT and not is_whole(calls[-1]) else "tool_use"
-    return "stop" if finish == "tool_use" else finish
+    if finish in ("tool_use", "stop"):
+        return "refusal" if refused else "stop"
+    return finish
 
 
 def is_whole(call: ToolCall) -> bool:

@@ -49,6 +49,7 @@ class ChoiceReader:
     _count: int = 0
     _held: int = 0
     _thoughts: int = 0
+    _refused: bool = False
     _heard: list[str] = attrs.field(factory=list, repr=False)
     _detail: dict[str, Any] = attrs.field(factory=dict, repr=False)
     _detail_key: object = None
@@ -107,7 +108,7 @@ class ChoiceReader:
         started = [call for call in self._book.calls if call.part >= 0]
         for call in started:
             self._end_call(call, out)
-        finish = finish_of(self.reason, [call.so_far() for call in started[-1:]])
+        finish = finish_of(self.reason, [call.so_far() for call in started[-1:]], refused=self._refused)
         if finish == "stop" and self.stopped:
             out.append(Finished("stop_sequence", self.stopped, self.number))
         else:
@@ -122,6 +123,7 @@ class ChoiceReader:
 
     def _add(self, kind: str, text: str, out: list[Delta]) -> None:
         if self.kind != kind:
+            self._refused = self._refused or kind != TEXT
             self._open(kind, Text() if kind == TEXT else Refusal(), out)
         text = self._joined(text)
         if text:

@@ -171,9 +171,10 @@ class History:
             raise Unfit(f"{path}.call_id", "must be the id of a call earlier in the conversation: this backend matches results by name")
         media: list[dict[str, Any]] = []
         for number, part in enumerate(result.parts):
+            where = f"{path}.parts[{number}]"
             if isinstance(part, Media):
-                written = write_media(self._reachable(part, f"{path}.parts[{number}]"), named=True)
-                media.append(written)
+                self._note(attrs.evolve(part, name=""), where)  # which has its place here
+                media.append(write_media(self._reachable(part, where), named=True))
         said: dict[str, Any] = {"id": result.call_id} if self.ids and result.call_id else {}
         out = {**said, "name": name, "response": _response(_words(result.parts), result.is_error)}
         if media and has_result_media(self.model):

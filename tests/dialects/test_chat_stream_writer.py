@@ -228,6 +228,7 @@ def sayable(draw):
         calls = list({part.id: part for part in kinds[ToolCall]}.values())
         refusals = [part for part in kinds[Refusal] if part.text][:1]
         finish = "tool_use" if calls else "stop" if candidate.finish in ("tool_use", "stop_sequence") else candidate.finish
+        finish = "refusal" if refusals and finish == "stop" else finish
         found.append(Candidate((*thoughts, *words, *refusals, *calls), finish, "", candidate.logprobs))
     return Completion(draw(names), "shown-model", tuple(found), draw(usages), draw(st.integers(1, 2**31)))
 

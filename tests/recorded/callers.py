@@ -34,7 +34,8 @@ class Caller:
         errors: the language's word for an HTTP status. error: that word and the message, in an error's body or a stream's last event.
         joint: between thoughts that were apart, where the language has one place for all of them.
         cache_writes: tokens written to a cache are told apart.
-        no_usage: what stands where a backend told none, in a stream: Messages demand both totals, and start with an estimate of the input.
+        no_usage: what stands where a backend told none, in a stream: zeros in Responses, whose clients break without counts; Messages
+            demand both totals, and start with an estimate of the input.
         free_text: tools with free text exist; elsewhere they are functions.
         told_refusal: a refusal's words have a place of their own; elsewhere they are text.
     """
@@ -164,7 +165,7 @@ CALLERS = (
         lambda model, stream: {"model": model, "input": "Hi", "stream": stream}, sse, wire_responses.whole, responses_streamed,
         {"stop": "completed", "length": "incomplete: max_output_tokens", "tool_use": "completed",
          "refusal": "incomplete: content_filter", "refusal in words": "completed"},
-        OPENAI_ERRORS, openai_error, cache_writes=True, free_text=True,
+        OPENAI_ERRORS, openai_error, cache_writes=True, free_text=True, no_usage=Counts(0, 0, 0, 0, 0),
     ),
     Caller(
         "messages", "anthropic", lambda _model, _stream: "/v1/messages",
