@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit unit-parts unit-system matrix bench bench-hot lock clean
+.PHONY: help setup run test lint unit unit-parts unit-system matrix bench bench-hot prices lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ bench: setup     ## CPU, latency and memory against the floor (needs wrk, nginx,
 
 bench-hot: setup ## the hot pure functions, each alone
 	$(BIN)/python tests/benchmarks/hot.py
+
+prices: setup    ## write the price table anew from the installed genai-prices package (a development dependency)
+	PYTHONPATH=. $(BIN)/python packaging/update_prices.py
 
 lock:            ## resolve the dependencies again (needs uv) and write the hash-locked lists
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url -q -o packaging/requirements.txt

@@ -14,9 +14,10 @@ MAY = {
     "dialects": {"core", "orjson", "attrs"},
     "providers": {"core", "dialects", "attrs", "cryptography"},  # a signature is a pure function of a key and what it signs
     "config": {"core", "attrs", "cattrs", "tomlkit"},
+    "prices": {"core", "attrs", "orjson"},  # a table and who is in it; what a request costs is worked out in core
     "telemetry": {"core", "attrs", "orjson", "prometheus_client", "structlog"},
     "store": {"core", "config", "attrs"},
-    "gateway": {"core", "dialects", "providers", "config", "telemetry", "store", "http1", "attrs", "trio", "httpx", "certifi"},
+    "gateway": {"core", "dialects", "providers", "config", "prices", "telemetry", "store", "http1", "attrs", "trio", "httpx", "certifi"},
     "server": {
         "core", "dialects", "providers", "config", "telemetry", "store", "http1", "gateway", "attrs", "trio", "hypercorn", "orjson",
     },

@@ -15,6 +15,9 @@ class Usage:
         source: where the figures come from: `provider` (its own count), `drained` (its own count, read after the client had left) or
             `estimated` (ours).
         search_units: what rankings are billed by (Cohere: one query with up to a hundred documents); 0 elsewhere.
+        cache_write_1h_tokens: of cache_write_tokens those that are kept for an hour, which costs more than five minutes (Anthropic).
+        cached_audio_tokens: of cached_input_tokens those that are audio, where the vendor says so.
+        web_searches: made by the provider for the answer, and billed apiece, where the vendor says how many.
     """
 
     input_tokens: int = 0
@@ -26,6 +29,11 @@ class Usage:
     output_audio_tokens: int = 0
     source: str = "provider"
     search_units: int = 0
+    cache_write_1h_tokens: int = 0
+    cached_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_image_tokens: int = 0
+    web_searches: int = 0
 
     @property
     def total_tokens(self) -> int:

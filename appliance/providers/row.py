@@ -110,6 +110,7 @@ class Provider:
         newest_fields: knows the fields of chat completions that are OpenAI's own and that few others have taken over.
         deployments: models are reached by deployment names of the operator's own (Azure).
         stream_usage, drop, renames: where the vendor departs from OpenAI's own API. `drop` and `renames` concern chat and completions.
+        price_source: the name that the price table has for who sends the bill; empty where nobody does, or the table does not know them.
         quirks: what else it refuses, of concern only to requests that are written anew for it.
     """
 
@@ -136,4 +137,5 @@ class Provider:
     stream_usage: StreamUsage = "ask"
     drop: tuple[str, ...] = ()
     renames: tuple[Rename, ...] = ()
+    price_source: str = ""
     quirks: Quirks = NO_QUIRKS

@@ -52,6 +52,7 @@ _ROWS = (
     # platform.openai.com/docs/api-reference. Not gpt-*: the open gpt-oss models are everybody's but OpenAI's.
     Provider(
         "openai", "https://api.openai.com/v1", dialects=("openai_chat", "openai_responses"), renames=(REASONING_LIMIT,), newest_fields=True,
+        price_source="openai",
         counts=True, paths=openai_paths(has=("moderations", "image_generation", "image_edit", "speech", "transcription", "translation")),
         quirks=q.OPENAI,
         models=(
@@ -63,16 +64,17 @@ _ROWS = (
     # platform.claude.com/docs/en/api/overview; the version is the only one there is, and a caller's own goes before it
     Provider(
         "anthropic", "https://api.anthropic.com", dialects=("anthropic_messages",), auth="x-api-key", health_path="/v1/models",
+        price_source="anthropic",
         paths=NOTHING_ELSE, counts=True, models=("claude-*",), headers=((b"anthropic-version", b"2023-06-01"),),
     ),
     # ai.google.dev/api; the key as its own SDK sends it
     Provider(
         "gemini", "https://generativelanguage.googleapis.com", dialects=("gemini",), auth="x-goog-api-key", health_path="/v1beta/models",
-        models=("gemini-*",), gen_ai_name="gcp.gemini", paths=NOTHING_ELSE, counts=True,
+        price_source="google", models=("gemini-*",), gen_ai_name="gcp.gemini", paths=NOTHING_ELSE, counts=True,
     ),
     # docs.cohere.com/reference/about; both versions of rerank are served
     Provider(
-        "cohere", "https://api.cohere.com", dialects=("cohere",), health_path="/v1/models",
+        "cohere", "https://api.cohere.com", price_source="cohere", dialects=("cohere",), health_path="/v1/models",
         models=("command-*", "c4ai-*", "rerank-v*", "rerank-english-*", "rerank-multilingual-*"),
         paths=MappingProxyType({"rerank": "/v1/rerank", "rerank_v2": "/v2/rerank"}),
     ),
@@ -80,7 +82,7 @@ _ROWS = (
     # (docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html) as a bearer token. There is no free GET below that host.
     Provider(
         "bedrock", "https://bedrock-runtime.{region}.amazonaws.com", dialects=("bedrock",), health_path="", gen_ai_name="aws.bedrock",
-        paths=NOTHING_ELSE, counts=True, cloud="aws",
+        price_source="aws", paths=NOTHING_ELSE, counts=True, cloud="aws",
         models=(*(f"{maker}.*" for maker in BEDROCK_MAKERS), "*.anthropic.*", "*.amazon.*", "*.meta.*"),
         trims=((r"^(?:[a-z-]+\.)?[a-z0-9]+\.(?=[a-z])", ""), (r"(?:-v\d+(?::\d+)?|-\d+:\d+|:\d+)(?::\w+)?$", "")),
     ),
@@ -88,6 +90,7 @@ _ROWS = (
     # Vertex refuses ids of calls that Google's other API knows (`Unknown name "id" at 'contents[1].parts[0].function_call'`).
     Provider(
         "vertex", "https://{location}-aiplatform.googleapis.com", dialects=("gemini", "anthropic_messages"), auth="x-goog-api-key",
+        price_source="google",
         health_path="", gen_ai_name="gcp.vertex_ai", paths=NOTHING_ELSE, language_paths=VERTEX_PATHS, counts=True, cloud="google",
         drop=("functionCall.id",), languages=(("claude-*", "anthropic_messages"),), shapes={**CLAUDE_ON_VERTEX, **GEMINI_COUNT_ON_VERTEX},
         trims=((r"@(?:default|latest)$", ""), ("@", "-")),
@@ -95,7 +98,7 @@ _ROWS = (
     # openrouter.ai/docs/api-reference/overview; variants such as `:free` and `:nitro`: openrouter.ai/docs/guides/routing/model-variants;
     # openrouter.ai/docs/client-sdks lists rerank, speech and transcriptions
     Provider(
-        "openrouter", "https://openrouter.ai/api/v1", strips_suffix=True, quirks=q.OPENROUTER,
+        "openrouter", "https://openrouter.ai/api/v1", price_source="openrouter", strips_suffix=True, quirks=q.OPENROUTER,
         paths=openai_paths(has=("rerank", "speech", "transcription")),
     ),
     # featherless.ai/docs/api-overview-and-common-options
@@ -103,36 +106,42 @@ _ROWS = (
     # console.groq.com/docs/openai, "currently unsupported": text completions; there are no embeddings. `x_groq.usage` stands on the last
     # chunk of every stream (console.groq.com/docs/api-reference).
     Provider(
-        "groq", "https://api.groq.com/openai/v1", stream_usage="given", quirks=q.GROQ,
+        "groq", "https://api.groq.com/openai/v1", price_source="groq", stream_usage="given", quirks=q.GROQ,
         paths=openai_paths("text_completion", "embeddings", has=("speech", "transcription", "translation")),
     ),
     # docs.mistral.ai/api. `stream_options` and `max_completion_tokens` are answered with 422 extra_forbidden; usage is on the last chunk.
     Provider(
-        "mistral", "https://api.mistral.ai/v1", gen_ai_name="mistral_ai", stream_usage="refused",
+        "mistral", "https://api.mistral.ai/v1", price_source="mistral", gen_ai_name="mistral_ai", stream_usage="refused",
         renames=(Rename("max_completion_tokens", "max_tokens"),), short_ids=True, quirks=q.MISTRAL,
         paths=openai_paths("text_completion", has=("moderations", "speech", "transcription")),
         models=("mistral-*", "ministral-*", "magistral-*", "codestral-*", "devstral-*", "pixtral-*", "voxtral-*", "open-mi?tral-*"),
     ),
     # api-docs.deepseek.com
-    Provider("deepseek", "https://api.deepseek.com", models=("deepseek-chat", "deepseek-reasoner"), quirks=q.DEEPSEEK),
+    Provider(
+        "deepseek", "https://api.deepseek.com", price_source="deepseek",
+        models=("deepseek-chat", "deepseek-reasoner"), quirks=q.DEEPSEEK,
+    ),
     # docs.together.ai/docs/openai-api-compatibility
     Provider(
-        "together", "https://api.together.xyz/v1", quirks=q.OPEN_SERVER,
+        "together", "https://api.together.xyz/v1", price_source="together", quirks=q.OPEN_SERVER,
         paths=openai_paths(has=("rerank", "image_generation", "speech", "transcription", "translation")),
     ),
     # docs.fireworks.ai/tools-sdks/openai-compatibility, /guides/querying-embeddings-models. Its audio has hosts of its own.
-    Provider("fireworks", "https://api.fireworks.ai/inference/v1", quirks=q.OPEN_SERVER, paths=openai_paths(has=("rerank",))),
+    Provider(
+        "fireworks", "https://api.fireworks.ai/inference/v1", price_source="fireworks",
+        quirks=q.OPEN_SERVER, paths=openai_paths(has=("rerank",)),
+    ),
     # inference-docs.cerebras.ai/resources/openai
-    Provider("cerebras", "https://api.cerebras.ai/v1", quirks=q.CEREBRAS),
+    Provider("cerebras", "https://api.cerebras.ai/v1", price_source="cerebras", quirks=q.CEREBRAS),
     # docs.x.ai/docs/api-reference
     Provider(
-        "xai", "https://api.x.ai/v1", gen_ai_name="x_ai", models=("grok-*",), quirks=q.XAI,
+        "xai", "https://api.x.ai/v1", price_source="x-ai", gen_ai_name="x_ai", models=("grok-*",), quirks=q.XAI,
         paths=openai_paths(has=("image_generation", "image_edit")),
     ),
     # docs.perplexity.ai/api-reference/chat-completions-post: cumulative usage on every chunk; no list of models below this base
     Provider(
         "perplexity", "https://api.perplexity.ai", paths=openai_paths("text_completion"), health_path="", models=("sonar", "sonar-*"),
-        stream_usage="given", quirks=q.PERPLEXITY,
+        price_source="perplexity", stream_usage="given", quirks=q.PERPLEXITY,
     ),
     # docs.api.nvidia.com/nim/reference/llm-apis
     Provider("nvidia", "https://integrate.api.nvidia.com/v1", quirks=q.OPEN_SERVER),
@@ -144,7 +153,7 @@ _ROWS = (
     # learn.microsoft.com/azure/ai-foundry/openai/reference; listing models needs an api-version, so the probe is a connect
     Provider(
         "azure-openai", auth="api-key", health_path="", gen_ai_name="azure.ai.openai", deployments=True, renames=(REASONING_LIMIT,),
-        newest_fields=True, quirks=q.OPENAI,
+        price_source="azure", newest_fields=True, quirks=q.OPENAI,
         paths=openai_paths(has=("image_generation", "image_edit", "speech", "transcription", "translation")),
     ),
     # docs.vllm.ai/en/latest/serving/openai_compatible_server.html
