@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import pytest
-from recorded.callers import CALLERS, Caller
+from recorded.callers import CONVERSING, Caller
 from recorded.files import WHY_NOT, WIRE, Recording
 from recorded.said import Said
 from recorded_streams import ANSWERS, DOORS, EVENT_MAX_BYTES, SPOKEN, as_stream, reply_to
@@ -105,7 +105,7 @@ def claims(caller: Caller, answer: Completion) -> dict[str, Said]:
 @pytest.mark.parametrize("recording", ANSWERS, ids=lambda one: one.label)
 def test_any_recording_told_whole_and_as_a_stream_says_what_it_says(recording: Recording) -> None:
     answer, truth = read(recording), recording.said()
-    for caller in CALLERS:
+    for caller in CONVERSING:
         wanted = caller.shown(truth)
         for form, said in claims(caller, answer).items():
             claim = caller.claim(said, truth)

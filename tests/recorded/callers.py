@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 import attrs
-from recorded import wire_anthropic, wire_chat, wire_gemini, wire_responses
+from recorded import wire_anthropic, wire_chat, wire_completion, wire_gemini, wire_responses
 from recorded.said import Call, Counts, Json, Said
 
 ENDINGS = {
@@ -38,6 +38,7 @@ class Caller:
             demand both totals, and start with an estimate of the input.
         free_text: tools with free text exist; elsewhere they are functions.
         told_refusal: a refusal's words have a place of their own; elsewhere they are text.
+        only_text: there is no place for calls and thoughts.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Caller:
     no_usage: Counts | None = None
     free_text: bool = False
     told_refusal: bool = True
+    only_text: bool = False
 
     def shown(self, truth: Said) -> Said:
         """The truth as far as this language shows it."""
@@ -64,6 +66,8 @@ class Caller:
         if truth.refusal and ending == "refusal":
             ending = "refusal in words"
         told = self.told_refusal
+        if self.only_text:
+            truth = attrs.evolve(truth, thoughts=(), calls=())
         return Said(
             truth.text if told else truth.text + truth.refusal,
             (self.joint.join(truth.thoughts),) if truth.thoughts else (),
@@ -97,8 +101,11 @@ def counted(counts: Counts, cache_writes: bool) -> Counts:
 
 
 def chat_body(model: str, stream: bool) -> Json:
-    body: Json = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
-    return {**body, "stream_options": {"include_usage": True}} if stream else body
+    return {**openai_body(model, stream), "messages": [{"role": "user", "content": "Hi"}]}
+
+
+def openai_body(model: str, stream: bool) -> Json:
+    return {"model": model, "stream": stream, **({"stream_options": {"include_usage": True}} if stream else {})}
 
 
 def gemini_path(model: str, stream: bool, form: str) -> str:
@@ -176,5 +183,15 @@ CALLERS = (
     ),
     _gemini("gemini", "?alt=sse", sse),
     _gemini("array", "", json.loads),
+    Caller(
+        "completions", "completion", lambda _model, _stream: "/v1/completions",
+        lambda model, stream: {**openai_body(model, stream), "prompt": "Hi", "max_tokens": 100}, sse, wire_completion.whole,
+        wire_completion.streamed,
+        {"stop": "stop", "length": "length", "tool_use": "stop", "refusal": "content_filter", "refusal in words": "content_filter"},
+        OPENAI_ERRORS, openai_error, cache_writes=True, told_refusal=False, only_text=True,
+    ),
 )  # fmt: skip
 """An array is a form of streams only; a whole answer has one form in Gemini's language."""
+
+CONVERSING = tuple(one for one in CALLERS if not one.only_text)
+"""Those who are told all of an answer."""

@@ -26,12 +26,13 @@ _BY_NAME = {
     "mistral/": "chat", "moonshotai/": "chat", "openai-compatible/": "chat",
 }  # fmt: skip
 
-OTHER_OPERATIONS = {
-    "completion": "text completions are OpenAI's alone: /v1/completions, verbatim",
-    "embedding": "no conversation",
-    "reranking": "no conversation",
+OTHERS = ("completion", "embedding", "reranking")
+"""Families that no conversation is in."""
+
+UNSERVED = {
+    "amazon-bedrock/reranking-amazon-bedrock-reranking.1.json": "Bedrock's rankings are another service's, which nothing here calls",
 }
-"""Families that no conversation is in, and what becomes of them."""
+"""Files that no caller can be answered with."""
 
 ENDS = {
     "anthropic": ("message_stop",), "responses": ("response.completed", "response.incomplete", "response.failed"),
@@ -75,6 +76,8 @@ class Recording:
     @property
     def backend(self) -> str:
         """Whose server sends it: OpenAI's language is also that of its other operations."""
+        if self.label.startswith("cohere/"):
+            return "cohere"
         return self.family if self.family in READERS else "chat"
 
     @property
