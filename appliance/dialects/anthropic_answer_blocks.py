@@ -108,7 +108,7 @@ def written_citation(citation: Citation) -> Any:
         return None
     return {
         "type": "web_search_result_location", "url": citation.url, "title": citation.title or None, "cited_text": citation.cited,
-        "encrypted_index": "",
+        "encrypted_index": UNSIGNED,
     }  # fmt: skip
 
 

@@ -5,11 +5,13 @@ a fault. Paths are those of core.conversation.
 """
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from appliance.core.message import Citation, Foreign, Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from appliance.core.seal import UNSIGNED
 from appliance.core.tool_forms import arguments_of, flat_name
 from appliance.core.tool_ids import made_id, safe_id
 from appliance.dialects.anthropic_blocks import FAMILY, PDF
@@ -79,7 +81,7 @@ class PartWriter:
     def _citation(self, citation: Citation, path: str) -> Any:
         """Anthropic's own only: another vendor's source is no document of this request, and a web citation needs its encrypted index."""
         raw = citation.raw
-        if str(raw.get("type")) not in CITED or (raw["type"] == "web_search_result_location" and not raw.get("encrypted_index")):
+        if str(raw.get("type")) not in CITED or found_elsewhere(raw):
             self.dropped.append(path)
             return None
         return raw
@@ -163,6 +165,11 @@ class PartWriter:
         if part.cites:
             block["citations"] = {"enabled": True}
         return block | cache_mark(part.cache)
+
+
+def found_elsewhere(citation: Mapping[str, Any]) -> bool:
+    """Whether the source was found in a search that Anthropic knows nothing of."""
+    return citation.get("type") == "web_search_result_location" and citation.get("encrypted_index") in (None, "", UNSIGNED)
 
 
 def plain_or_blocks(blocks: list[Block]) -> Any:

@@ -1,4 +1,4 @@
-"""Signed thoughts in a request that passes verbatim, where its backend cannot read them.
+"""Signed thoughts (and sources) in a request that passes verbatim, where its backend cannot read them.
 
 The rule: a signature goes to its maker only. Anthropic refuses a request with a thought that it did not sign ("Invalid `signature` in
 `thinking` block"), which ends the conversation of every agent that changes providers and says so in each of its next turns.
@@ -11,6 +11,7 @@ from typing import Any
 from appliance.core.fault import Blame, Fault
 from appliance.core.seal import UNSIGNED, WRAPPED, unwrap
 from appliance.dialects.anthropic_blocks import CARRIED, FAMILY
+from appliance.dialects.anthropic_parts import found_elsewhere
 
 WRAPPED_QUOTED = b'"%b' % WRAPPED.encode()
 
@@ -52,14 +53,29 @@ def _without(message: Any, path: str, everything: bool, dropped: list[str]) -> A
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list):
         return message
-    makers = [_maker(block) for block in content]
-    left = [block for block, maker in zip(content, makers, strict=True) if not maker or (maker == FAMILY and not everything)]
-    if len(left) == len(content):
-        return message
-    for at, maker in enumerate(makers):
+    left: list[Any] = []
+    noted = len(dropped)
+    for at, block in enumerate(content):
+        maker = _maker(block)
         if maker and (maker != FAMILY or everything):
             dropped.append(f"{path}[{at}]: {'unsigned reasoning' if maker == 'none' else f'sealed reasoning of {maker}'}")
+        else:
+            left.append(_cited(block, f"{path}[{at}]", dropped))
+    if len(dropped) == noted:
+        return message
     return {**message, "content": left} if left else None
+
+
+def _cited(block: Any, path: str, dropped: list[str]) -> Any:
+    """The block without the citations of other vendors' searches, which Anthropic refuses as well."""
+    citations = block.get("citations") if isinstance(block, dict) and block.get("type") == "text" else None
+    if not isinstance(citations, list):
+        return block
+    kept = [one for one in citations if not (isinstance(one, dict) and found_elsewhere(one))]
+    if len(kept) == len(citations):
+        return block
+    dropped.append(f"{path}.citations")
+    return {**block, "citations": kept} if kept else {name: value for name, value in block.items() if name != "citations"}
 
 
 def _maker(block: Any) -> str:

@@ -1,13 +1,18 @@
 """Thoughts that Anthropic did not sign are taken out of a request that passes verbatim, and nothing else of it."""
 
-import pytest
+import json
 
+import pytest
+from anthropic_values import REPLY
+
+from appliance.core.completion import Candidate, Completion
 from appliance.core.fault import Fault, FaultKind
+from appliance.core.message import Citation, Text
 from appliance.core.seal import UNSIGNED, Seal, wrap
 from appliance.core.step import FOREIGN_SEAL
 from appliance.dialects.anthropic import ANTHROPIC
 from appliance.dialects.anthropic_blocks import carrier
-from appliance.dialects.anthropic_seals import signature_refused, unsealed
+from appliance.dialects.anthropic_seals import WRAPPED_QUOTED, signature_refused, unsealed
 
 HI, SO = {"role": "user", "content": "Hi"}, {"role": "user", "content": "So?"}
 OWN = {"type": "thinking", "thinking": "mine", "signature": "c2ln"}
@@ -68,3 +73,15 @@ def test_a_refusal_of_a_signature_is_known_by_its_words(message, refused):
     assert signature_refused(fault) is refused
     assert fault.body == body
     assert not signature_refused(Fault(FaultKind.SERVER_ERROR, message))
+
+
+def test_sources_that_another_vendor_found_are_left_out_of_their_words():
+    answer = Completion("", "m", (Candidate((Text("Paris", (Citation("A", "https://a.test"),)),), "stop"),))
+    (theirs,) = json.loads(ANTHROPIC.write_answer(answer, REPLY))["content"]
+    assert WRAPPED_QUOTED in json.dumps(theirs).encode()
+    own = {"type": "web_search_result_location", "url": "https://b.test", "encrypted_index": "RW5j", "cited_text": "", "title": None}
+    both = {**theirs, "citations": [*theirs["citations"], own]}
+    changed, dropped = unsealed({"messages": [HI, said(theirs), SO, said(both), SO]}, False)
+    bare = {"type": "text", "text": "Paris"}
+    assert changed["messages"] == [HI, said(bare), SO, said({**bare, "citations": [own]}), SO]
+    assert dropped == ("messages[1].content[0].citations", "messages[3].content[0].citations")

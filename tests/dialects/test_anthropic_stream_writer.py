@@ -127,7 +127,7 @@ def test_what_a_part_knows_at_its_start_is_said():
         ({"type": "text", "text": ""}, [
             {"type": "text_delta", "text": "Hi"},
             {"type": "citations_delta", "citation": {
-                "type": "web_search_result_location", "url": "u", "title": "t", "cited_text": "c", "encrypted_index": ""}}]),
+                "type": "web_search_result_location", "url": "u", "title": "t", "cited_text": "c", "encrypted_index": "gw1.none."}}]),
         ({"type": "tool_use", "id": "t", "name": "f", "input": {}}, [{"type": "input_json_delta", "partial_json": "{}"}]),
     ]  # fmt: skip
 
