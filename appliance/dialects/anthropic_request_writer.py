@@ -14,6 +14,7 @@ from appliance.dialects.anthropic_parts import plain_or_blocks
 from appliance.dialects.anthropic_schema import enforced
 from appliance.dialects.anthropic_tools import forces, write_tools
 from appliance.dialects.anthropic_turns import begins_without_thought, shortened, write_messages
+from appliance.dialects.anthropic_unthought import without_clearing
 from appliance.dialects.anthropic_wishes import FITTING, JSON_ONLY, write_sampling, write_thinking
 from appliance.dialects.codec import Target, Written
 from appliance.dialects.fields import Unfit
@@ -156,5 +157,10 @@ def _add_extra(body: dict[str, Any], conversation: Conversation, dropped: list[s
             dropped.append(name)
         elif name == "output_config" and isinstance(value, dict):
             body[name] = {**value, **body.get(name, {})}
+        elif name == "context_management" and body.get("thinking", {}).get("type") not in ("enabled", "adaptive"):
+            if (kept := without_clearing(value)) != value:
+                dropped.append(name)
+            if kept is not None:
+                body.setdefault(name, kept)
         else:
             body.setdefault(name, value)

@@ -48,6 +48,8 @@ class Verbatim:
         goes_on: the member of a request that names an earlier answer, which only the backend that made it can go on from; empty where the
             language has none.
         endpoint: where a request goes as it is, in the names of row.LANGUAGE_PATHS, if its operation has several places.
+        mended: what has to be replaced for a model that would refuse the request as it is, in the way of `unsealed`; None where that cannot
+            be.
         without: takes members out of the history that some vendors of the language refuse, in the way of `unsealed`; None where all take
             the same.
         wrapped: where this stands in a request, some reasoning in its history was sealed by a vendor of another language.
@@ -70,6 +72,7 @@ class Verbatim:
     wrapped: bytes = WRAPPED.encode()
     amiss: Callable[[Mapping[str, Any], str], bool] | None = None
     unsealed: "Unsealed | None" = None
+    mended: Callable[[Mapping[str, Any], str], tuple[dict[str, Any], tuple[str, ...]] | None] | None = None
     without: Callable[[Mapping[str, Any], Collection[str]], tuple[dict[str, Any], tuple[str, ...]] | None] | None = None
     endpoint: str = ""
     framed: bytes = b""

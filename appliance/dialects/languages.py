@@ -13,6 +13,7 @@ from appliance.dialects import anthropic_seals, anthropic_usage, gemini_embeddin
 from appliance.dialects.answer_summary import summary_of
 from appliance.dialects.answer_tail import answer_of_tail
 from appliance.dialects.anthropic import ANTHROPIC
+from appliance.dialects.anthropic_unthought import unthought
 from appliance.dialects.bedrock import BEDROCK
 from appliance.dialects.codec import Spoken
 from appliance.dialects.cohere import COHERE
@@ -84,7 +85,7 @@ ANTHROPIC_MESSAGES = Language(
     Verbatim(
         _messages_request, rewrite,
         lambda wish: ReadingTap(ANTHROPIC.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
-        partial(_said, ANTHROPIC, operations.ANTHROPIC_MESSAGES, _ANTHROPIC_TAIL), _nothing_hidden,
+        partial(_said, ANTHROPIC, operations.ANTHROPIC_MESSAGES, _ANTHROPIC_TAIL), _nothing_hidden, mended=unthought,
         wrapped=anthropic_seals.WRAPPED_QUOTED, unsealed=anthropic_seals.unsealed,
     ),
     lambda: operations.ANTHROPIC_MESSAGES,

@@ -235,13 +235,18 @@ def _body(running: Running) -> bytes:
 
 def _left_out(running: Running, verbatim: Verbatim) -> tuple[dict[str, Any], tuple[str, ...]] | None:
     """What the backend would refuse of a history that began elsewhere: the fields without it, and what it was; None for nothing."""
-    call = running.call
-    if verbatim.unsealed is not None:
-        return verbatim.unsealed(call.parsed.fields, call.unsealed) if call.wrapped or call.unsealed else None
-    if verbatim.without is None or running.operation != "chat":
-        return None
-    names = [name for name, quoted in running.target.upstream.refused(running.record.model) if quoted in call.body]
-    return verbatim.without(call.parsed.fields, names) if names else None
+    call, model = running.call, running.record.model
+    fields, left = call.parsed.fields, None
+    if verbatim.unsealed is not None and (call.wrapped or call.unsealed):
+        left = verbatim.unsealed(fields, call.unsealed)
+    if call.parsed.operation != "chat":
+        return left
+    if verbatim.mended is not None:
+        more = verbatim.mended(fields if left is None else {**fields, **left[0]}, model)
+        return more if left is None else left if more is None else ({**left[0], **more[0]}, (*left[1], *more[1]))
+    if verbatim.without is not None and (names := [name for name, quoted in running.target.upstream.refused(model) if quoted in call.body]):
+        return verbatim.without(fields, names)
+    return left
 
 
 async def _refused(running: Running, answer: Exchange) -> Fault:

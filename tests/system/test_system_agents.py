@@ -246,6 +246,20 @@ def test_claude_codes_request_arrives_byte_for_byte(url: str, gateway: Gateway, 
     assert record["usage"]["cache_write_tokens"] == 4
 
 
+def test_a_turn_that_another_vendor_began_goes_on_at_claude_without_thinking(url: str, gateway: Gateway, claude: RawUpstream) -> None:
+    """Claude would refuse it otherwise; nothing else of the request changes."""
+    rest = (
+        b'"max_tokens": 9000, "system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}], "unknown":1e3, "messages":['
+        b'{"role":"user","content":"x"}, {"role":"assistant","content":[{"type":"tool_use","id":"t","name":"f","input":{}}]},'
+        b'{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"1"}]}], "stream":true}'
+    )
+    said = claude_code(url, f"began-{url[-5:]}", b'{"model":"claude-x", "thinking":{"type":"enabled","budget_tokens":2000},' + rest)
+    assert said.status_code == 200
+    assert received(claude)[2] == b'{"model":"claude-x", "thinking":{"type":"disabled"},' + rest
+    assert said.headers["x-gateway-dropped"] == "thinking"
+    assert gateway.record(f"began-{url[-5:]}")["dropped_fields"] == ["thinking"]
+
+
 def test_claude_codes_request_reaches_another_language(url: str, gateway: Gateway) -> None:
     body = json.loads(CLAUDE_CODE_BODY)
     body["messages"][-1]["content"][0]["text"] = "[[say=Good morning]]"
