@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 
 import attrs
 import structlog
@@ -53,6 +54,9 @@ from appliance.telemetry.log import configure_logging
 from appliance.telemetry.loop_lag import watch_lag
 from appliance.telemetry.recent import Recent
 from appliance.telemetry.sink import LineSink
+
+FORMS = ("appliance.server.upload_body", "appliance.gateway.upload_attempt")
+"""Modules that only requests with files need; they are loaded beside a gateway that already serves, like the languages."""
 
 GC_YOUNG = 20_000
 """Objects between two collections of the youngest generation (Python's default: 700). At some 500 bytes each it delays freeing by 10 MB."""
@@ -242,6 +246,8 @@ async def _hold_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
 async def _load_languages() -> None:
     """Service, done once: everything that a first request in some language would else have to wait for."""
     await trio.to_thread.run_sync(load_all)
+    for module in FORMS:
+        await trio.to_thread.run_sync(import_module, module)
     gc.freeze()
 
 

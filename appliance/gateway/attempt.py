@@ -24,7 +24,6 @@ from appliance.gateway.faults import wire_fault, without_secrets
 from appliance.gateway.plan import TargetPlan
 from appliance.gateway.pump import forward
 from appliance.gateway.running import Running
-from appliance.gateway.upload_attempt import upload_request
 from appliance.http1.transport import Exchange, Failure, Hold, UpstreamRequest
 from appliance.providers import Manner, request_rewrite
 
@@ -133,6 +132,8 @@ async def _exchange(running: Running) -> Fault | None:
         words = f"the backend {record.backend} has no {call.parsed.operation.replace('_', ' ')}; choose a model of another one"
         return Fault(FaultKind.BAD_REQUEST, words, param="model", code="unsupported_operation")
     if call.upload is not None:
+        from appliance.gateway.upload_attempt import upload_request  # with the reader of forms; see dialects.language_table
+
         return await _ask(running, upload_request(running, call.upload, endpoint, model))
     body = _translated(running) if running.translates else _body(running)
     if isinstance(body, Fault):

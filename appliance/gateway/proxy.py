@@ -19,7 +19,6 @@ from appliance.gateway.counting import COUNT_WAIT_MAX_S, answer_estimate, estima
 from appliance.gateway.faults import DRAINING, timeout_fault
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Resolved, RoutePlan, TargetPlan
-from appliance.gateway.upload_attempt import told_once
 
 WATCH_S = 0.1
 """Timeouts are late by this much at most; they are seconds, and 1,000 requests in flight cost 1 ms a second."""
@@ -121,6 +120,8 @@ class Proxy:
                 return None
             history.append(Tried(index, fault))
             if call.upload is not None and call.upload.spent:
+                from appliance.gateway.upload_attempt import told_once  # imported already, with the request
+
                 return await self._surface(call, told_once(call.upload, fault))
             if call.outlet.modelled:
                 return await self._surface(call, fault)

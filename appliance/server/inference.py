@@ -4,7 +4,7 @@ Every request leaves exactly one record, written in `finally`, also when the cli
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -12,20 +12,20 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
 from appliance.dialects.language import Language
 from appliance.dialects.protocol import COUNT, UPLOADS, CallerDialect, ParsedRequest
-from appliance.dialects.upload_form import read_form
 from appliance.gateway.admission import given_request_id
 from appliance.gateway.call import Call, Outlet
 from appliance.gateway.faults import CLIENT_GONE, DRAINING
 from appliance.gateway.following import following
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
-from appliance.gateway.upload import Upload
 from appliance.http1.asgi import Receive, Scope, Send
 from appliance.server.body import read_body
 from appliance.server.caller import Caller, caller_of
 from appliance.server.paths import envelope_of
 from appliance.server.reply import HeaderList, header_map, reply
-from appliance.server.upload_body import open_upload
+
+if TYPE_CHECKING:
+    from appliance.gateway.upload import Upload
 
 
 async def serve_operation(
@@ -100,6 +100,9 @@ async def _admit_upload(
     language: Language, key: KeyPlan,
 ) -> tuple[Call, Resolved] | Fault:  # fmt: skip
     """The same for a form, of which no more is read than is needed to know its model."""
+    from appliance.dialects.upload_form import read_form  # most gateways are never sent a form; see dialects.language_table
+    from appliance.server.upload_body import open_upload
+
     record, limits = outlet.record, gateway.plan.config.server.limits
     upload = open_upload(scope, receive, caller.announced_bytes(scope["headers"]), limits, record)
     if isinstance(upload, Fault):
@@ -122,7 +125,7 @@ async def _admit_upload(
 
 def _admitted(
     gateway: Gateway, scope: Scope, caller: Caller, outlet: Outlet, end_reason: Callable[[], str | None], language: Language, key: KeyPlan,
-    parsed: ParsedRequest, body: bytes, upload: Upload | None,
+    parsed: ParsedRequest, body: bytes, upload: "Upload | None",
 ) -> tuple[Call, Resolved] | Fault:  # fmt: skip
     """Where a request goes that has been read. A reload may have come meanwhile; from here to the proxy nothing waits."""
     record, plan, verbatim = outlet.record, gateway.plan, language.verbatim

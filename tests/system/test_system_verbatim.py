@@ -222,9 +222,11 @@ def test_of_a_stream_only_the_usage_event_that_nobody_asked_for_is_left_out(plac
 
 def test_comments_fields_and_odd_line_ends_inside_a_stream_survive(place: Site, door: Door) -> None:
     answer = door.chat(chat("rec/odd/stream", stream=True))
-    # What stands before the first event of the model means nothing and may be gone: until then the request can still go elsewhere.
+    # What stands before the first event of the model means nothing and may be gone: until then the request can still go elsewhere. It is
+    # there where it came together with that event.
     first = STREAM.index(b"data:")
-    assert answer.content == STREAM[first:]
+    assert answer.content.endswith(STREAM[first:])
+    assert STREAM.endswith(answer.content)
     record = door.record(answer)
     assert (record["usage"]["input_tokens"], record["usage"]["output_tokens"]) == (3, 4)
     assert record["attempts"][0]["finish_reason"] == "stop"
