@@ -12,6 +12,9 @@ import attrs
 WRAPPED = "gw1."
 """Starts every wrapped seal. No vendor's own begins so: Anthropic's, OpenAI's and Google's are bare base64, which has no full stop."""
 
+WRAPPED_QUOTED = b'"' + WRAPPED.encode()
+"""How a wrapped seal looks in JSON, where it is a string of its own: other words may hold those letters, too."""
+
 MAKER_MAX_CHARS = 64
 
 UNSIGNED = WRAPPED + "none."

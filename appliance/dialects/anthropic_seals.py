@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from appliance.core.fault import Blame, Fault
-from appliance.core.seal import UNSIGNED, WRAPPED, unwrap
+from appliance.core.seal import UNSIGNED, unwrap
 from appliance.dialects.anthropic_blocks import CARRIED, FAMILY
 from appliance.dialects.anthropic_parts import found_elsewhere
-
-WRAPPED_QUOTED = b'"%b' % WRAPPED.encode()
 
 _SEALED = {"thinking": "signature", "redacted_thinking": "data"}
 _REFUSED = re.compile(r"invalid `?(?:signature`? in `?thinking|data`? in `?redacted_thinking)`? block", re.IGNORECASE)

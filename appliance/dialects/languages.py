@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from appliance.core.fault import Fault, FaultKind
+from appliance.core.seal import WRAPPED_QUOTED as WRAPPED_SEAL
 from appliance.core.user_name import user_name
 from appliance.dialects import anthropic_seals, anthropic_usage, gemini_embedding, gemini_usage, openai_usage, operations
 from appliance.dialects.answer_summary import summary_of
@@ -86,7 +87,7 @@ ANTHROPIC_MESSAGES = Language(
         _messages_request, rewrite,
         lambda wish: ReadingTap(ANTHROPIC.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
         partial(_said, ANTHROPIC, operations.ANTHROPIC_MESSAGES, _ANTHROPIC_TAIL), _nothing_hidden, mended=unthought,
-        wrapped=anthropic_seals.WRAPPED_QUOTED, unsealed=anthropic_seals.unsealed,
+        wrapped=WRAPPED_SEAL, unsealed=anthropic_seals.unsealed,
     ),
     lambda: operations.ANTHROPIC_MESSAGES,
 )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from appliance.core.fault import Fault
+from appliance.core.seal import WRAPPED_QUOTED
 from appliance.dialects.language import Language, TapWish, Verbatim
 from appliance.dialects.openai_chat import OPENAI, OpenAIStreamTap, classify, hidden_error, read_answer, read_request, rewrite
 from appliance.dialects.openai_members import without_members
@@ -52,7 +53,8 @@ def _answer(body: bytes, operation: str) -> Answer | Fault:
 
 OPENAI_CHAT = Language(
     "openai_chat", classify, _spoken, OPENAI, _accepted,
-    Verbatim(read_request, rewrite, _tap, _answer, hidden_error, without=without_members), _operations,
+    Verbatim(read_request, rewrite, _tap, _answer, hidden_error, wrapped=WRAPPED_QUOTED, without=without_members),
+    _operations,
 )  # fmt: skip
 
 OPENAI_COMPLETIONS = attrs.evolve(OPENAI_CHAT, load_accepted=_completions)

@@ -8,11 +8,12 @@ from anthropic_values import REPLY
 from appliance.core.completion import Candidate, Completion
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.message import Citation, Text
-from appliance.core.seal import UNSIGNED, Seal, wrap
+from appliance.core.seal import UNSIGNED, WRAPPED_QUOTED, Seal, wrap
 from appliance.core.step import FOREIGN_SEAL
 from appliance.dialects.anthropic import ANTHROPIC
 from appliance.dialects.anthropic_blocks import carrier
-from appliance.dialects.anthropic_seals import WRAPPED_QUOTED, signature_refused, unsealed
+from appliance.dialects.anthropic_seals import signature_refused, unsealed
+from appliance.dialects.language_table import language
 
 HI, SO = {"role": "user", "content": "Hi"}, {"role": "user", "content": "So?"}
 OWN = {"type": "thinking", "thinking": "mine", "signature": "c2ln"}
@@ -85,3 +86,11 @@ def test_sources_that_another_vendor_found_are_left_out_of_their_words():
     bare = {"type": "text", "text": "Paris"}
     assert changed["messages"] == [HI, said(bare), SO, said({**bare, "citations": [own]}), SO]
     assert dropped == ("messages[1].content[0].citations", "messages[3].content[0].citations")
+
+
+@pytest.mark.parametrize("name", ["openai_chat", "anthropic_messages"])
+def test_words_that_look_like_a_seal_are_none(name):
+    verbatim = language(name).verbatim
+    assert verbatim is not None
+    assert verbatim.wrapped in json.dumps({"signature": THEIRS["signature"]}).encode()
+    assert verbatim.wrapped not in json.dumps({"content": "what does gw1. mean?"}).encode()
