@@ -12,6 +12,7 @@ from appliance.core.fault import Blame, Fault
 from appliance.core.seal import UNSIGNED, unwrap
 from appliance.dialects.anthropic_blocks import CARRIED, FAMILY
 from appliance.dialects.anthropic_parts import found_elsewhere
+from appliance.dialects.anthropic_unthought import switched_off
 
 _SEALED = {"thinking": "signature", "redacted_thinking": "data"}
 _REFUSED = re.compile(r"invalid `?(?:signature`? in `?thinking|data`? in `?redacted_thinking)`? block", re.IGNORECASE)
@@ -36,8 +37,9 @@ def unsealed(fields: Mapping[str, Any], everything: bool) -> tuple[dict[str, Any
     changed: dict[str, Any] = {"messages": kept}
     thinking = fields.get("thinking")
     if isinstance(thinking, dict) and thinking.get("type") == "enabled" and _goes_on_without_thought(kept):
-        changed["thinking"] = {"type": "disabled"}
-        dropped.append("thinking")
+        off = switched_off(fields)
+        changed |= off
+        dropped += off
     return changed, tuple(dropped)
 
 

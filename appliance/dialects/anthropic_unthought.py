@@ -22,11 +22,17 @@ def unthought(fields: Mapping[str, Any], model: str) -> tuple[dict[str, Any], tu
         return None
     if not _began_unthought(fields.get("messages")):
         return None
+    replaced = switched_off(fields)
+    return replaced, tuple(replaced)
+
+
+def switched_off(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that switch thinking off, with what may not go without it."""
     replaced: dict[str, Any] = {"thinking": {"type": "disabled"}}
     managed = fields.get("context_management")
     if (kept := without_clearing(managed)) != managed:
         replaced["context_management"] = kept
-    return replaced, tuple(replaced)
+    return replaced
 
 
 def without_clearing(managed: Any) -> Any:

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.core.seal import Seal, wrap
 from appliance.dialects.anthropic import ANTHROPIC
+from appliance.dialects.anthropic_seals import unsealed
 from appliance.dialects.anthropic_unthought import unthought
 from appliance.dialects.codec import Target
 
@@ -70,3 +72,13 @@ def test_a_request_written_anew_clears_no_thoughts_where_none_are_thought(thinki
     conversation = ANTHROPIC.read_request(fields)
     body = json.loads(ANTHROPIC.write_request(conversation, Target("claude-opus-4-6")).body)
     assert body["context_management"]["edits"] == edits[-kept:]
+
+
+def test_a_turn_whose_thoughts_were_another_vendors_clears_none_either():
+    sealed = {"type": "thinking", "thinking": "hm", "signature": wrap(Seal("gemini", "s"), "anthropic")}
+    edits = [{"type": "clear_thinking_20251015", "keep": "all"}]
+    found = unsealed(asked(sealed, USE, context_management={"edits": edits}), False)
+    assert found is not None
+    assert found[0]["thinking"] == {"type": "disabled"}
+    assert found[0]["context_management"] is None
+    assert found[1][-2:] == ("thinking", "context_management")
