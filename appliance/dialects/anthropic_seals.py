@@ -5,14 +5,13 @@ The rule: a signature goes to its maker only. Anthropic refuses a request with a
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from appliance.core.fault import Blame, Fault
 from appliance.core.seal import UNSIGNED, unwrap
 from appliance.dialects.anthropic_blocks import CARRIED, FAMILY
 from appliance.dialects.anthropic_parts import found_elsewhere
-from appliance.dialects.anthropic_unthought import switched_off
 
 _SEALED = {"thinking": "signature", "redacted_thinking": "data"}
 _REFUSED = re.compile(r"invalid `?(?:signature`? in `?thinking|data`? in `?redacted_thinking)`? block", re.IGNORECASE)
@@ -20,7 +19,7 @@ _REFUSED = re.compile(r"invalid `?(?:signature`? in `?thinking|data`? in `?redac
 
 def unsealed(fields: Mapping[str, Any], everything: bool) -> tuple[dict[str, Any], tuple[str, ...]] | None:
     """The `messages` of a request without the thoughts that no backend of this language can read, and what was left out; None where there
-    are none. A turn of tools that goes on has to begin with a thought where thinking has a budget: without one it goes on without.
+    are none. What follows from that for the turn under way is in anthropic_unthought.
 
     Args:
         everything: leave out what this language's own vendors signed as well.
@@ -34,13 +33,7 @@ def unsealed(fields: Mapping[str, Any], everything: bool) -> tuple[dict[str, Any
             kept.append(left)
     if not dropped:
         return None
-    changed: dict[str, Any] = {"messages": kept}
-    thinking = fields.get("thinking")
-    if isinstance(thinking, dict) and thinking.get("type") == "enabled" and _goes_on_without_thought(kept):
-        off = switched_off(fields)
-        changed |= off
-        dropped += off
-    return changed, tuple(dropped)
+    return {"messages": kept}, tuple(dropped)
 
 
 def signature_refused(fault: Fault) -> bool:
@@ -87,14 +80,3 @@ def _maker(block: Any) -> str:
     if not isinstance(sealed, str) or not sealed or sealed == UNSIGNED:
         return "none"
     return unwrap(sealed, FAMILY).maker.removeprefix(CARRIED)
-
-
-def _goes_on_without_thought(messages: Sequence[Any]) -> bool:
-    """Whether the last turn brings results to an assistant's turn that does not begin with a thought."""
-    last = messages[-1].get("content") if messages and isinstance(messages[-1], dict) else None
-    if not isinstance(last, list) or not any(isinstance(block, dict) and block.get("type") == "tool_result" for block in last):
-        return False
-    before = next((one for one in reversed(messages) if isinstance(one, dict) and one.get("role") == "assistant"), None)
-    content = before.get("content") if before is not None else None
-    first = content[0] if isinstance(content, list) and content else None
-    return not (isinstance(first, dict) and first.get("type") in _SEALED)

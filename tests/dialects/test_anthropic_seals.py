@@ -13,6 +13,7 @@ from appliance.core.step import FOREIGN_SEAL
 from appliance.dialects.anthropic import ANTHROPIC
 from appliance.dialects.anthropic_blocks import carrier
 from appliance.dialects.anthropic_seals import signature_refused, unsealed
+from appliance.dialects.anthropic_unthought import unthought
 from appliance.dialects.language_table import language
 
 HI, SO = {"role": "user", "content": "Hi"}, {"role": "user", "content": "So?"}
@@ -50,17 +51,10 @@ def test_what_others_signed_is_left_out_and_named():
     assert everything == ({"messages": [HI, said(TEXT), SO]}, ("messages[1].content[0]: sealed reasoning of anthropic",))
 
 
-@pytest.mark.parametrize(("thinking", "off"), [
-    ({"type": "enabled", "budget_tokens": 2000}, True), ({"type": "adaptive"}, False), (None, False),
-])  # fmt: skip
-def test_a_turn_of_tools_goes_on_without_thinking_where_it_has_to_begin_with_a_thought(thinking, off):
-    fields = {"messages": [HI, said(THEIRS, CALL), RESULT], **({"thinking": thinking} if thinking else {})}
-    changed, dropped = unsealed(fields, False)
-    assert (changed.get("thinking"), "thinking" in dropped) == (({"type": "disabled"}, True) if off else (None, False))
-    changed, dropped = unsealed({**fields, "messages": [HI, said(THEIRS, OWN, CALL), RESULT]}, False)
-    assert "thinking" not in changed
-    changed, dropped = unsealed({**fields, "messages": [HI, said(THEIRS, TEXT), SO]}, False)
-    assert "thinking" not in changed
+def test_a_turn_that_goes_on_without_its_thought_goes_on_without_thinking():
+    fields = {"messages": [HI, said(THEIRS, CALL), RESULT], "thinking": {"type": "enabled", "budget_tokens": 2000}}
+    changed, _ = unsealed(fields, False)
+    assert unthought({**fields, **changed}, "claude-sonnet-4-5") == ({"thinking": {"type": "disabled"}}, ("thinking",))
 
 
 @pytest.mark.parametrize(("message", "refused"), [

@@ -77,8 +77,8 @@ def test_a_request_written_anew_clears_no_thoughts_where_none_are_thought(thinki
 def test_a_turn_whose_thoughts_were_another_vendors_clears_none_either():
     sealed = {"type": "thinking", "thinking": "hm", "signature": wrap(Seal("gemini", "s"), "anthropic")}
     edits = [{"type": "clear_thinking_20251015", "keep": "all"}]
-    found = unsealed(asked(sealed, USE, context_management={"edits": edits}), False)
+    fields = asked(sealed, USE, context_management={"edits": edits})
+    found = unsealed(fields, False)
     assert found is not None
-    assert found[0]["thinking"] == {"type": "disabled"}
-    assert found[0]["context_management"] is None
-    assert found[1][-2:] == ("thinking", "context_management")
+    off = {"thinking": {"type": "disabled"}, "context_management": None}
+    assert unthought({**fields, **found[0]}, "claude-sonnet-4-5") == (off, ("thinking", "context_management"))
