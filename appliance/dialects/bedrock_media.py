@@ -55,13 +55,14 @@ class DocumentNames:
 
 def block_of(media: Media, path: str, names: DocumentNames) -> dict[str, Any]:
     """The content block; raises Unfit."""
+    source = _source(media, path)
     media_type = media.media_type.partition(";")[0].strip().lower()
     if media.plain and media_type not in FORMATS["document"]:
         media_type = "text/plain"
     known = FORMATS[media.kind].get(media_type)
     if known is None:
         raise Unfit(path, f"is {media.kind} of a type that this backend does not take: it takes {', '.join(sorted(FORMATS[media.kind]))}")
-    inner: dict[str, Any] = {"format": known, "source": _source(media, path)}
+    inner: dict[str, Any] = {"format": known, "source": source}
     if media.kind == "document":
         inner["name"] = names.make(media.name)
         if media.context:

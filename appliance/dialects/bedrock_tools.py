@@ -41,7 +41,9 @@ def tool_config(
         config["toolChoice"] = {"tool": {"name": wanted}}
     elif mode == "required":
         config["toolChoice"] = {"any": {}}
-    if through_tool is not None and mode != "named":
+    if through_tool is not None and mode == "named":
+        dropped.append("output")  # the call that is asked for is the answer
+    elif through_tool is not None:
         tools.append({"toolSpec": _answer_tool(through_tool)})
         if able.forced:
             config["toolChoice"] = {"any": {}} if names and mode != "none" else {"tool": {"name": JSON_TOOL}}

@@ -98,7 +98,7 @@ class Turns:
             if role == "assistant":  # only users may show something (API_runtime_Message)
                 self.dropped.append(f"{path}: {part.kind}")
             else:
-                content.append(block_of(part, path, self._names))
+                content.append(self._media(part, path))
                 self._cache(part.cache, path, content)
         elif isinstance(part, ToolCall):
             self._call(part, path, content)
@@ -113,6 +113,11 @@ class Turns:
             content.append(dict(part.raw))
         else:
             self.dropped.append(f"{path}: {part.kind}")
+
+    def _media(self, part: Media, path: str) -> Block:
+        if part.detail not in ("", "auto"):
+            self.dropped.append(f"{path}.detail")
+        return block_of(part, path, self._names)
 
     def _text(self, part: Text, path: str, content: list[Block]) -> None:
         if part.text.strip():
@@ -149,7 +154,7 @@ class Turns:
         for number, part in enumerate(result.parts):
             where = f"{path}.parts[{number}]"
             if isinstance(part, Media):
-                inner.append(block_of(part, where, self._names))
+                inner.append(self._media(part, where))
             elif part.text.strip():
                 inner.append({"text": part.text})
         written: Block = {"toolUseId": self._id(result.call_id), "content": inner or [{"text": NO_OUTPUT}]}

@@ -136,6 +136,21 @@ def test_media_that_cannot_be_carried_are_refused_by_name(part, param):
     assert refused(messages=(Message("user", (part,)),)).param == param
 
 
+def test_an_address_is_refused_as_such_whatever_is_there():
+    fault = refused(messages=(Message("user", (Media("image", url="https://x.test/a"),)),))
+    assert "is a URL" in fault.message
+
+
+def test_how_closely_to_look_and_a_format_beside_a_forced_call_are_reported():
+    looked = Media("image", "image/png", "aGk=", detail="high")
+    result = Message("tool", (ToolResult("c1", (looked,)),))
+    called = Message("assistant", (ToolCall("c1", "f"),))
+    _, dropped = written(messages=(Message("user", (looked,)), called, result))
+    assert dropped == ("messages[0].parts[0].detail", "messages[2].parts[0].parts[0].detail")
+    _, dropped = written(tools=(F,), tool_choice=ToolChoice("named", F.name), output=OutputFormat("json_object"))
+    assert "output" in dropped
+
+
 def test_media_in_s3_are_named():
     found, _ = turns(Message("user", (Media("video", "video/mp4", url="s3://bucket/film.mp4"),)))
     assert found[0]["content"] == [{"video": {"format": "mp4", "source": {"s3Location": {"uri": "s3://bucket/film.mp4"}}}}]
