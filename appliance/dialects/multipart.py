@@ -33,6 +33,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED = rb'"((?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\x20-\x7e\x80-\xff])*+)"'
 _PARAMETER = re.compile(rb";[ \t]*+(?:(" + _TOKEN + rb")=(?:" + _QUOTED + rb"|(" + _TOKEN + rb")))?+[ \t]*+")
 _LINE = re.compile(rb"(" + _TOKEN + rb"):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")  # of a header, RFC 9110 §5.5
 _SAME = frozenset({b"", b"7bit", b"8bit", b"binary"})
 """Transfer encodings under which the bytes are the value."""
 
@@ -231,10 +232,12 @@ def boundary_of(content_type: bytes) -> bytes | Fault:
     """The boundary that the header of a form gives; a BAD_REQUEST where it gives none that is one."""
     kind, semicolon, rest = content_type.partition(b";")
     given = _parameters(semicolon + rest.rstrip(b" \t"))
-    if not is_form(kind) or given is None or b"boundary" not in given or _BOUNDARY.fullmatch(given[b"boundary"]) is None:
+    boundary = b"" if given is None or not is_form(kind) else given.get(b"boundary", b"")
+    # The value goes on as it is, so nothing in it may end its line, whatever let it through.
+    if _VALUE.fullmatch(content_type) is None or _BOUNDARY.fullmatch(boundary) is None:
         message = "the content type of a form must give its boundary ('multipart/form-data; boundary=...'): let the HTTP client set it"
         return Fault(FaultKind.BAD_REQUEST, message, param="Content-Type", code="invalid_form")
-    return given[b"boundary"]
+    return boundary
 
 
 def _name_of(head: bytes) -> str | None:

@@ -16,6 +16,7 @@ import attrs
 import httpx
 import trio
 
+from appliance.gateway.h1_refusal import mend_upload
 from appliance.gateway.h2_reset import H2Stream
 from appliance.gateway.httpx_failure import failure_of
 from appliance.gateway.httpx_upload import GivenUp, UploadedBody, framing_headers
@@ -137,7 +138,7 @@ class HttpxTransport:
         self._released.set()
 
     async def _attempt(self, request: UpstreamRequest) -> "HttpxExchange | _Ended":
-        trace = _Trace(self._transport)
+        trace = _Trace(self._transport, uploads=request.source is not None)
         try:
             response = await self._transport.handle_async_request(self._request(request, trace))
         except GivenUp:
@@ -306,10 +307,11 @@ class _Ended:
 class _Trace:
     """What httpcore tells about one request on its way (its documented trace extension)."""
 
-    __slots__ = ("_connect_started", "_transport", "connect_s", "sent", "stream")
+    __slots__ = ("_connect_started", "_transport", "_uploads", "connect_s", "sent", "stream")
 
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, uploads: bool) -> None:
         self._transport = transport
+        self._uploads = uploads
         self._connect_started: float | None = None
         self.connect_s = 0.0
         self.sent = False
@@ -325,6 +327,8 @@ class _Trace:
                 self.sent = True
                 if event.startswith("http2."):
                     self.stream = H2Stream.of(self._transport, info)
+                elif self._uploads:
+                    mend_upload(self._transport, self)
         elif event.startswith("connection.connect_") and event.endswith(".started"):
             self._connect_started = trio.current_time()
         elif event.endswith((".connect_tcp.complete", ".start_tls.complete")) and self._connect_started is not None:

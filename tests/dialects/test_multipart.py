@@ -213,6 +213,9 @@ def test_any_contents_come_out_as_they_were(contents: list[tuple[str, bytes]], m
         (b"multipart/form-data; boundary=a; boundary=b", None),
         (b'multipart/form-data; boundary="a\xe9"', None),
         (b"multipart/mixed; boundary=a", None),
+        (b"multipart/form-data\r\nx: y; boundary=a", None),
+        (b"\r\nmultipart/form-data; boundary=a", None),
+        (b'multipart/form-data; x="\n"; boundary=a', None),
         (b"multipart/form-data boundary=a", None),
     ],
 )

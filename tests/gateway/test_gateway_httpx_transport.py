@@ -598,6 +598,60 @@ async def test_an_upload_is_not_repeated_on_a_stale_connection() -> None:
         await transport.aclose()
 
 
+def over_tls(authority: tuple[trustme.CA, str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority[0].issue_cert("localhost").configure_cert(context)
+    return context
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["cleartext", "tls"])
+@pytest.mark.parametrize("stalls", [False, True], ids=["source goes on", "source stalls"])
+async def test_a_refusal_is_heard_while_nobody_reads_the_upload(authority: tuple[trustme.CA, str], tls: bool, stalls: bool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        for piece in (b"HTTP/1.1 413 Lar", b"ge\r\ncontent-length: 3\r\n\r\nb", b"ig"):
+            await peer.send(piece)
+            await trio.sleep(0.01)
+        await peer.eof()
+
+    class Stalling(Pieces):
+        async def piece(self) -> bytes | None:
+            return await Pieces.piece(self) or await trio.sleep_forever()
+
+    async with upstream(script, over_tls(authority) if tls else None, "localhost" if tls else "127.0.0.1") as server:
+        transport = httpx_transport(server.origin(), TransportLimits(), trust(authority[1]), http2=False, proxy=None)
+        for _ in range(2):
+            request = post(body=b"")
+            request.source = Stalling([b"x"]) if stalls else Pieces([b"x" * 65_536] * 400, 400 * 65_536)
+            answer = await transport.send(request)
+            assert not isinstance(answer, Failure), answer
+            assert (answer.status, await whole(answer)) == (413, b"big")
+        assert len(server.peers) == 2, "nothing can follow half a request"
+        assert transport.stats() == PoolStats(0, 0, 0)
+        await transport.aclose()
+
+
+async def test_an_answer_that_begins_early_gets_the_rest_of_the_upload() -> None:
+    seen: list[int] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nyes\r\n")
+        await trio.sleep(0.05)
+        seen.append(len(await peer.request()))
+        await peer.send(b"0\r\n\r\n")
+        await peer.eof()
+
+    async with upstream(script) as server:
+        transport = adapter(server)
+        request = post(body=b"")
+        request.source = Pieces([b"x" * 65_536] * 100, 100 * 65_536)
+        assert await whole(await transport.send(request)) == b"yes"
+        assert seen[0] > 100 * 65_536
+        await transport.aclose()
+
+
 async def test_a_refusal_behind_which_the_connection_is_closed_is_read() -> None:
     async def script(peer: Peer) -> None:
         await peer.head()
