@@ -31,9 +31,10 @@ from appliance.config.unenforced import not_enforced, not_enforced_lines
 from appliance.core.renewal import Held
 from appliance.dialects.language_table import load_all
 from appliance.drain import Drain
-from appliance.gateway.admission import request_ids
+from appliance.gateway.accounts import Accounts
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.keeper import check_health, keep_breakers
+from appliance.gateway.ledger_keeper import LedgerKeeper
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan, build_plan
 from appliance.gateway.proxy import Proxy
@@ -48,6 +49,7 @@ from appliance.server.refusal import render_admin_refusal
 from appliance.server.refusal_book import RefusalBook
 from appliance.server.view import View
 from appliance.services import Services
+from appliance.store.embedded import EmbeddedLedger
 from appliance.telemetry.access import AccessLog
 from appliance.telemetry.cells import Cells
 from appliance.telemetry.log import configure_logging
@@ -78,6 +80,7 @@ class Supervisor:
         reload_config: loads and checks the configuration anew; None where there is no file (the demo).
         doors: the public listeners, open; admin_door: the admin listener, open.
         arrivals: where streams that flow steadily are read.
+        keeper: of the usage ledger, which is started.
     """
 
     gateway: Gateway
@@ -88,6 +91,7 @@ class Supervisor:
     reload_config: Callable[[], Loaded | Problems] | None
     log: structlog.typing.FilteringBoundLogger
     arrivals: Arrivals
+    keeper: LedgerKeeper
     drain: Drain = attrs.field(init=False)
     _doors_open: int = 0
     _services: Services | None = None
@@ -116,6 +120,7 @@ class Supervisor:
         finally:
             with trio.CancelScope(shield=True):
                 await self.gateway.close()
+                await trio.to_thread.run_sync(self.keeper.ledger.close)
             self.arrivals.close()
 
     def stop(self) -> None:
@@ -140,6 +145,9 @@ class Supervisor:
         services.start("breakers", partial(keep_breakers, gateway))
         services.start("watch", gateway.proxy.watch)
         services.start("arrivals", self.arrivals.run)
+        services.start("ledger", self.keeper.follow)
+        if self.keeper.powered:
+            services.start("ledger_sync", self.keeper.sync)
         services.start("languages", _load_languages)
         services.start("loop_lag", partial(watch_lag, gateway.cells.loop_lag, trio.sleep, trio.current_time))
         services.start("retirement", gateway.retire)
@@ -150,7 +158,7 @@ class Supervisor:
         """Start what the plan in force needs and stop what it does not."""
         upstreams = self.gateway.plan.upstreams
         wanted = {f"pool:{name}:{id(upstream):x}" for name, upstream in upstreams.items()}
-        accounts = {f"credentials:{name}:{id(one):x}": (name, one) for name, one in self.gateway.accounts().items()}
+        accounts = {f"credentials:{name}:{id(one):x}": (name, one) for name, one in self.gateway.cloud_accounts().items()}
         for service, (name, account) in accounts.items():
             services.start(service, partial(account.keep, partial(self._note_credentials, name)), counted_as=f"credentials:{name}")
         for name, upstream in upstreams.items():
@@ -277,12 +285,24 @@ def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Proble
     configure_logging(sink, settings.format, settings.level, terminal=os.isatty(log_fd))
     log = structlog.get_logger()
     warn(loaded, log)
-    gateway = _build_gateway(config, upstreams, sink)
+    keeper = _start_ledger(config, log)
+    gateway = _build_gateway(config, upstreams, sink, keeper)
     view = View(gateway, sink, RefusalBook(log.info if settings.access else None, time.monotonic))
     return Supervisor(
         gateway=gateway, view=view, sink=sink, doors=doors, admin_door=admin_door, reload_config=reload_config, log=log,
-        arrivals=arrivals,
+        arrivals=arrivals, keeper=keeper,
     )  # fmt: skip
+
+
+def _start_ledger(config: Config, log: structlog.typing.FilteringBoundLogger) -> LedgerKeeper:
+    """The ledger, with everything in it that an earlier run left in its journal: budgets need to know. Raises StartFailure."""
+    settings = config.store
+    ledger = EmbeddedLedger(settings, time.time, lambda level, event, **fields: getattr(log, level)(event, **fields))
+    fault = ledger.start()
+    if fault is not None:
+        hint = "; `appliance store check` says more" if fault.kind == "corrupt" else ""
+        raise StartFailure([f"store.path: {fault.message}{hint}"])
+    return LedgerKeeper(ledger, settings.commit_interval_s, settings.durability == "power")
 
 
 def _open_doors(listeners: Sequence[Listener]) -> tuple[list[Door], list[str]]:
@@ -297,7 +317,7 @@ def _open_doors(listeners: Sequence[Listener]) -> tuple[list[Door], list[str]]:
     return doors, failures
 
 
-def _build_gateway(config: Config, upstreams: dict[str, Upstream], sink: LineSink) -> Gateway:
+def _build_gateway(config: Config, upstreams: dict[str, Upstream], sink: LineSink, keeper: LedgerKeeper) -> Gateway:
     chance = random.Random()
     live = Live(reloaded_at=time.time(), started_wall=time.time(), responses=ResponseIds(config.server.responses_max))
     plan = make_plan(config, upstreams)
@@ -307,8 +327,8 @@ def _build_gateway(config: Config, upstreams: dict[str, Upstream], sink: LineSin
     access = AccessLog(sink, settings.format, settings.level).write if settings.access else lambda _: None
     return Gateway(
         plan=plan, live=live, proxy=Proxy(live, chance.random, config.server.drains_max), cells=cells,
-        recent=Recent(config.telemetry.recent_max), access=access, new_id=request_ids(f"{time.time_ns() // 1000:x}-"),
-        wall_clock=time.time,
+        recent=Recent(config.telemetry.recent_max), access=access,
+        accounts=Accounts(keeper.ledger, keeper if keeper.powered else None), wall_clock=time.time,
     )  # fmt: skip
 
 

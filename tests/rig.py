@@ -124,10 +124,10 @@ class Gateway(Process):
 
     def __init__(
         self, folder: Path, config: str, name: str = "gateway", head: str = "", env: dict[str, str] | None = None,
-        tls: tuple[Path, Path] | None = None, admin: str = "", listen: tuple[str, ...] = (),
+        tls: tuple[Path, Path] | None = None, admin: str = "", listen: tuple[str, ...] = (), store: str = "",
     ) -> None:  # fmt: skip
-        """`tls`: certificate and key of one more listener, `tls_url`, which speaks HTTP/2 too. `listen`: more addresses. `head` and `admin`
-        are more lines for [server] and [admin]."""
+        """`tls`: certificate and key of one more listener, `tls_url`, which speaks HTTP/2 too. `listen`: more addresses. `head`, `admin`
+        and `store` are more lines for [server], [admin] and [store]."""
         self.port, self.hypercorn_port, self.admin_port, self.tls_port = free_port(), free_port(), free_port(), free_port()
         self.config_path = folder / f"{name}.toml"
         listeners = f'"127.0.0.1:{self.port}", {{ address = "127.0.0.1:{self.hypercorn_port}", engine = "hypercorn" }}'
@@ -141,6 +141,9 @@ listen = [{listeners}]
 [admin]
 listen = "127.0.0.1:{self.admin_port}"
 {admin}
+[store]
+path = "{name}.db"
+{store or "journal_segment_bytes = 1048576"}
 [tenants.test]
 keys = [ {{ id = "test", sha256 = "{KEY_SHA256}" }} ]
 """

@@ -16,7 +16,7 @@ MAY = {
     "config": {"core", "attrs", "cattrs", "tomlkit"},
     "prices": {"core", "attrs", "orjson"},  # a table and who is in it; what a request costs is worked out in core
     "telemetry": {"core", "attrs", "orjson", "prometheus_client", "structlog"},
-    "store": {"core", "config", "attrs"},
+    "store": {"core", "config", "attrs", "orjson"},  # the journal's entries are JSON
     "gateway": {"core", "dialects", "providers", "config", "prices", "telemetry", "store", "http1", "attrs", "trio", "httpx", "certifi"},
     "server": {
         "core", "dialects", "providers", "config", "telemetry", "store", "http1", "gateway", "attrs", "trio", "hypercorn", "orjson",

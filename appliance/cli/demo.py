@@ -4,6 +4,7 @@ once.
 
 import hashlib
 import secrets
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ CONFIG = """
 listen = ["{listen}"]
 [admin]
 listen = "{admin}"
+[store]
+path = "{store}"
 [telemetry.log]
 format = "text"
 level = "warning"
@@ -68,7 +71,8 @@ def command(listen: str, admin: str, traffic: bool) -> None:
     """Run the gateway with simulated providers: no key, no file, nothing leaves this machine."""
     stops: list[BaseException] = []
     try:
-        trio.run(run, listen, admin, traffic, restrict_keyboard_interrupt_to_checkpoints=True)
+        with tempfile.TemporaryDirectory(prefix="appliance-demo-") as folder:
+            trio.run(run, listen, admin, traffic, folder, restrict_keyboard_interrupt_to_checkpoints=True)
     except* KeyboardInterrupt:
         pass
     except* Stop as group:
@@ -86,8 +90,8 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-async def run(listen: str, admin: str, traffic: bool) -> None:
-    """The demo until a signal ends it."""
+async def run(listen: str, admin: str, traffic: bool, folder: str) -> None:
+    """The demo until a signal ends it. folder: for its usage ledger, which ends with it."""
     from appliance.simulator.serve import open_sockets, serve
     from appliance.simulator.settings import Settings
     from appliance.supervisor import StartFailure, build_supervisor
@@ -102,7 +106,7 @@ async def run(listen: str, admin: str, traffic: bool) -> None:
             (address,) = await nursery.start(partial(serve, sockets, Settings()))
             urls[name] = address + prefix
         try:
-            supervisor = build_supervisor(_loaded(listen, admin, urls, key), None)
+            supervisor = build_supervisor(_loaded(listen, admin, urls, key, folder), None)
         except StartFailure as failure:
             nursery.cancel_scope.cancel()
             hint = "another port: appliance demo --listen 127.0.0.1:18080 --admin 127.0.0.1:19464"
@@ -122,13 +126,13 @@ async def _until_stopped(supervisor: "Supervisor", nursery: trio.Nursery, task_s
     nursery.cancel_scope.cancel()
 
 
-def _loaded(listen: str, admin: str, urls: dict[str, str], key: str) -> "Loaded":
+def _loaded(listen: str, admin: str, urls: dict[str, str], key: str, folder: str) -> "Loaded":
     from appliance.config.loader import Loaded, load_text
     from appliance.config.report import problem_text
     from appliance.providers import PROVIDERS as ROWS
 
     text = CONFIG.format(
-        listen=listen, admin=admin, sha256=hashlib.sha256(key.encode()).hexdigest(),
+        listen=listen, admin=admin, store=f"{folder}/appliance.db", sha256=hashlib.sha256(key.encode()).hexdigest(),
         backends="".join(BACKEND.format(name=name, provider=provider, url=urls[name]) for name, provider, _ in PROVIDERS),
     )  # fmt: skip
     loaded = load_text(text, env={}, providers={name: row.base_url for name, row in ROWS.items()}, file="demo")

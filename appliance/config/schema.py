@@ -26,10 +26,17 @@ VOCABULARIES: tuple[Vocabulary, ...] = ("inference_gateway", "llm_gateway", "aig
 class Store:
     """The durable store."""
 
-    path: str = knob("state/appliance.db", "SQLite file; relative to the config file's folder", later="the ledger")
-    durability: Literal["process", "power"] = knob("process", "process survives kill -9; power a power cut too", later="the ledger")
-    on_failure: Literal["refuse", "serve"] = knob("refuse", "requests while the ledger cannot be written", later="the ledger")
-    retention_days: int = knob(400, "how long single rows are kept; daily sums stay", unit="days", low=1, high=36500, later="the ledger")
+    path: str = knob("state/appliance.db", "SQLite file; relative to the config file's folder; the journal lies beside it")
+    durability: Literal["process", "power"] = knob("process", "process survives kill -9; power a power cut too, at a disk write a request")
+    on_failure: Literal["refuse", "serve"] = knob("refuse", "requests while the ledger cannot be written: 503, or answered all the same")
+    retention_days: int = knob(400, "how long single rows are kept, by whole months; daily sums stay", unit="days", low=1, high=36500)
+    commit_interval_s: float = knob(0.1, "longest wait of a row for its commit; one costs a disk write", unit="s", low=0.01, high=60)
+    journal_segment_bytes: int = knob(
+        8388608, "a journal file, two of which always exist; one holds 6,000 open requests", unit="bytes", low=65536, high=1073741824
+    )
+    journal_segments_max: int = knob(8, "journal files at most: what is kept while the database cannot be written", low=2, high=1000)
+    queue_rows_max: int = knob(10000, "rows kept in memory once the journal is full; more are lost, and counted", low=0, high=10000000)
+    names_max: int = knob(10000, "distinct models (keys, routes, ...) before `other`: callers can invent models", low=10, high=1000000)
 
 
 @attrs.frozen

@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from itertools import count
 from urllib.parse import parse_qsl
 
 from appliance.core.fault import Fault, FaultKind
@@ -103,12 +102,6 @@ def forwarder(extra: Iterable[str], user_agent: str) -> Callable[[Iterable[tuple
         return fixed + b"".join(lines)
 
     return forwarded
-
-
-def request_ids(process: str) -> Callable[[], str]:
-    """A source of ids: unique for as long as `process` is unique to this start of the process. Counting is cheaper than chance."""
-    numbers = count(1)
-    return lambda: f"{process}{next(numbers):x}"
 
 
 def given_request_id(given: bytes | None) -> str:

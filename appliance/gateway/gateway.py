@@ -10,6 +10,7 @@ import trio
 
 from appliance.core.record import RequestRecord
 from appliance.gateway.account import Account
+from appliance.gateway.accounts import Accounts, Admission
 from appliance.gateway.admission import forwarder
 from appliance.gateway.call import Call
 from appliance.gateway.live import Live
@@ -39,6 +40,7 @@ class Gateway:
 
     Attributes:
         access: writes one access-log line for a finished record; replaced by a no-op when the operator turned it off.
+        accounts: what requests settle before and after they are answered.
         retired: backends that a reload took out, until the last request that may use them has ended.
         wall_clock: seconds since the epoch.
     """
@@ -49,7 +51,7 @@ class Gateway:
     cells: Cells
     recent: Recent
     access: Callable[[RequestRecord], None]
-    new_id: Callable[[], str]
+    accounts: Accounts
     wall_clock: Callable[[], float]
     started_at: float = 0.0
     retired: list[Retired] = attrs.field(factory=list)
@@ -58,9 +60,15 @@ class Gateway:
     def __attrs_post_init__(self) -> None:
         self.forwarded = self._forwarder()
 
-    def finish(self, record: RequestRecord) -> None:
-        """Write a request down, once, whatever became of it."""
+    def new_id(self) -> str:
+        """The id of a request that begins now."""
+        return self.accounts.new_id(self.wall_clock())
+
+    def finish(self, record: RequestRecord, admission: Admission | None) -> None:
+        """Write a request down, once, whatever became of it. `admission` is None of one that was refused before any backend."""
         record.ended_at = trio.current_time()
+        if admission is not None:
+            admission.close(record)
         fold(record, self.cells)
         self.recent.add(record)
         self.access(record)
@@ -77,7 +85,7 @@ class Gateway:
         self.live.responses.bound(plan.config.server.responses_max)
         self.live.forget_routes({route.name: route for route in plan.routes})
 
-    def accounts(self) -> dict[str, Account]:
+    def cloud_accounts(self) -> dict[str, Account]:
         """The accounts in use whose credentials are temporary, by the backend's name."""
         provers = {name: upstream.prover for name, upstream in self.plan.upstreams.items()}
         return {name: prover.account for name, prover in provers.items() if prover is not None and prover.account is not None}

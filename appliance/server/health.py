@@ -2,6 +2,7 @@
 
 import trio
 
+from appliance.gateway.accounts import reason_of
 from appliance.gateway.gateway import Gateway
 from appliance.http1.asgi import Send
 from appliance.server.reply import reply_json
@@ -20,7 +21,16 @@ def reasons_against(gateway: Gateway) -> list[str]:
     elif not any(upstream.state.available(now) for upstream in upstreams.values()):
         # Whoever would be asked counts, not the health gauge: a backend that failed and is to be tried again needs traffic to recover.
         reasons.append("no healthy backend")
+    ledger = gateway.accounts.ledger.status()
+    if ledger.fault is not None and ledger.refusing:
+        reasons.append(reason_of(ledger.fault))
     return reasons
+
+
+def doubts_of(gateway: Gateway) -> list[str]:
+    """What an operator should see to although requests are served."""
+    ledger = gateway.accounts.ledger.status()
+    return [] if ledger.fault is None or ledger.refusing else [reason_of(ledger.fault)]
 
 
 async def serve_live(send: Send) -> None:
@@ -32,4 +42,5 @@ async def serve_ready(gateway: Gateway, send: Send) -> None:
     if reasons:
         await reply_json(send, {"status": "not_ready", "reasons": reasons}, 503, NO_STORE)
     else:
-        await reply_json(send, {"status": "ready"}, headers=NO_STORE)
+        doubts = doubts_of(gateway)
+        await reply_json(send, {"status": "ready", **({"warnings": doubts} if doubts else {})}, headers=NO_STORE)

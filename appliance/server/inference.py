@@ -12,6 +12,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
 from appliance.dialects.language import Language
 from appliance.dialects.protocol import COUNT, UPLOADS, CallerDialect, ParsedRequest
+from appliance.gateway.accounts import Admission
 from appliance.gateway.admission import given_request_id
 from appliance.gateway.call import Call, Outlet
 from appliance.gateway.faults import CLIENT_GONE, DRAINING
@@ -43,9 +44,17 @@ async def serve_operation(
     outlet = Outlet(send, record, record.started_at, engine)
     gateway.live.requests += 1
     end_reason = _end_reason(engine)
+    admission: Admission | None = None
     try:
+        fault: Fault | None
         admitted = await _admit(gateway, scope, receive, caller, outlet, end_reason, language, anonymous=anonymous)
-        fault = admitted if isinstance(admitted, Fault) else await gateway.proxy.serve(*admitted)
+        if isinstance(admitted, Fault):
+            fault = admitted
+        elif isinstance(found := await _accounted(gateway, *admitted), Fault):
+            fault = found
+        else:
+            admission = found
+            fault = await gateway.proxy.serve(*admitted)
         if fault is not None:
             record.fault = fault
             if fault.kind is not FaultKind.CLIENT_GONE and not outlet.gone:
@@ -65,7 +74,21 @@ async def serve_operation(
         if record.fault is not None and record.fault.kind is FaultKind.CLIENT_GONE:
             record.status = 499
         gateway.live.requests -= 1
-        gateway.finish(record)
+        gateway.finish(record, admission)
+        if admission is not None and gateway.accounts.keeper is not None:
+            with trio.CancelScope(shield=True):  # as durable as configured before this connection carries anything else
+                await gateway.accounts.kept()
+
+
+async def _accounted(gateway: Gateway, call: Call, resolved: Resolved) -> Admission | Fault:
+    """Let it go to a backend, or say why not."""
+    admission: Admission | Fault | None = None
+    try:
+        admission = await gateway.accounts.admit(call, resolved)
+        return admission
+    finally:
+        if call.upload is not None and not isinstance(admission, Admission):
+            call.upload.close()
 
 
 async def _admit(

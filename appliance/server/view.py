@@ -9,7 +9,7 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.upstream import Upstream
 from appliance.server.listeners import Engine
 from appliance.server.refusal_book import RefusalBook
-from appliance.telemetry.live import BackendState, LiveState
+from appliance.telemetry.live import BackendState, LedgerState, LiveState
 from appliance.telemetry.sink import LineSink
 
 
@@ -38,8 +38,13 @@ class View:
             client_connections=sum(engine.connections_open for engine in self.engines), draining=live.draining,
             started_at=live.started_wall, config_loaded_at=live.reloaded_at, reloads_ok=live.reloads_ok,
             reloads_failed=live.reloads_failed, restarts=dict(live.restarts), refusals=dict(self.refusals.counts),
-            log_dropped=self.sink.dropped, version=__version__, python=platform.python_version(),
+            log_dropped=self.sink.dropped, ledger=_ledger(gateway), version=__version__, python=platform.python_version(),
         )  # fmt: skip
+
+
+def _ledger(gateway: Gateway) -> LedgerState:
+    status = gateway.accounts.ledger.status()
+    return LedgerState(status.rows, status.queued, status.errors)
 
 
 def _backend(upstream: Upstream) -> BackendState:

@@ -21,7 +21,8 @@ class LedgerStatus:
             what they would have been written to was full for too long (only with `on_failure = "serve"`).
         errors: failed writes since start.
         open: requests that reserved and have not settled.
-        fault: why nothing can be written right now; None while all is well.
+        fault: why the database or the journal cannot be written right now; None while all is well.
+        refusing: requests are refused for it.
     """
 
     rows: int = 0
@@ -30,6 +31,7 @@ class LedgerStatus:
     errors: int = 0
     open: int = 0
     fault: StoreFault | None = None
+    refusing: bool = False
 
 
 class Ledger(Protocol):

@@ -6,8 +6,17 @@ arrays through the journal.
 
 from typing import NamedTuple
 
+import orjson
+
 NOTHING_BILLED = "none"
 """The `usage_source` of a request for which no backend asks money, as far as is known: it was refused, or nobody could be reached."""
+
+USER_MAX_CHARS = 64
+TEXT_MAX_CHARS = 128
+"""Longest text taken from a caller, and longest name of anything else: a row has its room in the journal before it is known."""
+
+ATTEMPT_FIELDS = ("backend", "model", "outcome", "status", "error_type", "duration_ms", "input_tokens", "output_tokens", "usage_source")
+"""What each of a row's `attempts` holds, in this order."""
 
 
 class Spent(NamedTuple):
@@ -57,7 +66,7 @@ class LedgerRow(NamedTuple):
         usage_source: `provider`, `drained`, `estimated`, or NOTHING_BILLED.
         input_tokens to search_units: as in `core.usage.Usage`; of all attempts that are billed.
         ttft_ms: to the first token of a stream, None where none came.
-        attempts: JSON, where there was more than one.
+        attempts: JSON, where there was more than one: a list of lists, see ATTEMPT_FIELDS.
         spent: what it costs each budget it counts against.
     """
 
@@ -103,3 +112,8 @@ def recovered(opened: Opened) -> LedgerRow:
         opened.dialect, opened.operation, opened.stream, 0, "recovered", "estimated", opened.input_tokens, opened.output_tokens,
         cost_nusd=opened.cost_nusd, spent=opened.spent,
     )  # fmt: skip
+
+
+def attempts_text(attempts: list[tuple[object, ...]]) -> str:
+    """The `attempts` of a row."""
+    return orjson.dumps(attempts).decode()

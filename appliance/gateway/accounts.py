@@ -1,0 +1,81 @@
+"""What a request must settle before and after it is answered: one call each way.
+
+`admit` comes after everything that refuses a request for its own sake and before a backend hears of it; `Admission.close` comes once, from
+the finished record, whatever became of the request. The rule: nothing here waits, except for the disk with `durability = "power"`.
+"""
+
+import attrs
+
+from appliance.core.fault import Fault, FaultKind
+from appliance.core.record import RequestRecord
+from appliance.gateway.call import Call
+from appliance.gateway.ledger_keeper import LedgerKeeper
+from appliance.gateway.ledger_row import opened_of, row_of
+from appliance.gateway.plan import Resolved
+from appliance.store.fault import StoreFault
+from appliance.store.protocol import Ledger
+from appliance.store.row import Opened
+
+RETRY_AFTER_S = 1.0
+
+
+@attrs.define(eq=False)
+class Accounts:
+    """Attributes:
+    keeper: for `durability = "power"`; None otherwise.
+    """
+
+    ledger: Ledger
+    keeper: LedgerKeeper | None = None
+
+    def new_id(self, wall: float) -> str:
+        """A request's id, which is also the ledger's."""
+        return f"{self.ledger.new_id(wall):x}"
+
+    async def admit(self, call: Call, resolved: Resolved) -> "Admission | Fault":
+        """Let the request go to a backend: what it may cost is written down. A fault where it must not go; nothing is kept then."""
+        opened = opened_of(call.record, resolved, call.parsed.prompt_tokens_estimate)
+        failed = self.ledger.open(opened)
+        if failed is not None:
+            return _unavailable(failed.message)
+        admission = Admission(self, opened)
+        if self.keeper is not None:
+            problem = "the caller has left"
+            try:
+                problem = await self.keeper.on_disk()
+            finally:
+                if problem:
+                    self.ledger.release(opened.id)
+            if problem:
+                return _unavailable(problem)
+        return admission
+
+    async def kept(self) -> None:
+        """Wait until what was settled is as durable as configured."""
+        if self.keeper is not None:
+            await self.keeper.on_disk()
+
+
+@attrs.define(eq=False)
+class Admission:
+    """One request that was let in."""
+
+    accounts: Accounts
+    opened: Opened
+
+    def close(self, record: RequestRecord) -> None:
+        """Settle, from the finished record. One that no backend saw leaves nothing."""
+        if record.attempts:
+            self.accounts.ledger.settle(row_of(record, self.opened))
+        else:
+            self.accounts.ledger.release(self.opened.id)
+
+
+def _unavailable(detail: str) -> Fault:
+    words = "the usage ledger cannot be written right now, and requests are not served without it; try again shortly"
+    return Fault(FaultKind.LEDGER_UNAVAILABLE, words, retry_after_s=RETRY_AFTER_S, detail=detail)
+
+
+def reason_of(fault: StoreFault) -> str:
+    """How readiness names it. No path: whoever asks may be anybody."""
+    return f"ledger: {fault.kind.replace('_', ' ')}"

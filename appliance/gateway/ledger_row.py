@@ -1,0 +1,72 @@
+"""From a request's record to the rows of the ledger. Pure.
+
+The rule: a row says what is known. Tokens and costs are those of every attempt that a backend bills, not of the last one alone.
+"""
+
+from appliance.core.record import RequestRecord
+from appliance.core.usage import Usage
+from appliance.gateway.plan import Resolved
+from appliance.store.row import NOTHING_BILLED, TEXT_MAX_CHARS, USER_MAX_CHARS, LedgerRow, Opened, attempts_text
+
+ATTEMPTS_MAX = 8
+"""Attempts of one request that its row names, the last ones; more take more room than the journal keeps for a row."""
+
+_NOTHING = Usage(source=NOTHING_BILLED)
+_WORSE = {NOTHING_BILLED: 0, "provider": 1, "drained": 2, "estimated": 3}
+
+
+def opened_of(record: RequestRecord, resolved: Resolved, prompt_tokens: int) -> Opened:
+    """What is written down before a backend sees the request. The served model is not known yet; the requested one is."""
+    return Opened(
+        int(record.id, 16), record.wall_time, "" if record.request_id == record.id else record.request_id, record.tenant, record.key,
+        record.user[:USER_MAX_CHARS], resolved.route.name, resolved.model[:TEXT_MAX_CHARS], record.dialect, record.operation, record.stream,
+        prompt_tokens,
+    )  # fmt: skip
+
+
+def row_of(record: RequestRecord, opened: Opened) -> LedgerRow:
+    """What became of it."""
+    usage = billed(record)
+    first = record.first_token_at
+    return LedgerRow(
+        opened.id, opened.started, opened.request_id, opened.tenant, opened.key, opened.user, opened.route, record.backend,
+        record.model[:TEXT_MAX_CHARS], opened.dialect, opened.operation, record.stream, record.status, record.error_type, usage.source,
+        usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens,
+        usage.input_audio_tokens, usage.output_audio_tokens, usage.search_units, round(record.cost_usd * 1e9),
+        round(record.duration_s * 1000), round((first - record.started_at) * 1000) if first else None, _attempts(record), opened.spent,
+    )  # fmt: skip
+
+
+def billed(record: RequestRecord) -> Usage:
+    """The tokens of all attempts together; its source is the least certain one among them."""
+    if len(record.attempts) == 1:
+        return record.attempts[0].usage or _NOTHING
+    total = Usage(source=NOTHING_BILLED)
+    for attempt in record.attempts:
+        usage = attempt.usage
+        if usage is None:
+            continue
+        total.input_tokens += usage.input_tokens
+        total.output_tokens += usage.output_tokens
+        total.cached_input_tokens += usage.cached_input_tokens
+        total.cache_write_tokens += usage.cache_write_tokens
+        total.reasoning_tokens += usage.reasoning_tokens
+        total.input_audio_tokens += usage.input_audio_tokens
+        total.output_audio_tokens += usage.output_audio_tokens
+        total.search_units += usage.search_units
+        if _WORSE[usage.source] > _WORSE[total.source]:
+            total.source = usage.source
+    return total
+
+
+def _attempts(record: RequestRecord) -> str:
+    if len(record.attempts) < 2:
+        return ""
+    return attempts_text([
+        (
+            attempt.backend[:TEXT_MAX_CHARS], attempt.served_model[:TEXT_MAX_CHARS], attempt.outcome, attempt.status, attempt.error_type,
+            round((attempt.ended_at - attempt.started_at) * 1000), 0 if attempt.usage is None else attempt.usage.input_tokens,
+            0 if attempt.usage is None else attempt.usage.output_tokens, "" if attempt.usage is None else attempt.usage.source,
+        )
+        for attempt in record.attempts[-ATTEMPTS_MAX:]
+    ])  # fmt: skip

@@ -1,0 +1,119 @@
+"""The bytes of the journal: how an entry is framed, and how entries are found again in a file that may end anywhere.
+
+Pure. A segment is a head, then frames, then zeros (it is made at its full size):
+
+    head   8 bytes   MAGIC, whose last byte is the format's version
+    frame  length    4 bytes, little-endian: of the body
+           CRC-32    4 bytes: of the body
+           body      one byte for the kind, then a JSON array; padded with zeros so that the next frame starts at a multiple of eight
+
+The rule: what was written whole is found, whatever lies around it. A body holds no zero byte (JSON escapes them), so that no text of a
+caller's can look like a frame when a damaged stretch is searched for the next good one.
+"""
+
+import struct
+import zlib
+from typing import Any, Final
+
+import attrs
+import orjson
+
+MAGIC: Final = b"APLJRNL\x01"
+HEAD_BYTES: Final = len(MAGIC)
+
+OPENED: Final = b"o"
+SETTLED: Final = b"s"
+RELEASED: Final = b"r"
+_KINDS: Final = frozenset(OPENED + SETTLED + RELEASED)
+
+BODY_MAX_BYTES: Final = 65_536
+"""A length above this is damage. The longest entry that is made has some 3,000 bytes."""
+
+INTEGER_MAX: Final = 2**53
+"""What a count is cut to: a backend may claim any number of tokens, and sums of them must fit into SQLite's 64 bits."""
+
+_FRAME = struct.Struct("<II")
+_ALIGN = 8
+
+
+def frame(kind: bytes, values: tuple[Any, ...] | list[Any]) -> bytes:
+    """One entry, ready to be written."""
+    try:
+        body = kind + orjson.dumps(values, tuple)
+    except TypeError:  # half a surrogate pair in a name, or a number of more than 64 bits
+        body = kind + orjson.dumps(_writable(values), tuple)
+    size = len(body)
+    return _FRAME.pack(size, zlib.crc32(body)) + body + bytes(-size % _ALIGN)
+
+
+@attrs.frozen
+class Scan:
+    """What a stretch of a segment holds.
+
+    Attributes:
+        entries: (kind, JSON array) of each good frame, in order.
+        end: where the next frame would be written, or was not yet when this was read.
+        torn: bytes after the last good frame that are no frame: it was being written when the machine stopped.
+        damaged: bytes before a good frame that are no frame: something else wrote there, or the disk forgot.
+    """
+
+    entries: list[tuple[bytes, bytes]]
+    end: int
+    torn: int = 0
+    damaged: int = 0
+
+
+def scan(data: bytes, start: int = HEAD_BYTES) -> Scan:
+    """All good frames of `data` from `start` (a multiple of eight) on."""
+    entries: list[tuple[bytes, bytes]] = []
+    at = end = start
+    damaged = 0
+    while True:
+        body = _body(data, at)
+        if body is not None:
+            damaged += at - end
+            entries.append((body[:1], body[1:]))
+            at = end = at + _FRAME.size + len(body) + -len(body) % _ALIGN
+            continue
+        following = _next_candidate(data, at)
+        if following is None:
+            return Scan(entries, end, len(data[end:].rstrip(b"\0")), damaged)
+        at = following
+
+
+def _body(data: bytes, at: int) -> bytes | None:
+    """The body of a good frame that starts at `at`; None when there is none."""
+    if at + _FRAME.size > len(data):
+        return None
+    size, crc = _FRAME.unpack_from(data, at)
+    begin = at + _FRAME.size
+    if not 0 < size <= BODY_MAX_BYTES or begin + size > len(data):
+        return None
+    body = data[begin : begin + size]
+    return body if body[0] in _KINDS and zlib.crc32(body) == crc else None
+
+
+def _next_candidate(data: bytes, at: int) -> int | None:
+    """The next multiple of eight past `at` where a frame may start; None when only zeros are left."""
+    at += _ALIGN
+    if at < len(data) and data[at]:
+        return at
+    rest = len(data[at:].lstrip(b"\0"))
+    return (len(data) - rest) // _ALIGN * _ALIGN if rest else None
+
+
+def values_of(payload: bytes) -> list[Any]:
+    """The array of a good frame, whole numbers cut to INTEGER_MAX."""
+    values: list[Any] = orjson.loads(payload)
+    for place, value in enumerate(values):
+        if isinstance(value, int) and value > INTEGER_MAX:
+            values[place] = INTEGER_MAX
+    return values
+
+
+def _writable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return max(-INTEGER_MAX, min(INTEGER_MAX, value))
+    return [_writable(one) for one in value] if isinstance(value, list | tuple) else value

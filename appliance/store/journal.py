@@ -1,0 +1,150 @@
+"""The journal: where a request is written down while it runs, so that killing the process at any point leaves it explained.
+
+An entry is one `pwrite` into a file of fixed size: it is in the kernel's hands when the call returns, and survives the process. When a
+segment is full the next one, made beforehand, takes over, and everything still open is written into it again; so a segment can be deleted
+as soon as the database has what was settled in it, the oldest first.
+
+The rule: one thread appends (`open`, `settle`, `release`); one other thread takes (`sealed`, `drop_taken`, `make_spare`). What both touch
+is a single reference or a deque, each changed in one step.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from appliance.store.frame import RELEASED, frame
+from appliance.store.segment import Segment, make_segment
+
+SETTLED_RESERVE_BYTES = 1024
+"""Room kept for the end of every open request, so that it can be written whatever happens to the disk meanwhile: the row of a request
+with a handful of attempts and long names."""
+
+
+@attrs.define(eq=False)
+class Journal:
+    """The segments of this run.
+
+    Attributes:
+        database: the file they lie beside.
+        opened: the entries of open requests as they were written, by ledger id; opened_bytes: their size together.
+        wake: called when the thread that takes has something to do at once.
+    """
+
+    database: Path
+    segment_bytes: int
+    segments_max: int
+    next_number: int
+    wake: Callable[[], None] = lambda: None
+    current: Segment | None = None
+    spare: Segment | None = None
+    sealed: deque[Segment] = attrs.field(factory=deque)
+    opened: dict[int, bytes] = attrs.field(factory=dict, repr=False)
+    opened_bytes: int = 0
+    _files: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
+
+    # The side that appends.
+
+    def open(self, ledger_id: int, data: bytes) -> bool:
+        """Append the entry of a request that begins. False when there is no room for it and for its end."""
+        segment = self.current
+        reserve = (len(self.opened) + 1) * SETTLED_RESERVE_BYTES
+        if segment is None or segment.at + len(data) + reserve > segment.size:
+            segment = self._with_room(len(data), reserve)
+            if segment is None:
+                return False
+        segment.write(data)
+        self.opened[ledger_id] = data
+        self.opened_bytes += len(data)
+        return True
+
+    def settle(self, ledger_id: int, data: bytes) -> bool:
+        """Append the end of a request. False when there is no room, which only happens to ends that are much longer than foreseen."""
+        self._forget(ledger_id)
+        segment = self.current
+        if segment is None or segment.at + len(data) > segment.size:
+            segment = self._rotated(len(data))
+            if segment is None:
+                return False
+        segment.write(data)
+        return True
+
+    def release(self, ledger_id: int) -> bool:
+        """An opened request is void. One that is not open here leaves nothing."""
+        return ledger_id not in self.opened or self.settle(ledger_id, frame(RELEASED, (ledger_id,)))
+
+    def _forget(self, ledger_id: int) -> None:
+        data = self.opened.pop(ledger_id, None)
+        if data is not None:
+            self.opened_bytes -= len(data)
+
+    def _with_room(self, size: int, reserve: int) -> Segment | None:
+        """The segment for an entry that the current one cannot take with everything it has to keep room for."""
+        current, spare = self.current, self.spare
+        if spare is None:
+            return None
+        if current is not None and current.at + size <= current.size and spare.size - self.opened_bytes - size >= reserve:
+            return current  # ends that do not fit into this one go into the next
+        return self._rotated(size + reserve)
+
+    def _rotated(self, size: int) -> Segment | None:
+        """The next segment, with all that is open; None when there is none, or that alone would fill it."""
+        spare = self.spare
+        if spare is None or spare.at + self.opened_bytes + size > spare.size:
+            return None
+        if self.opened:
+            spare.write(b"".join(self.opened.values()))
+        if self.current is not None:
+            self.sealed.append(self.current)
+        self.current, self.spare = spare, None
+        self.wake()
+        return spare
+
+    # The side that takes.
+
+    def make_spare(self) -> bool:
+        """Have the next segment ready. False when as many exist as may. Raises OSError where the disk has no room."""
+        if self.spare is None:
+            if len(self.sealed) + (self.current is not None) >= self.segments_max:
+                return False
+            self.spare = make_segment(self.database, self.next_number, self.segment_bytes)
+            self.next_number += 1
+        return True
+
+    def segments(self) -> list[Segment]:
+        """All that may have something to take, the oldest first."""
+        found = [*self.sealed]
+        current = self.current  # one that is sealed right now is missed, and found the next time
+        return found if current is None or current in found else [*found, current]
+
+    def drop_taken(self, *, synced: bool) -> None:
+        """Delete the oldest sealed segments, as far as the database has all of them. What was open in them is in a later one.
+
+        Args:
+            synced: put that later one on the disk before.
+        """
+        if synced and self.sealed and self.sealed[0].taken >= self.sealed[0].at:
+            self.sync()
+        while self.sealed and self.sealed[0].taken >= self.sealed[0].at:
+            with self._files:
+                oldest = self.sealed.popleft()
+                oldest.path.unlink(missing_ok=True)
+                oldest.close()
+
+    def sync(self) -> None:
+        """Put on the disk whatever was appended before this call. From a third thread, if need be."""
+        with self._files:
+            for segment in self.segments():
+                segment.sync()
+
+    def close(self) -> None:
+        """The end of a run. Segments stay unless everything in them is settled and taken."""
+        finished = not self.opened and all(one.taken >= one.at for one in self.segments())
+        for segment in (*self.segments(), *([self.spare] if self.spare is not None else [])):
+            segment.close()
+            if finished or segment is self.spare:
+                segment.path.unlink(missing_ok=True)
+        self.current = self.spare = None
+        self.sealed.clear()
