@@ -2,7 +2,8 @@
 
 The rule: a schema means what it meant. References are replaced by what they refer to, since Google looks them up in few places only
 ("reference to undefined schema at properties.x": google-gemini/gemini-cli#13326) and refuses most keywords beside one
-(anomalyco/opencode#12295); what refers to itself stays a reference, as no finite schema says the same. All else passes as it stands.
+(anomalyco/opencode#12295); what refers to itself stays a reference, as no finite schema says the same. What Google has another word for
+(`const`, `allOf` of one) is said in it. All else passes as it stands.
 Supported keywords: ai.google.dev/gemini-api/docs/structured-output#json_schema_support.
 """
 
@@ -47,7 +48,7 @@ class _Inliner:
         reference = value.get("$ref")
         if isinstance(reference, str):
             return self._referred(reference, value, depth)
-        return {name: self._member(name, one, depth + 1) for name, one in value.items()}
+        return _respelled({name: self._member(name, one, depth + 1) for name, one in value.items()})
 
     def _member(self, name: str, value: Any, depth: int) -> Any:
         if name in _LISTS and isinstance(value, list):
@@ -78,6 +79,17 @@ class _Inliner:
         for step in reference[2:].split("/"):
             found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
         return found
+
+
+def _respelled(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same in keywords that Google knows, where there are such."""
+    const = schema.get("const")
+    if "enum" not in schema and (isinstance(const, str) or (isinstance(const, int | float) and not isinstance(const, bool))):
+        schema = {"enum" if name == "const" else name: [one] if name == "const" else one for name, one in schema.items()}
+    every = schema.get("allOf")
+    if isinstance(every, list) and len(every) == 1 and isinstance(every[0], dict) and "$ref" not in every[0]:
+        schema = {**every[0], **{name: one for name, one in schema.items() if name != "allOf"}}
+    return schema
 
 
 def prepared(schema: Mapping[str, Any]) -> Mapping[str, Any]:

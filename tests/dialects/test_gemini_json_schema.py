@@ -75,3 +75,17 @@ anything = st.recursive(
 @given(st.dictionaries(st.sampled_from(["$ref", "$defs", "properties", "items", "anyOf", "a", "type", "not"]), anything, max_size=5))
 def test_no_schema_raises(schema: dict[str, Any]):
     assert isinstance(parameters(schema), dict)
+
+
+def test_what_google_has_another_word_for_is_said_in_it():
+    schema = {
+        "type": "object", "$defs": {"City": CITY}, "properties": {
+            "kind": {"type": "string", "const": "a", "title": "K"}, "n": {"const": 3}, "yes": {"const": True},
+            "city": {"allOf": [{"$ref": "#/$defs/City"}], "description": "Start"}, "both": {"allOf": [CITY, {"minLength": 1}]},
+            "const": {"type": "string"},
+        },
+    }  # fmt: skip
+    assert prepared(schema)["properties"] == {
+        "kind": {"type": "string", "enum": ["a"], "title": "K"}, "n": {"enum": [3]}, "yes": {"const": True},
+        "city": {"type": "string", "description": "Start"}, "both": {"allOf": [CITY, {"minLength": 1}]}, "const": {"type": "string"},
+    }  # fmt: skip
