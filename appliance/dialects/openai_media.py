@@ -39,7 +39,7 @@ def _rewrite(body: bytes, parsed: ParsedRequest, wanted: Rewrite) -> bytes:
 
 
 def _tap(wish: TapWish) -> StreamTap:
-    return ReadingTap(MediaStreamReader(wish.backend, wish.secrets), wish.event_max_bytes)
+    return ReadingTap(MediaStreamReader(wish.backend, wish.secrets), wish.event_max_bytes, eager=True)
 
 
 def _answer(body: bytes, operation: str) -> Answer:
