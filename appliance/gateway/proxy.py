@@ -200,7 +200,9 @@ async def _tick(call: Call, route: RoutePlan) -> None:
     while True:
         now = trio.current_time()
         wake = now + step_s
-        if call.idle_s and (call.outlet.gone or not call.outlet.sending):  # while the caller does not read, the upstream may be silent
+        uploaded = call.upload is None or call.upload.ended
+        # While the caller does not read, or has not said all, the upstream may be silent.
+        if call.idle_s and uploaded and (call.outlet.gone or not call.outlet.sending):
             silent_until = max(call.read_at, call.outlet.heard_at) + call.idle_s
             if now >= silent_until and call.running is not None:
                 backend = call.record.backend
@@ -208,7 +210,7 @@ async def _tick(call: Call, route: RoutePlan) -> None:
                 call.idle_s = 0.0
             else:
                 wake = min(wake, silent_until)
-        if route.keepalive_s and (call.upload is None or call.upload.ended):
+        if route.keepalive_s and uploaded:
             quiet_until = max(call.outlet.heard_at, call.outlet.kept_at) + route.keepalive_s
             if now >= quiet_until:
                 await call.outlet.keep_alive(call.keepalive, lambda: _waiting_headers(call))

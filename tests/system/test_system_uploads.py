@@ -240,6 +240,36 @@ def test_the_official_sdk_transcribes_edits_and_streams(stage: Stage, sdk: opena
     assert stage.first.asked[0].body.count(LARGE) == 1
 
 
+def test_a_transcriber_may_speak_while_it_listens(stage: Stage, url: str) -> None:
+    """Both directions at once, each as far as the other side takes it."""
+    said = b'data: {"type":"transcript.text.delta","delta":"hel"}\n\n', b'data: {"type":"transcript.text.done","text":"hello"}\n\n'
+
+    def speak(asked: Asked) -> None:
+        asked.start("text/event-stream", transfer_encoding="chunked")
+        asked.chunk(said[0])
+        asked.read_body()
+        asked.chunk(said[1])
+        asked.send(b"0\r\n\r\n")
+
+    stage.play(speak)
+    body = form(field("model", b"m"), field("stream", b"true"), file(LARGE))
+    with Caller(url, len(body)) as caller:
+        caller.send(body[:3_000_000])
+        heard = b""
+        while said[0] not in heard:
+            heard += caller.sock.recv(65536)
+        time.sleep(1.3)  # longer than a backend may be silent: it is the caller who is
+        caller.send(body[3_000_000:])
+        while not heard.endswith(b"\r\n0\r\n\r\n"):
+            more = caller.sock.recv(65536)
+            assert more, heard
+            heard += more
+    assert b" 200 " in heard.split(b"\r\n")[0]
+    assert said[1] in heard
+    assert stage.first.asked[0].body == body
+    assert stage.gateway.record(caller.identity)["error_type"] == ""
+
+
 def test_a_form_without_a_file_is_one_too(stage: Stage, url: str) -> None:
     stage.play(transcribe)
     status, _, _ = post(url, form(field("model", b"m"), field("file_url", b"https://example.com/a.wav")))
