@@ -120,6 +120,8 @@ class EmbeddedLedger:
         if fault is not None and (fault.kind in FATAL or (self._refuses and fault.kind in FATAL_WHERE_REFUSED)):
             self.close()
             return fault
+        self.journal.begin()
+        self.commit()  # with the next segment ready
         return None
 
     @property

@@ -1,6 +1,7 @@
 """What can be wrong with the store, as values: which kind, and a sentence for the operator."""
 
 import errno
+import os
 import sqlite3
 from typing import Literal
 
@@ -26,6 +27,9 @@ _WORDS: dict[Kind, str] = {
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """No room, no quota, or a limit of the process: whichever it is, files cannot grow."""
 
+ROOM_MIN_BYTES = 131_072
+"""With less than this on the disk, an I/O error of SQLite's is taken for want of room: it does not tell them apart everywhere."""
+
 
 @attrs.frozen
 class StoreFault:
@@ -49,5 +53,15 @@ def fault_of(error: sqlite3.Error | OSError, path: str) -> StoreFault:
     else:
         code = getattr(error, "sqlite_errorcode", 0) or 0
         kind = _BY_CODE.get(code & 0xFF, "unwritable")  # the upper bits are the extended code
+        if code & 0xFF == sqlite3.SQLITE_IOERR and _no_room(path):
+            kind = "full"
         detail = str(error)
     return StoreFault(kind, f"{path} {_WORDS[kind]} ({detail})")
+
+
+def _no_room(path: str) -> bool:
+    try:
+        about = os.statvfs(os.path.dirname(path))
+    except OSError:
+        return False
+    return about.f_bavail * about.f_frsize < ROOM_MIN_BYTES

@@ -85,8 +85,11 @@ class Journal:
         current, spare = self.current, self.spare
         if spare is None:
             return None
-        if current is not None and current.at + size <= current.size and spare.size - self.opened_bytes - size >= reserve:
-            return current  # ends that do not fit into this one go into the next
+        if current is not None and current.at + size <= current.size:
+            # Ends that do not fit into this one go into the next, behind what is open by then; the last bytes here may fit none.
+            left = current.size - current.at - size - SETTLED_RESERVE_BYTES
+            if max(0, left) + spare.size - spare.at - self.opened_bytes - size >= reserve:
+                return current
         return self._rotated(size + reserve)
 
     def _rotated(self, size: int) -> Segment | None:
@@ -101,6 +104,11 @@ class Journal:
         self.current, self.spare = spare, None
         self.wake()
         return spare
+
+    def begin(self) -> None:
+        """Have a segment to write into, if the disk has room for one; before the two sides part."""
+        if self.current is None:
+            self._rotated(0)
 
     # The side that takes.
 

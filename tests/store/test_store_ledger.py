@@ -1,0 +1,285 @@
+"""The embedded ledger: every request that settled is a row, once; every one that only opened is explained; whenever the process dies."""
+
+import sqlite3
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store.ledger_place import SEGMENT_BYTES, Clock, kill, refused, spent, started, stored
+from store.ledger_rows import MARCH, opened, row
+
+from appliance.store import recovery
+from appliance.store.database import open_database
+from appliance.store.journal import SETTLED_RESERVE_BYTES
+from appliance.store.recovery import add_left
+from appliance.store.row import Spent
+from appliance.store.segment import segment_paths
+
+
+def test_what_settles_is_a_row_after_the_next_round_and_the_journal_goes_with_the_run(tmp_path):
+    path = tmp_path / "one.db"
+    ledger = started(path)
+    for number in range(3):
+        assert ledger.open(opened(number)) is None
+    ledger.settle(row(0, spent=(Spent("tenant:acme", 0, 5),)))
+    ledger.settle(row(1))
+    ledger.release(opened(2).id)
+    assert (ledger.status().rows, ledger.status().queued, ledger.status().open) == (0, 2, 0)
+    assert ledger.pending
+    ledger.commit()
+    assert (ledger.status().rows, ledger.status().queued) == (2, 0)
+    assert not ledger.pending
+    assert stored(path, "id", "tenant") == [(row(0).id, "acme"), (row(1).id, "acme")]
+    assert ledger.spent("tenant:acme", 0) == 5
+    ledger.close()
+    assert segment_paths(path) == []
+    assert not path.with_name("one.db-wal").exists()
+
+
+def test_a_request_that_was_under_way_when_the_process_died_costs_what_was_reserved_and_says_so(tmp_path):
+    path = tmp_path / "one.db"
+    ledger = started(path)
+    reserved = opened(1, input_tokens=11, output_tokens=22, cost_nusd=33, spent=(Spent("tenant:acme", 5, 33),), request_id="theirs")
+    ledger.open(reserved)
+    kill(ledger)
+    again = started(path)
+    columns = ("id", "status", "error_type", "usage_source", "input_tokens", "output_tokens", "cost_nusd", "request_id", "backend")
+    assert stored(path, *columns) == [(reserved.id, 0, "recovered", "estimated", 11, 22, 33, "theirs", "unknown")]
+    assert again.spent("tenant:acme", 5) == 33
+    assert [event for event in again.say.events() if event != "ledger_works_again"] == ["ledger_recovered"]
+    again.close()
+
+
+def test_a_second_death_during_the_recovery_counts_nothing_twice(tmp_path, monkeypatch):
+    path = tmp_path / "one.db"
+    ledger = started(path)
+    ledger.open(opened(1, spent=(Spent("x", 0, 1),)))
+    ledger.open(opened(2))
+    ledger.settle(row(2, spent=(Spent("x", 0, 10),)))
+    kill(ledger)
+
+    def dies(left, tables):
+        add_left(left, tables)
+        raise OSError(5, "died here")
+
+    monkeypatch.setattr(recovery, "add_left", dies)
+    assert refused(path).kind == "unwritable"
+    monkeypatch.undo()
+    assert len(segment_paths(path)) == 2, "kept until all of it is done"
+    again = started(path)
+    assert stored(path, "id") == [(opened(1).id,), (opened(2).id,)]
+    assert spent(path, "x") == 11
+    again.close()
+
+
+OPEN, SETTLE, RELEASE, COMMIT, DIE = range(5)
+steps = st.lists(st.tuples(st.sampled_from([OPEN, OPEN, OPEN, SETTLE, SETTLE, RELEASE, COMMIT, DIE]), st.integers(0, 9)), max_size=60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps, st.integers(0, 8000))
+def test_whatever_happens_in_whichever_order_every_request_is_explained_once(tmp_path_factory, taken, padding):
+    """Against a plain model: who settled, who only opened. Long user names make segments turn over often."""
+    path = tmp_path_factory.mktemp("any") / "one.db"
+    ledger = started(path)
+    number, running, expected = 0, [], {}
+    for step, pick in taken:
+        if step == OPEN:
+            number += 1
+            if ledger.open(opened(number, user="u" * padding, spent=(Spent("x", 0, 1000),))) is None:
+                running.append(number)
+        elif step in (SETTLE, RELEASE) and running:
+            ended = running.pop(pick % len(running))
+            if step == SETTLE:
+                ledger.settle(row(ended, user="u" * padding, spent=(Spent("x", 0, ended),)))
+                expected[ended] = "provider"
+            else:
+                ledger.release(opened(ended).id)
+        elif step == COMMIT:
+            ledger.commit()
+        elif step == DIE:
+            kill(ledger)
+            expected |= dict.fromkeys(running, "estimated")
+            running = []
+            ledger = started(path)
+    kill(ledger)
+    expected |= dict.fromkeys(running, "estimated")
+    ledger = started(path)
+    ledger.close()
+    assert stored(path, "id", "usage_source") == [(row(one).id, source) for one, source in sorted(expected.items())]
+    assert spent(path, "x") == sum(one if source == "provider" else 1000 for one, source in expected.items())
+    assert segment_paths(path) == []
+
+
+def test_the_journal_turns_over_and_lets_go_of_what_the_database_has(tmp_path):
+    path = tmp_path / "one.db"
+    ledger = started(path)
+    woken = []
+    ledger.journal.wake = lambda: woken.append(1)
+    held = opened(0, user="held")
+    ledger.open(held)
+    for number in range(1, 2000):
+        assert ledger.open(opened(number)) is None, number
+        ledger.settle(row(number))
+        if woken:
+            ledger.commit()
+            woken.clear()
+    assert ledger.journal.next_number > 8
+    assert len(segment_paths(path)) <= 3
+    kill(ledger)
+    again = started(path)
+    assert len(stored(path, "id")) == 2000
+    assert stored(path, "user", "error_type")[0] == ("held", "recovered"), "what stayed open was written anew into each segment"
+    again.close()
+
+
+def test_an_open_request_has_room_for_its_end_however_full_the_journal_gets(tmp_path):
+    ledger = started(tmp_path / "one.db", journal_segments_max=2)
+    number = 0
+    while ledger.open(opened(number)) is None:
+        number += 1
+    assert number > 1.5 * SEGMENT_BYTES / (SETTLED_RESERVE_BYTES + 400)
+    fault = ledger.open(opened(number))
+    assert fault is not None
+    assert fault.kind == "journal_full"
+    assert ledger.status().open == number
+    for one in range(number):
+        ledger.settle(row(one, attempts="x" * 600))
+    assert not ledger.writer.overflow
+    ledger.commit()
+    assert ledger.status().rows == number
+    assert ledger.open(opened(number)) is None
+    ledger.close()
+
+
+def test_ends_that_find_no_room_wait_in_memory_then_are_lost_and_counted(tmp_path):
+    ledger = started(tmp_path / "one.db", journal_segments_max=2, queue_rows_max=3)
+    for number in range(8):
+        ledger.open(opened(number))
+    for number in range(8):
+        ledger.settle(row(number, attempts="x" * 40_000))  # two segments take one each
+    status = ledger.status()
+    assert (status.queued, status.lost, status.errors) == (5, 3, 3)
+    ledger.commit()
+    assert (ledger.status().rows, ledger.status().queued, ledger.status().lost) == (5, 0, 3)
+    ledger.close()
+
+
+def test_ids_grow_over_restarts_though_the_clock_goes_back(tmp_path):
+    path = tmp_path / "one.db"
+    ledger = started(path)
+    first = [ledger.new_id(MARCH + 3600), ledger.new_id(MARCH + 3600), ledger.new_id(MARCH)]
+    assert first == sorted(set(first))
+    ledger.open(opened(id=first[-1]))
+    kill(ledger)
+    again = started(path)
+    assert again.new_id(MARCH) > first[-1]
+    assert again.new_id(MARCH + 7200) == int((MARCH + 7200) * 1e6)
+    again.close()
+
+
+def test_single_rows_are_forgotten_when_their_time_is_over(tmp_path):
+    clock = Clock()
+    ledger = started(tmp_path / "one.db", clock, retention_days=31)
+    ledger.open(opened(1))
+    ledger.settle(row(1))
+    ledger.commit()
+    clock.now = MARCH + 40 * 86400
+    ledger.commit()
+    assert len(stored(tmp_path / "one.db", "id")) == 1, "its month ended less than 31 days ago"
+    clock.now = MARCH + 63 * 86400
+    ledger.commit()
+    assert stored(tmp_path / "one.db", "id") == []
+    assert ledger.say[-1] == ("info", "ledger_retention", {"dropped": ["rows_2026_03"]})
+    ledger.close()
+
+
+def test_a_store_serves_one_gateway_at_a_time(tmp_path):
+    path = tmp_path / "one.db"
+    first = started(path)
+    assert refused(path).kind == "in_use"
+    first.close()
+    started(path).close()
+
+
+@pytest.mark.parametrize("on_failure", ["refuse", "serve"])
+def test_a_store_of_a_later_version_stops_the_start(tmp_path, on_failure):
+    path = tmp_path / "one.db"
+    started(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 1000")
+    connection.close()
+    assert refused(path, on_failure=on_failure).kind == "newer"
+
+
+def test_a_journal_of_another_version_stops_the_start_and_is_kept(tmp_path):
+    path = tmp_path / "one.db"
+    later = path.with_name("one.db.journal-00000007")
+    later.write_bytes(b"APLJRNL\x02" + b"whatever that means" * 10)
+    assert refused(path).kind == "newer"
+    assert later.exists()
+
+
+def test_damage_in_the_journal_costs_no_entry_around_it_and_is_kept_aside(tmp_path):
+    path = tmp_path / "one.db"
+    ledger = started(path)
+    places = []
+    for number in range(3):
+        ledger.open(opened(number))
+        places.append(ledger.journal.current.at)
+        ledger.settle(row(number))
+    kill(ledger)
+    (_, segment), *_ = segment_paths(path)
+    data = bytearray(segment.read_bytes())
+    data[places[1] + 20] ^= 0xFF  # in the end of the second request
+    segment.write_bytes(data)
+    again = started(path)
+    assert stored(path, "id", "error_type") == [(row(0).id, None), (row(1).id, "recovered"), (row(2).id, None)]
+    assert "journal_damaged" in again.say.events()
+    assert [one.name for one in tmp_path.glob("*.damaged-*")] == ["one.db.damaged-20260301T000000-00000001"]
+    again.close()
+
+
+def test_a_journal_that_was_cut_short_is_read_to_where_it_ends(tmp_path):
+    path = tmp_path / "one.db"
+    ledger = started(path)
+    for number in range(2):
+        ledger.open(opened(number))
+        ledger.settle(row(number))
+    at = ledger.journal.current.at
+    kill(ledger)
+    (_, segment), *_ = segment_paths(path)
+    segment.write_bytes(segment.read_bytes()[: at - 30])
+    again = started(path)
+    assert stored(path, "id", "error_type") == [(row(0).id, None), (row(1).id, "recovered")]
+    assert list(tmp_path.glob("*.damaged-*")) == []
+    again.close()
+
+
+def test_a_journal_without_its_database_begins_a_new_one_with_everything_in_it(tmp_path):
+    path = tmp_path / "one.db"
+    ledger = started(path)
+    ledger.open(opened(1))
+    ledger.settle(row(1))
+    kill(ledger)
+    for one in tmp_path.glob("one.db*"):
+        if ".journal-" not in one.name:
+            one.unlink()
+    again = started(path)
+    assert stored(path, "id") == [(row(1).id,)]
+    again.close()
+
+
+def test_a_command_may_write_beside_a_running_gateway(tmp_path):
+    path = tmp_path / "one.db"
+    ledger = started(path)
+    other = open_database(path)
+    assert isinstance(other, sqlite3.Connection)
+    for number in range(20):
+        other.execute("INSERT INTO audit (at_ms, actor, action, target, detail) VALUES (1, 'x', 'y', 'z', '{}')")
+        ledger.open(opened(number))
+        ledger.settle(row(number))
+        ledger.commit()
+    assert ledger.status().errors == 0
+    other.close()
+    ledger.close()
