@@ -32,9 +32,11 @@ from appliance.core.renewal import Held
 from appliance.dialects.language_table import load_all
 from appliance.drain import Drain
 from appliance.gateway.accounts import Accounts
+from appliance.gateway.allowance import Allowances
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.keeper import check_health, keep_breakers
 from appliance.gateway.ledger_keeper import LedgerKeeper
+from appliance.gateway.limits import EmbeddedLimiter
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan, build_plan
 from appliance.gateway.proxy import Proxy
@@ -328,8 +330,13 @@ def _build_gateway(config: Config, upstreams: dict[str, Upstream], sink: LineSin
     return Gateway(
         plan=plan, live=live, proxy=Proxy(live, chance.random, config.server.drains_max), cells=cells,
         recent=Recent(config.telemetry.recent_max), access=access,
-        accounts=Accounts(keeper.ledger, keeper if keeper.powered else None), wall_clock=time.time,
+        accounts=_accounts(config, keeper), wall_clock=time.time,
     )  # fmt: skip
+
+
+def _accounts(config: Config, keeper: LedgerKeeper) -> Accounts:
+    allowances = Allowances(EmbeddedLimiter(config.limits.users_max), config.limits.answer_tokens_max)
+    return Accounts(keeper.ledger, allowances, keeper if keeper.powered else None)
 
 
 def make_plan(config: Config, upstreams: dict[str, Upstream]) -> Plan:

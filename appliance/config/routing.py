@@ -61,10 +61,10 @@ class Cache:
 class RouteLimits:
     """How much may go through a route."""
 
-    rpm: int | None = knob(None, "requests per minute", low=1, later="rate limits")
-    tpm: int | None = knob(None, "tokens per minute", low=1, later="rate limits")
-    concurrency: int | None = knob(None, "requests at once", low=1, later="rate limits")
-    per: Literal["route", "user"] = knob("route", "one bucket for the route, or one per user", later="rate limits")
+    rpm: int | None = knob(None, "requests per minute", low=1)
+    tpm: int | None = knob(None, "tokens per minute", low=1)
+    concurrency: int | None = knob(None, "requests at once", low=1)
+    per: Literal["route", "user"] = knob("route", "one for all, or one for each user (X-User-ID, else user in the body, else the key)")
 
 
 @attrs.frozen

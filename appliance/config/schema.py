@@ -87,6 +87,16 @@ class Webhook:
 
 
 @attrs.frozen
+class Limits:
+    """How requests count against the limits of tenants, keys, routes and users."""
+
+    answer_tokens_max: int = knob(
+        4096, "of an answer, counted at admission: the caller's bound up to this; trued up at the end", unit="tokens", low=0, high=100000000
+    )
+    users_max: int = knob(10000, "users with buckets of their own (per = user) at once; further ones share one", low=0, high=1000000)
+
+
+@attrs.frozen
 class Alerts:
     """Warnings sent by the gateway itself."""
 
@@ -101,6 +111,7 @@ class Config:
     admin: Admin = table(Admin)
     store: Store = table(Store)
     telemetry: Telemetry = table(Telemetry)
+    limits: Limits = table(Limits)
     prices: Prices = table(Prices)
     alerts: Alerts = table(Alerts)
     aliases: Mapping[str, str] = knob(attrs.Factory(dict), "model names of your own, each standing for another")

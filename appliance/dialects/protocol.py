@@ -41,11 +41,14 @@ class ParsedRequest:
     user: str
     fields: Mapping[str, Any] = attrs.field(repr=False)  # holds the prompt: never in a log
     estimate: Callable[[Mapping[str, Any]], int] = attrs.field(repr=False)
+    _estimated: int = attrs.field(default=-1, init=False, eq=False, repr=False)
 
     @property
     def prompt_tokens_estimate(self) -> int:
-        """Rough (bytes / 4 of the text), for routing by length and for estimates; worked out when asked for, which is seldom."""
-        return self.estimate(self.fields)
+        """Rough (bytes / 4 of the text), for routing by length, for limits and for estimates; worked out once, when it is asked for."""
+        if self._estimated < 0:
+            self._estimated = self.estimate(self.fields)
+        return self._estimated
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ import attrs
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
+from appliance.gateway.allowance import Allowance, Allowances
 from appliance.gateway.call import Call
 from appliance.gateway.ledger_keeper import LedgerKeeper
 from appliance.gateway.ledger_row import opened_of, row_of
@@ -22,10 +23,12 @@ RETRY_AFTER_S = 1.0
 @attrs.define(eq=False)
 class Accounts:
     """Attributes:
+    allowances: what the limits let pass.
     keeper: for `durability = "power"`; None otherwise.
     """
 
     ledger: Ledger
+    allowances: Allowances
     keeper: LedgerKeeper | None = None
 
     def new_id(self, wall: float) -> str:
@@ -33,12 +36,28 @@ class Accounts:
         return f"{self.ledger.new_id(wall):x}"
 
     async def admit(self, call: Call, resolved: Resolved) -> "Admission | Fault":
-        """Let the request go to a backend: what it may cost is written down. A fault where it must not go; nothing is kept then."""
+        """Let the request go to a backend: its limits have room for it, and what it may cost is written down. A fault where it must not go;
+        nothing is kept then."""
+        if not (call.key.claims or resolved.route.claims):
+            return await self._written(call, resolved, None)
+        admission: Admission | Fault | None = None
+        allowance = await self.allowances.admit(call, resolved)
+        if isinstance(allowance, Fault):
+            return allowance
+        try:
+            admission = await self._written(call, resolved, allowance)
+            return admission
+        finally:
+            if not isinstance(admission, Admission):
+                allowance.release()
+
+    async def _written(self, call: Call, resolved: Resolved, allowance: Allowance | None) -> "Admission | Fault":
+        """Write down what it may cost, as durably as configured."""
         opened = opened_of(call.record, resolved, call.parsed.prompt_tokens_estimate)
         failed = self.ledger.open(opened)
         if failed is not None:
             return _unavailable(failed.message)
-        admission = Admission(self, opened)
+        admission = Admission(self, opened, allowance)
         if self.keeper is not None:
             problem = "the caller has left"
             try:
@@ -58,13 +77,16 @@ class Accounts:
 
 @attrs.define(eq=False)
 class Admission:
-    """One request that was let in."""
+    """One request that was let in. allowance: None where nothing limits it."""
 
     accounts: Accounts
     opened: Opened
+    allowance: Allowance | None
 
     def close(self, record: RequestRecord) -> None:
         """Settle, from the finished record. One that no backend saw leaves nothing."""
+        if self.allowance is not None:
+            self.allowance.close(record)
         if record.attempts:
             self.accounts.ledger.settle(row_of(record, self.opened))
         else:

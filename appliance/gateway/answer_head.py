@@ -10,7 +10,8 @@ from appliance.gateway.running import Running
 from appliance.http1.transport import Exchange
 
 PASSED_HEADERS = frozenset({b"retry-after", b"request-id", b"content-language"})
-PASSED_PREFIXES = (b"openai-", b"anthropic-", b"x-ratelimit-")
+RATE_LIMIT_PREFIX = b"x-ratelimit-"
+PASSED_PREFIXES = (b"openai-", b"anthropic-", RATE_LIMIT_PREFIX)
 """Upstream response headers that clients use, under their own names."""
 
 NAME_LISTS_MAX = 256
@@ -84,7 +85,10 @@ def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:
     ]
     if head.content_type:
         headers.append((b"content-type", head.content_type))
-    headers += head.passed
+    if head.passed and running.call.outlet.limited is not None:  # the caller's limits are ours, and none of an upstream's
+        headers += [pair for pair in head.passed if not pair[0].startswith(RATE_LIMIT_PREFIX)]
+    else:
+        headers += head.passed
     if request.dropped_fields and (shown := header_text(", ".join(request.dropped_fields)[:DROPPED_MAX_CHARS])):
         headers.append((b"x-gateway-dropped", shown))
     return headers

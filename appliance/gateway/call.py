@@ -47,6 +47,7 @@ class Outlet:
         closing: the last word is being said, perhaps by somebody else; no keep-alive may come between.
         sending: a piece is on its way. It stays so when that was interrupted: half a frame may be out, and nothing can follow it.
         owing: what `push` was given has not left entirely; `settle` is to be awaited.
+        limited: headers that tell how the caller's limits stand; None where nothing limits them.
     """
 
     _send: Send
@@ -61,6 +62,7 @@ class Outlet:
     kept_at: float = 0.0
     closing: bool = False
     owing: bool = False
+    limited: HeaderList | None = None
     _unsent: bytes = b""
     _half_sent: bool = False
     _keeping: trio.Event | None = None
@@ -70,6 +72,8 @@ class Outlet:
         self.started = True
         self.record.status = status
         self.record.committed = True
+        if self.limited:
+            headers = [*headers, *self.limited]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def answer(self, status: int, headers: HeaderList, body: bytes, now: float) -> None:
@@ -82,7 +86,7 @@ class Outlet:
         self.started = record.committed = True
         record.status = status
         try:
-            sent = engine.push_whole(status, headers, body)
+            sent = engine.push_whole(status, [*headers, *self.limited] if self.limited else headers, body)
         except OSError:
             self.sending = self.gone = True
             return

@@ -82,6 +82,7 @@ class Gateway:
         self.plan = plan
         self.forwarded = self._forwarder()
         self.proxy.drains_max = plan.config.server.drains_max
+        self.accounts.allowances.fit(plan.config.limits)
         self.live.responses.bound(plan.config.server.responses_max)
         self.live.forget_routes({route.name: route for route in plan.routes})
 

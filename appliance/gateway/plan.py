@@ -12,6 +12,7 @@ from appliance.config.routing import Retry, Route, Target
 from appliance.config.schema import Config
 from appliance.config.tenancy import Key, Tenant
 from appliance.core.choice import rotated_order, weighted_order
+from appliance.core.claim import Claim, claims_of
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.glob import compile_globs
 from appliance.core.step import RetryPolicy
@@ -64,6 +65,7 @@ class RoutePlan:
     keepalive_s: float
     on_disconnect: str
     drain_max_s: float
+    claims: tuple[Claim, ...] = ()
 
     def accepts(self, headers: Mapping[bytes, str], prompt_tokens: int) -> bool:
         """Whether the conditions beside the model's name hold."""
@@ -97,6 +99,7 @@ class KeyPlan:
     tenant_routes: Callable[[str], bool]
     key_routes: Callable[[str], bool]
     pin: bool
+    claims: tuple[Claim, ...] = ()
 
     def may_use(self, model: str) -> bool:
         return self.tenant_models(model) and self.key_models(model)
@@ -235,6 +238,7 @@ def _route(route: Route, upstreams: Mapping[str, Upstream]) -> RoutePlan:
         keepalive_s=route.keepalive_s,
         on_disconnect=route.on_disconnect,
         drain_max_s=route.drain_max_s,
+        claims=claims_of("user" if route.limits.per == "user" else "route", route.name, route.limits),
     )
 
 
@@ -278,6 +282,7 @@ def _key(tenant_name: str, tenant: Tenant, key: Key) -> KeyPlan:
         tenant_routes=compile_globs(tenant.routes),
         key_routes=compile_globs(key.routes),
         pin=tenant.pin,
+        claims=claims_of("tenant", tenant_name, tenant) + claims_of("key", key.id, key),
     )
 
 

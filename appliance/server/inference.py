@@ -3,6 +3,7 @@
 Every request leaves exactly one record, written in `finally`, also when the client leaves in the middle.
 """
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -244,16 +245,20 @@ def refusal_headers(fault: Fault, record: RequestRecord) -> HeaderList:
     if record.attempts:
         headers.append((b"x-served-by", record.attempts[-1].backend.encode()))
         headers.append((b"x-gateway-attempts", b"%d" % len(record.attempts)))
-    if fault.retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(fault.retry_after_s + 0.499))))
-    return headers
+    return headers + retry_after(fault)
 
 
-async def refuse_plainly(gateway: Gateway, scope: Scope, send: Send, fault: Fault) -> None:
+async def refuse_plainly(gateway: Gateway, scope: Scope, send: Send, fault: Fault, more: HeaderList | None = None) -> None:
     """A refusal of something that is no model call (an unknown path, a wrong method): answered, not recorded as a request to a model."""
     shown = given_request_id(header_map(scope).get(b"x-request-id")) or gateway.new_id()
-    extra = [(b"x-request-id", shown.encode())]
+    extra = [(b"x-request-id", shown.encode()), *(more or [])]
     if fault.kind is FaultKind.METHOD_NOT_ALLOWED and fault.code:
         extra.append((b"allow", fault.code.encode()))
         fault = Fault(fault.kind, fault.message)
+    extra += retry_after(fault)
     await reply(send, fault.surface_status, envelope_of(scope["path"]).error(fault, shown), headers=extra)
+
+
+def retry_after(fault: Fault) -> HeaderList:
+    """In whole seconds, rounded up: who comes back sooner hears the same again."""
+    return [] if fault.retry_after_s is None else [(b"retry-after", b"%d" % max(1, math.ceil(fault.retry_after_s)))]

@@ -23,16 +23,21 @@ async def serve_models(gateway: Gateway, scope: Scope, send: Send, model: str, *
     if isinstance(key, Fault):
         await refuse_plainly(gateway, scope, send, key)
         return
+    limited, refusal = await gateway.accounts.allowances.admit_look(key)
+    if refusal is not None:
+        await refuse_plainly(gateway, scope, send, refusal, limited)
+        return
     created = int(gateway.wall_clock() - (trio.current_time() - gateway.started_at))
     if not model:
-        await reply(send, 200, _list(scope, plan.listed_models(key), created))
+        await reply(send, 200, _list(scope, plan.listed_models(key), created), headers=limited)
         return
     known = key.may_use(model) and not isinstance(plan.resolve(model, {}, 0), Fault)
     if known:
-        await reply(send, 200, _one(scope, model, created))
+        await reply(send, 200, _one(scope, model, created), headers=limited)
         return
     message = f"the model {model[:80]!r} does not exist, or this key may not use it"
-    await refuse_plainly(gateway, scope, send, Fault(FaultKind.UNKNOWN_MODEL, message, param="model", code="model_not_found"))
+    unknown = Fault(FaultKind.UNKNOWN_MODEL, message, param="model", code="model_not_found")
+    await refuse_plainly(gateway, scope, send, unknown, limited)
 
 
 def _of_anthropics(scope: Scope) -> bool:

@@ -76,10 +76,9 @@ def test_a_problem_fits_on_a_line_of_a_log() -> None:
 
 def test_settings_that_do_nothing_yet_are_named_only_when_written() -> None:
     assert waiting(TEXT) == []
-    assert waiting(TEXT + "hedge = { after_s = 2 }\nlimits = { rpm = 5 }\n[tenants.a]\nbudget = { usd = 1 }\nrpm = 3\n") == [
+    assert waiting(TEXT + "hedge = { after_s = 2 }\ncache = { ttl_s = 5 }\n[tenants.a]\nbudget = { usd = 1 }\nrpm = 3\n") == [
         ("routes[0].hedge.after_s", "hedging"),
-        ("routes[0].limits.rpm", "rate limits"),
-        ("tenants.a.rpm", "rate limits"),
+        ("routes[0].cache.ttl_s", "the response cache"),
         ("tenants.a.budget", "budgets"),
     ]
 
@@ -94,9 +93,10 @@ def test_a_strategy_that_is_not_built_is_named() -> None:
 
 
 def test_unenforced_settings_are_one_line_a_feature_and_in_check() -> None:
-    found = loaded(TEXT + "[tenants.a]\nrpm = 3\ntpm = 4\n[[tenants.a.keys]]\nid = 'k'\nsha256 = '" + "ab" * 32 + "'\n")
+    another = "[[routes]]\nname = 'b'\ntargets = [{ backend = 'openai' }]\nhedge = { after_s = 3 }\n"
+    found = loaded(TEXT + "hedge = { after_s = 2 }\n" + another)
     lines = not_enforced_lines(not_enforced(found.config, found.provenance))
-    assert lines == ["not enforced yet (rate limits): tenants.a.rpm, tenants.a.tpm"]
+    assert lines == ["not enforced yet (hedging): routes[0].hedge.after_s, routes[1].hedge.after_s"]
     assert lines[0] in check_text(found)[0]
 
 

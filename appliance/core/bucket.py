@@ -1,0 +1,94 @@
+"""A token bucket: how much of a limit per minute is used, at an instant that the caller names. Pure.
+
+The rule: all figures are whole numbers, so nothing is gained or lost by rounding, however long a bucket lives: exactly the limit passes
+at once, and exactly the limit a minute after that. One piece (a request, a token) is NS_PER_MIN units; a limit of N a minute then gives
+back N units each nanosecond. The bucket holds what is used, not what is left: another limit (a reload) leaves what was used as it is.
+
+What was taken on an estimate is given back only as far as it has not flowed off by itself: else a long request would be given back what
+the clock has returned already, and more than the limit could pass at once. The oldest flows off first. A request that took earlier and
+gives back later than another may get a little more than its due that way, never more than it took.
+"""
+
+import attrs
+
+NS_PER_MIN = 60_000_000_000
+
+OVERDRAWN_MAX = 1
+"""How many whole buckets may be missing after a true-up. A request that used far more than was estimated makes its holder wait for at
+most this many minutes before anything passes again, not for hours."""
+
+
+@attrs.define(eq=False)
+class Bucket:
+    """One holder's use of one limit.
+
+    Attributes:
+        limit: pieces a minute, and pieces at once; at least 1.
+        used: units that have not flowed off; above the limit's where more was used than taken.
+        at_ns: the instant of `used`.
+        pushed: units ever taken; flowed: those that the clock has returned. Both only to tell whose part has flowed off.
+    """
+
+    limit: int
+    used: int = 0
+    at_ns: int = 0
+    pushed: int = 0
+    flowed: int = 0
+
+    def advance(self, now_ns: int) -> None:
+        """Let flow off what the time since the last look returns. A clock that stands still or goes back returns nothing."""
+        passed_ns = now_ns - self.at_ns
+        if passed_ns > 0:
+            self.at_ns = now_ns
+            if self.used:
+                back = self.limit * passed_ns
+                if back < self.used:
+                    self.used -= back
+                    self.flowed += back
+                else:
+                    self.used = 0
+                    self.flowed = self.pushed
+
+    def wait_ns(self, pieces: int) -> int | None:
+        """From the last look until so many pieces can be taken; 0 when they can be now, None when they never can."""
+        if pieces > self.limit:
+            return None
+        missing = self.used + pieces * NS_PER_MIN - self.limit * NS_PER_MIN
+        return -(-missing // self.limit) if missing > 0 else 0
+
+    def take(self, pieces: int) -> int:
+        """Take them, whether they are there or not; `wait_ns` has said. Gives the place of the last one, for `true_up`."""
+        units = pieces * NS_PER_MIN
+        self.used += units
+        self.pushed += units
+        return self.pushed
+
+    def true_up(self, taken: int, real: int, place: int) -> None:
+        """It was `real` pieces and not `taken`, which was as far as `place`.
+
+        Ask for it at an instant that `advance` was told of.
+        """
+        if real > taken:
+            self.take(real - taken)
+            self.used = min(self.used, (1 + OVERDRAWN_MAX) * self.limit * NS_PER_MIN)
+        elif self.used:
+            back = min((taken - real) * NS_PER_MIN, max(0, place - self.flowed))
+            if back < self.used:
+                self.used -= back
+            else:
+                self.used, self.flowed = 0, self.pushed
+
+    def fit(self, limit: int) -> None:
+        """From now on another limit holds. What was used stays used, as far as an overdrawn bucket goes."""
+        self.limit = limit
+        self.used = min(self.used, (1 + OVERDRAWN_MAX) * limit * NS_PER_MIN)
+
+    @property
+    def left(self) -> int:
+        """Whole pieces that could be taken at the last look; 0 of an overdrawn one."""
+        return max(0, self.limit - -(-self.used // NS_PER_MIN))
+
+    @property
+    def full_in_ns(self) -> int:
+        """From the last look until nothing is used any more."""
+        return -(-self.used // self.limit)

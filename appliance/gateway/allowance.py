@@ -1,0 +1,149 @@
+"""What a request asks of its limits, and what it turned out to use.
+
+The rule: what can be known beforehand is an estimate (the prompt's length, the caller's bound on the answer), which is taken; what is known
+afterwards (tokens as billed, over all attempts) is what counts in the end.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+import trio
+
+from appliance.config.schema import Limits
+from appliance.core.claim import Claim, Refusal, limit_headers
+from appliance.core.fault import Blame, Fault, FaultKind
+from appliance.core.record import AttemptRecord, RequestRecord
+from appliance.dialects.protocol import COUNT, ParsedRequest
+from appliance.gateway.call import Call, HeaderList
+from appliance.gateway.limits import Granted, Limiter
+from appliance.gateway.plan import KeyPlan, Resolved
+
+ANSWERING = frozenset({"chat", "text_completion"})
+"""Operations whose answers are tokens."""
+
+NEVER = (b"x-should-retry", b"false")
+"""What keeps the official SDKs of OpenAI and Anthropic from asking again (their _base_client reads it)."""
+
+CHARS_PER_TOKEN = 4
+"""Of an answer whose backend counts nothing, with all that is around its words: rather too many."""
+
+CHOICES_MAX = 128
+"""OpenAI's bound on `n`: answers to one request, each as long as the caller lets it be."""
+
+
+@attrs.define(eq=False)
+class Allowance:
+    """What was taken for one request. Either call ends it, once."""
+
+    _call: Call
+    _granted: Granted
+    _counts_tokens: bool
+
+    def close(self, record: RequestRecord) -> None:
+        """Settle it with what became of it. What no backend saw has consumed nothing."""
+        if any(map(reached, record.attempts)):
+            self._granted.settle(used_tokens(self._call, record) if self._counts_tokens else 0)
+        else:
+            self._granted.release()
+
+    def release(self) -> None:
+        """It was refused for another reason."""
+        self._granted.release()
+
+
+@attrs.define(eq=False)
+class Allowances:
+    """The limits of everybody.
+
+    Attributes:
+        answer_tokens_max: of an answer, counted when its request is admitted; see the setting `limits.answer_tokens_max`.
+    """
+
+    limiter: Limiter
+    answer_tokens_max: int
+
+    async def admit(self, call: Call, resolved: Resolved) -> Allowance | Fault:
+        """Whether the limits let a request go to a backend; a fault is the caller's to hear, and nothing was taken then."""
+        claims = call.key.claims + resolved.route.claims
+        tokens, spare = self._needed(call.parsed, claims)
+        now = trio.current_time()
+        granted = await self.limiter.admit(claims, user_of(call.key, call.record.user), tokens, spare, now)
+        call.outlet.limited = limit_headers(granted.requests, granted.tokens)
+        if isinstance(granted, Refusal):
+            call.record.limit_type = granted.kind
+            if not granted.passes_later:
+                call.outlet.limited.append(NEVER)
+            return refused(granted)
+        return Allowance(call, granted, tokens > 0)
+
+    async def admit_look(self, key: KeyPlan) -> tuple[HeaderList, Fault | None]:
+        """A question that no backend is asked, like the list of models: it counts as a request and as no tokens. The headers that tell of
+        the limits, and the fault where there are too many."""
+        if not key.claims:
+            return [], None
+        granted = await self.limiter.admit(key.claims, "", 0, 0, trio.current_time())
+        headers = limit_headers(granted.requests, granted.tokens)
+        if isinstance(granted, Refusal):
+            return headers, refused(granted)
+        granted.settle(0)
+        return headers, None
+
+    def fit(self, settings: Limits) -> None:
+        """The settings that hold from now on."""
+        self.answer_tokens_max = settings.answer_tokens_max
+        self.limiter.fit(settings)
+
+    def _needed(self, parsed: ParsedRequest, claims: Sequence[Claim]) -> tuple[int, int]:
+        """Tokens that must be there, and tokens that are taken beside them as far as they are there.
+
+        Working out the first takes a look at the whole prompt, so it is done only where tokens are limited.
+        """
+        if parsed.operation == COUNT or all(claim.tpm is None for claim in claims):
+            return 0, 0
+        prompt = max(1, parsed.prompt_tokens_estimate)
+        if parsed.operation not in ANSWERING:
+            return prompt, 0
+        answers = choices(parsed)
+        if parsed.max_tokens is None:
+            return prompt, self.answer_tokens_max * answers
+        return prompt + min(max(0, parsed.max_tokens), self.answer_tokens_max) * answers, 0
+
+
+def choices(parsed: ParsedRequest) -> int:
+    """How many answers the caller wants to the one request (OpenAI's `n`)."""
+    wanted = parsed.fields.get("n")
+    return min(wanted, CHOICES_MAX) if isinstance(wanted, int) and wanted > 1 else 1
+
+
+def user_of(key: KeyPlan, user: str) -> str:
+    """Whose limits those for each user are: the user that the request names, a tenant's own; else its key stands for one."""
+    return f"{key.tenant}\0user\0{user}" if user else f"{key.tenant}\0key\0{key.id}"
+
+
+def refused(refusal: Refusal) -> Fault:
+    """What the caller hears."""
+    return Fault(FaultKind.RATE_LIMITED, refusal.message, retry_after_s=refusal.retry_after_s)
+
+
+def reached(attempt: AttemptRecord) -> bool:
+    """Whether a backend was asked, or is what failed; not where the gateway itself had no place for the request, or no words."""
+    fault = attempt.fault
+    return fault is None or fault.upstream_status is not None or fault.row.blame is Blame.UPSTREAM or fault.kind is FaultKind.CLIENT_GONE
+
+
+def used_tokens(call: Call, record: RequestRecord) -> int:
+    """Tokens that a request used, over all of its attempts: as they were told, else as they can be estimated.
+
+    Attempts that failed used none, unless they said so: providers do not bill what they refuse. One that was broken off when the client
+    left, before anything had come, was sent all the same: its prompt counts.
+    """
+    told = [one.usage.total_tokens for one in record.attempts if one.usage is not None]
+    if told:
+        return sum(told)
+    outcome = record.attempts[-1].outcome
+    if outcome == "error":
+        return 0
+    prompt = max(1, call.parsed.prompt_tokens_estimate)
+    if outcome == "success" and call.parsed.operation in ANSWERING:
+        return prompt + (call.deltas or record.bytes_out // CHARS_PER_TOKEN)
+    return prompt

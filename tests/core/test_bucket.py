@@ -1,0 +1,162 @@
+"""A token bucket on a virtual clock: what passes at once, over time, after true-ups and under other limits."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.core.bucket import NS_PER_MIN, Bucket
+
+S = 1_000_000_000
+LIMITS = st.one_of(st.integers(1, 10), st.integers(1, 10_000), st.just(10**12))
+
+
+def passes(bucket: Bucket, now_ns: int, pieces: int = 1) -> bool:
+    bucket.advance(now_ns)
+    if bucket.wait_ns(pieces) != 0:
+        return False
+    bucket.take(pieces)
+    return True
+
+
+def wait_s(bucket: Bucket, pieces: int) -> float | None:
+    wait = bucket.wait_ns(pieces)
+    return None if wait is None else wait / S
+
+
+@given(limit=st.integers(1, 500), asked=st.integers(0, 1_200), start_ns=st.integers(0, 10**15))
+def test_of_many_at_one_instant_exactly_the_limit_passes(limit: int, asked: int, start_ns: int) -> None:
+    bucket = Bucket(limit)
+    assert sum(passes(bucket, start_ns) for _ in range(asked)) == min(limit, asked)
+
+
+@given(limit=LIMITS, minutes=st.integers(1, 50), chop=st.integers(1, 997))
+def test_over_time_exactly_the_limit_a_minute_flows_back_however_often_one_looks(limit: int, minutes: int, chop: int) -> None:
+    bucket = Bucket(limit)
+    for minute in range(minutes):
+        assert passes(bucket, minute * NS_PER_MIN, limit)
+        for look in range(1, chop):
+            bucket.advance(minute * NS_PER_MIN + look * (NS_PER_MIN // chop))
+        bucket.advance((minute + 1) * NS_PER_MIN - 1)
+        assert bucket.wait_ns(limit) == 1
+        assert bucket.left < limit
+
+
+@given(limit=LIMITS, used=st.integers(1, 10_000), pieces=st.integers(1, 10_000), later_ns=st.integers(0, NS_PER_MIN))
+def test_what_is_told_to_wait_passes_after_just_that_time_and_not_before(limit: int, used: int, pieces: int, later_ns: int) -> None:
+    bucket = Bucket(limit)
+    passes(bucket, 0, min(used, limit))
+    bucket.advance(later_ns)
+    wait_ns = bucket.wait_ns(pieces)
+    if pieces > limit:
+        assert wait_ns is None
+        return
+    assert wait_ns is not None
+    if wait_ns:
+        bucket.advance(later_ns + wait_ns - 1)
+        assert bucket.wait_ns(pieces) == 1
+    assert passes(bucket, later_ns + wait_ns, pieces)
+
+
+@given(
+    limit=st.integers(1, 300),
+    steps=st.lists(st.tuples(st.integers(0, 30 * S), st.integers(1, 300), st.integers(0, 300)), max_size=40),
+)
+def test_in_no_stretch_of_time_more_is_used_than_the_limit_and_what_flowed_back(limit: int, steps: list[tuple[int, int, int]]) -> None:
+    """Requests one after another: each takes an estimate, and is settled with less before the next one comes."""
+    bucket, now_ns, used = Bucket(limit), 0, []
+    for pause_ns, estimate, real in steps:
+        now_ns += pause_ns
+        if passes(bucket, now_ns, estimate):
+            place = bucket.pushed
+            used.append((now_ns, min(real, estimate)))
+            now_ns += pause_ns // 3
+            bucket.advance(now_ns)
+            bucket.true_up(estimate, min(real, estimate), place)
+    for first in range(len(used)):
+        total = 0
+        for at_ns, pieces in used[first:]:
+            total += pieces
+            assert total * NS_PER_MIN <= limit * NS_PER_MIN + limit * (at_ns - used[first][0])
+
+
+@given(limit=st.integers(1, 200), estimates=st.lists(st.integers(1, 50), max_size=60), data=st.data())
+def test_together_pass_no_more_than_would_in_turn(limit: int, estimates: list[int], data: st.DataObject) -> None:
+    """At one instant: whatever order they settle in, those that passed used no more than the limit; and each that would pass in turn by
+    its estimate passes again once the others have settled."""
+    bucket, passed, total = Bucket(limit), [], 0
+    for estimate in estimates:
+        if passes(bucket, 0, estimate):
+            passed.append((estimate, bucket.pushed))
+    for estimate, place in data.draw(st.permutations(passed)):
+        real = data.draw(st.integers(0, estimate))
+        total += real
+        bucket.true_up(estimate, real, place)
+    assert total <= limit
+    assert bucket.left == limit - total
+
+
+def test_what_was_given_back_by_the_clock_is_not_given_back_again() -> None:
+    bucket = Bucket(1000)
+    assert passes(bucket, 0, 1000)  # a long stream: a minute on its way
+    place = bucket.pushed
+    assert passes(bucket, 60 * S, 1000)
+    bucket.advance(60 * S)
+    bucket.true_up(1000, 10, place)
+    assert bucket.left == 0
+
+
+def test_half_of_what_was_taken_has_flowed_off_and_the_other_half_is_given_back() -> None:
+    bucket = Bucket(1000)
+    assert passes(bucket, 0, 600)
+    place = bucket.pushed
+    assert passes(bucket, 0, 400)
+    bucket.advance(18 * S)  # 300 of the first 600 are off
+    bucket.true_up(600, 0, place)
+    assert bucket.left == 600
+
+
+def test_more_than_was_taken_is_charged_and_at_most_one_whole_bucket_is_owed() -> None:
+    bucket = Bucket(60)
+    place = bucket.take(10)
+    bucket.true_up(10, 70, place)
+    assert (bucket.left, wait_s(bucket, 1)) == (0, 11.0)
+    bucket.true_up(0, 10**9, bucket.pushed)
+    assert wait_s(bucket, 1) == 61.0
+    bucket.advance(61 * S)
+    assert bucket.left == 1
+
+
+@pytest.mark.parametrize("instants", [[0] * 50, [10 * S, 5 * S, 0, 10 * S], [S, S - 1]])
+def test_a_clock_that_stands_still_or_goes_back_returns_nothing(instants: list[int]) -> None:
+    bucket = Bucket(10, at_ns=instants[0])
+    assert passes(bucket, instants[0], 10)
+    assert not any(passes(bucket, at) for at in instants)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "used", "left", "wait"),
+    [
+        ("100", "200", 60, 140, 0.0),
+        ("100", "50", 60, 0, 13.2),
+        ("100", "50", 20, 30, 0.0),
+        ("1000000", "10", 500_000, 0, 66.0),
+        ("10", "1000000", 10, 999_990, 0.0),
+    ],
+)
+def test_with_another_limit_what_was_used_stays_used(before: str, after: str, used: int, left: int, wait: float) -> None:
+    bucket = Bucket(int(before))
+    bucket.take(used)
+    bucket.fit(int(after))
+    assert (bucket.left, wait_s(bucket, 1)) == (left, wait)
+
+
+def test_one_a_minute_is_one_a_minute() -> None:
+    bucket = Bucket(1)
+    assert [passes(bucket, at * S) for at in (0, 1, 59, 60, 61, 119, 120)] == [True, False, False, True, False, False, True]
+    assert bucket.full_in_ns == NS_PER_MIN
+
+
+def test_what_never_fits_is_told_apart_from_what_has_to_wait() -> None:
+    bucket = Bucket(5)
+    bucket.take(5)
+    assert (bucket.wait_ns(5), bucket.wait_ns(6)) == (NS_PER_MIN, None)
