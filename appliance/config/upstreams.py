@@ -17,8 +17,8 @@ class Timeouts:
 
     connect_s: float = knob(5.0, "name resolution, TCP and TLS", unit="s", low=0.01, high=600)
     first_byte_s: float = knob(60.0, "from the request sent to the first byte of a stream", unit="s", low=0.01, high=3600)
-    idle_s: float = knob(60.0, "longest silence inside a stream", unit="s", low=0.01, high=3600)
-    total_s: float = knob(600.0, "one attempt, whole", unit="s", low=0.01, high=86400)
+    idle_s: float = knob(60.0, "longest silence inside a stream, or while it takes nothing of an upload", unit="s", low=0.01, high=3600)
+    total_s: float = knob(600.0, "one attempt, whole; an upload included", unit="s", low=0.01, high=86400)
 
 
 @attrs.frozen

@@ -6,6 +6,8 @@ import pytest
 import trio
 from http1_engine import GET, QUICK, Client, attrs, body_of, echo, eventually, get, post, reply, serving
 
+from appliance.http1.request_body import BodyBroken
+
 H2C = ("Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
 
 
@@ -386,3 +388,52 @@ async def test_body_over_the_limit_is_413_before_it_is_sent(expect: str):
         chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         await check_refused(await served.connect(), chunked + b"6\r\nabcdef\r\n6\r\nabcdef\r\n", 413)
         assert served.errors == []
+
+
+def at(path: str, body: bytes) -> bytes:
+    return post(body).replace(b"POST / ", b"POST %b " % path.encode(), 1)
+
+
+async def test_an_application_may_take_longer_bodies_than_the_limit_says_or_shorter_ones():
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"]["http1"].allow_body(int(scope["path"][1:]))
+        await echo(scope, receive, send)
+
+    async with serving(app, attrs.evolve(QUICK, body_max_bytes=10)) as served:
+        client = await served.connect()
+        for size in (100, 10, 100):
+            answer = await client.ask(at("/100", b"x" * size))
+            assert answer.status == 200
+            assert answer.body.endswith(b"x" * size)
+        for path, size in (("/100", 101), ("/5", 6)):
+            await check_refused(await served.connect(), at(path, b"x" * size), 413)
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+            await check_refused(await served.connect(), head + b"%x\r\n%b\r\n" % (size, b"x" * size), 413)
+        waiting = await served.connect()
+        await waiting.send(b"POST /100 HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\nExpect: 100-continue\r\n\r\n")
+        assert (await waiting.some(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        assert served.errors == []
+
+
+@pytest.mark.parametrize(
+    ("rest", "kind"), [(b"abc", "BodyCut"), (b"", "BodyCut"), (b"zz\r\n", "BodyBroken")], ids=["in the middle", "at once", "malformed"]
+)
+async def test_a_body_that_was_cut_is_told_from_one_that_is_malformed(rest: bytes, kind: str):
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            while (await receive())["more_body"]:
+                pass
+        except BodyBroken as broken:
+            seen.append(type(broken).__name__)
+            raise
+
+    async with serving(app) as served:
+        client = await served.connect()
+        head = b"POST / HTTP/1.1\r\nHost: x\r\n"
+        framing = b"Transfer-Encoding: chunked\r\n\r\n" if kind == "BodyBroken" else b"Content-Length: 9\r\n\r\n"
+        await client.send(head + framing + rest)
+        await client.stream.send_eof()
+        await client.rest()
+        assert seen == [kind]

@@ -309,7 +309,7 @@ def test_what_was_spooled_is_sent_again_too(stage: Stage, url: str) -> None:
     assert stage.second.asked[0].body == form(file(LARGE[:2_000_000]), field("model", b"vendor/another-model"))
 
 
-def test_a_backend_that_cannot_be_reached_costs_nothing_of_a_long_upload(stage: Stage, url: str, tmp_path: Path) -> None:
+def test_a_backend_that_cannot_be_reached_costs_nothing_of_a_long_upload(stage: Stage, tmp_path: Path) -> None:
     stage.play(transcribe)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -530,9 +530,9 @@ def test_a_field_that_the_operator_sets_must_not_come_after_the_file(stage: Stag
     assert (status, answer["error"]["param"]) == (400, "language")
 
 
-def test_more_than_the_limit_is_refused_though_nobody_announced_it(stage: Stage, url: str, tmp_path: Path) -> None:
+def test_more_than_the_limit_is_refused_though_nobody_announced_it(stage: Stage) -> None:
     stage.play(lambda asked: quietly(asked.read_body, False))
-    with Caller(url, None) as caller:
+    with Caller(stage.gateway.url, None) as caller:
         caller.send(field("model", b"m") + file(b"")[:-2])
         writer = threading.Thread(target=lambda: quietly(send_many, caller))
         writer.start()
