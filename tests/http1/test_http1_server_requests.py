@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from http1_engine import GET, QUICK, Client, attrs, body_of, echo, eventually, get, post, reply, serving
 
 from appliance.http1.request_body import BodyBroken
@@ -416,13 +417,15 @@ async def test_an_application_may_take_longer_bodies_than_the_limit_says_or_shor
 
 
 @pytest.mark.parametrize(
-    ("rest", "kind"), [(b"abc", "BodyCut"), (b"", "BodyCut"), (b"zz\r\n", "BodyBroken")], ids=["in the middle", "at once", "malformed"]
+    ("rest", "kind"), [(b"abc", "BodyCut"), (b"zz\r\n", "BodyBroken")], ids=["in the middle", "malformed"]
 )
 async def test_a_body_that_was_cut_is_told_from_one_that_is_malformed(rest: bytes, kind: str):
     seen: list[str] = []
+    reading = trio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         try:
+            reading.set()
             while (await receive())["more_body"]:
                 pass
         except BodyBroken as broken:
@@ -434,6 +437,8 @@ async def test_a_body_that_was_cut_is_told_from_one_that_is_malformed(rest: byte
         head = b"POST / HTTP/1.1\r\nHost: x\r\n"
         framing = b"Transfer-Encoding: chunked\r\n\r\n" if kind == "BodyBroken" else b"Content-Length: 9\r\n\r\n"
         await client.send(head + framing + rest)
+        await reading.wait()
+        await trio.testing.wait_all_tasks_blocked()  # who leaves before somebody waits for the body is heard of in another way
         await client.stream.send_eof()
         await client.rest()
         assert seen == [kind]
