@@ -129,7 +129,7 @@ def _unfold_part(index: int, part: Part, candidate: int) -> list[Delta]:
     elif isinstance(part, Reasoning):
         bare, text, seal = attrs.evolve(part, text="", seal=None), part.text, part.seal
     elif isinstance(part, ToolCall):
-        bare, text, seal = attrs.evolve(part, arguments="", seal=None), part.arguments, part.seal
+        bare, text = attrs.evolve(part, arguments=""), part.arguments  # its seal is known when it begins, as in the vendors' streams
     elif isinstance(part, Refusal):
         bare, text = Refusal(), part.text
     deltas: list[Delta] = [PartStarted(index, bare, candidate)]

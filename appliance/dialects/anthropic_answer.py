@@ -122,7 +122,9 @@ def text_of(value: object) -> str:
 
 def _content(parts: Sequence[Part], reply: Reply) -> list[Any]:
     writer = AnswerBlocks(reply)
-    return [block for part in parts for block in writer.whole(part)]
+    blocks = [block for part in parts for block in writer.whole(part)]
+    writer.end()
+    return blocks
 
 
 def _shown(block: Mapping[str, Any]) -> Part:

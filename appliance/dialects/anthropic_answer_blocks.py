@@ -3,6 +3,11 @@
 The rule: words and calls look as Anthropic's own; what its API has no block for takes the nearest one, so that nothing a model said is
 lost: a picture is an image block, another vendor's seal travels wrapped in a signature or in redacted thinking. The words of a refusal
 stand beside the content, as Anthropic's own do.
+
+Anthropic's own answers end in words or calls, and callers take the last block for the answer. So a call's seal stands ahead of it, where
+thoughts stand; a text's, which a stream tells when the text is over, stands ahead of what follows the text. Of the last words, and for
+callers that did not ask for thinking, it is left out and reported: Google wants it back but does not insist, as it does for calls
+(ai.google.dev/gemini-api/docs/thought-signatures).
 """
 
 from typing import Any
@@ -13,10 +18,13 @@ from appliance.core.message import Citation, Foreign, Media, Part, Reasoning, Te
 from appliance.core.seal import UNSIGNED, Seal, wrap
 from appliance.core.tool_forms import arguments_of, flat_name
 from appliance.core.tool_ids import carried_id, made_id
-from appliance.dialects.anthropic_blocks import FAMILY, carrier
+from appliance.dialects.anthropic_blocks import AHEAD, BEHIND, FAMILY, carrier
 from appliance.dialects.anthropic_json import fragment_or_wrapped
 from appliance.dialects.anthropic_parts import CITED, Block
 from appliance.dialects.codec import Reply
+
+SEAL_OF_WORDS = "answer: seal of text"
+"""In the record, where one is left out."""
 
 
 @attrs.define
@@ -24,36 +32,65 @@ class AnswerBlocks:
     """Of one answer.
 
     Attributes:
-        words_before: the last block is text, so that white space belongs to the words; alone it is no text that the API takes back.
+        words_before: the last block of the model's own is text, so that white space belongs to the words; alone it is no text that the
+            API takes back.
     """
 
     reply: Reply
     words_before: bool = False
+    _seal: Seal | None = None
     _calls: int = 0
     _ids: set[str] | None = None
 
     def whole(self, part: Part) -> list[Block]:
-        """A finished part: its block, followed by its seal where that needs one of its own; nothing for a part that says nothing."""
-        blocks = self._whole(part)
-        for block in blocks:
-            self.words_before = block.get("type") == "text"
-        return blocks
+        """A finished part: its block, behind a seal that needs one of its own; nothing for a part that says nothing."""
+        block = self._whole(part)
+        if block is None:
+            return []
+        before = self.before(part)
+        self.words_before = block.get("type") == "text"
+        if isinstance(part, Text):
+            self.words_ended(part.seal)
+        return [*before, block]
 
-    def _whole(self, part: Part) -> list[Block]:
+    def before(self, part: Part) -> list[Block]:
+        """What stands ahead of a part's own block: the seal of the words that came last, and its own where it is a call's."""
+        seal, self._seal = self._seal, None
+        held = [] if seal is None else [carrier(seal, BEHIND)]
+        own = part.seal if isinstance(part, ToolCall) else None
+        return held if own is None else [*held, carrier(own, AHEAD)]
+
+    def words_ended(self, seal: Seal | None) -> None:
+        """A text has been written, whose seal waits for what follows."""
+        wish = self.reply.conversation.reasoning
+        if wish is not None and wish.enabled is not False:
+            self._seal = seal
+        elif seal is not None:
+            self._leave_out()
+
+    def end(self) -> None:
+        """Nothing follows."""
+        if self._seal is not None:
+            self._leave_out()
+
+    def _leave_out(self) -> None:
+        if SEAL_OF_WORDS not in self.reply.dropped:
+            self.reply.dropped.append(SEAL_OF_WORDS)
+
+    def _whole(self, part: Part) -> Block | None:
         if isinstance(part, Text):
             citations = written_citations(part.citations)
             if not citations and not (part.text if self.words_before else part.text.strip()):
-                return []
-            block = {"type": "text", "text": part.text} | ({"citations": citations} if citations else {})
-            return [block, *self.after(part, part.seal)]
+                return None
+            return {"type": "text", "text": part.text} | ({"citations": citations} if citations else {})
         if isinstance(part, ToolCall):
             arguments = arguments_of(part.arguments) if part.custom else part.arguments
-            return [self.call(part) | {"input": fragment_or_wrapped(arguments)}, *self.after(part, part.seal)]
+            return self.call(part) | {"input": fragment_or_wrapped(arguments)}
         if isinstance(part, Reasoning):
             return self._reasoning(part)
         if isinstance(part, Foreign):
-            return [dict(part.raw)] if part.family == FAMILY else []
-        return [_shown(part)] if isinstance(part, Media) else []
+            return dict(part.raw) if part.family == FAMILY else None
+        return _shown(part) if isinstance(part, Media) else None
 
     def call(self, part: ToolCall) -> Block:
         """The block of a tool call with no input yet."""
@@ -70,25 +107,14 @@ class AnswerBlocks:
         self._ids.add(found)
         return carried_id(found)
 
-    def after(self, part: Part, seal: Seal | None) -> list[Block]:
-        """The block that carries the seal of a text or tool call. A text's only for callers that asked for thinking, who know such blocks:
-        no vendor insists on it, while some callers take the last block for the answer."""
-        if seal is None or (isinstance(part, Text) and not self._thinks()):
-            return []
-        return [{"type": "redacted_thinking", "data": carrier(seal)}]
-
-    def _thinks(self) -> bool:
-        wish = self.reply.conversation.reasoning
-        return wish is not None and wish.enabled is not False
-
     @staticmethod
-    def _reasoning(part: Reasoning) -> list[Block]:
+    def _reasoning(part: Reasoning) -> Block | None:
         if part.seal is None:
-            return [{"type": "thinking", "thinking": part.text, "signature": UNSIGNED}] if part.text and not part.hidden else []
+            return {"type": "thinking", "thinking": part.text, "signature": UNSIGNED} if part.text and not part.hidden else None
         sealed = wrap(part.seal, FAMILY)
         if part.hidden:
-            return [{"type": "redacted_thinking", "data": sealed}] if sealed else []
-        return [{"type": "thinking", "thinking": part.text, "signature": sealed}] if part.text or sealed else []
+            return {"type": "redacted_thinking", "data": sealed} if sealed else None
+        return {"type": "thinking", "thinking": part.text, "signature": sealed} if part.text or sealed else None
 
 
 def stop_details(refusal: str) -> dict[str, Any]:

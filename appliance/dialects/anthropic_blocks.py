@@ -17,9 +17,9 @@ from appliance.dialects.fields import Unfit, flag, mapping, needed, one_of, opti
 
 FAMILY = "anthropic"
 
-CARRIED = "last-"
-"""Before the maker's name in the data of a redacted thinking block: the seal belongs to the text or tool call before it. Those blocks have
-no field for a seal in this language, and Gemini refuses a call whose seal was lost."""
+BEHIND, AHEAD = "last-", "next-"
+"""Before the maker's name in the data of a redacted thinking block: the seal belongs to the text or tool call before it, or to the call
+that comes next. Those blocks have no field for a seal in this language, and Gemini refuses a call whose seal was lost."""
 
 PDF = "application/pdf"
 
@@ -36,6 +36,7 @@ def read_content(content: Any, path: str, names: dict[str, str], refused: Callab
     if not isinstance(content, list):
         raise Unfit(path, "must be a string or an array of content blocks")
     parts: list[Part] = []
+    ahead: Seal | None = None
     for place, block in enumerate(content):
         where = f"{path}[{place}]"
         fields = mapping(block, where)
@@ -43,9 +44,9 @@ def read_content(content: Any, path: str, names: dict[str, str], refused: Callab
         if refused is not None and refused(kind):
             raise Unfit(where, "is of a type that cannot stand here")
         if kind == "redacted_thinking":
-            _add_sealed(parts, needed(text, fields, "data", where))
+            ahead = _add_sealed(parts, needed(text, fields, "data", where)) or ahead
         elif kind == "tool_use":
-            call = _tool_use(fields, where)
+            call, ahead = attrs.evolve(_tool_use(fields, where), seal=ahead), None
             names[call.id] = call.name
             parts.append(call)
         elif kind == "tool_result":
@@ -67,19 +68,23 @@ def cache_of(block: Mapping[str, Any], path: str) -> str:
     return "" if mark is None else optional(text, mark, "ttl", f"{path}.cache_control") or "5m"
 
 
-def carrier(seal: Seal) -> str:
-    """The data of the redacted thinking block that carries a seal after its text or tool call."""
-    return wrap(attrs.evolve(seal, maker=CARRIED + seal.maker), FAMILY)
+def carrier(seal: Seal, where: str) -> dict[str, Any]:
+    """The redacted thinking block that carries a seal of a text or tool call. where: it stands BEHIND that, or AHEAD of it."""
+    return {"type": "redacted_thinking", "data": wrap(attrs.evolve(seal, maker=where + seal.maker), FAMILY)}
 
 
-def _add_sealed(parts: list[Part], data: str) -> None:
+def _add_sealed(parts: list[Part], data: str) -> Seal | None:
+    """Thoughts that are a seal alone, or a seal of the last part; returned is one of the call that comes next. Where the part that it
+    belonged to is gone, the seal goes with it."""
     seal = unwrap(data, FAMILY)
-    if not seal.maker.startswith(CARRIED):
-        parts.append(Reasoning(seal=seal, hidden=True))
-        return
+    if seal.maker.startswith(AHEAD):
+        return Seal(seal.maker.removeprefix(AHEAD), seal.value)
     last = parts[-1] if parts else None
-    if isinstance(last, Text | ToolCall):  # else the part that it belonged to is gone, and the seal with it
-        parts[-1] = attrs.evolve(last, seal=Seal(seal.maker.removeprefix(CARRIED), seal.value))
+    if not seal.maker.startswith(BEHIND):
+        parts.append(Reasoning(seal=seal, hidden=True))
+    elif isinstance(last, Text | ToolCall):
+        parts[-1] = attrs.evolve(last, seal=Seal(seal.maker.removeprefix(BEHIND), seal.value))
+    return None
 
 
 def _block(kind: str, block: Mapping[str, Any], path: str) -> list[Part]:

@@ -31,7 +31,7 @@ from appliance.core.sequence import Sequencer
 from appliance.core.tool_forms import arguments_of
 from appliance.core.usage import Usage
 from appliance.dialects.anthropic_answer_blocks import AnswerBlocks, stop_details, written_citation
-from appliance.dialects.anthropic_blocks import FAMILY
+from appliance.dialects.anthropic_blocks import BEHIND, FAMILY, carrier
 from appliance.dialects.anthropic_error import error
 from appliance.dialects.anthropic_finish import stopped_by, write_finish
 from appliance.dialects.anthropic_json import dump
@@ -111,6 +111,7 @@ class AnthropicStreamWriter:
         out: list[bytes] = []
         self._start(Started(), out)
         self._end_part(out)
+        self._blocks.end()
         usage = write_usage(self._usage) if self._usage is not None else {"output_tokens": 0}
         reason = write_finish(self._finish, self._called, bool(self._refusals))
         stopped = stopped_by(self._finish, self._stop_sequence, self._reply.conversation.sampling.stop)
@@ -193,6 +194,8 @@ class AnthropicStreamWriter:
         if part is None or part.opened:
             return
         part.opened = True
+        for sealed in self._blocks.before(part.part):
+            self._put(sealed, {}, out)
         block: dict[str, Any] = {"type": "text", "text": ""}
         if isinstance(part.part, Reasoning):
             block = {"type": "thinking", "thinking": "", "signature": ""}
@@ -258,8 +261,10 @@ class AnthropicStreamWriter:
         self._part, self._now = None, -1
         if part.opened:
             self._stop_block(out)
-            for block in self._blocks.after(said, part.seal) if isinstance(said, Text | ToolCall) else ():
-                self._put(block, {}, out)
+            if isinstance(said, Text):
+                self._blocks.words_ended(part.seal)
+            elif isinstance(said, ToolCall) and part.seal is not None and said.seal is None:  # known too late to stand ahead
+                self._put(carrier(part.seal, BEHIND), {}, out)
 
     def _whole(self, part: Part, out: list[bytes]) -> None:
         """A part that this language cannot say in pieces, but for the members that its own streams say so."""

@@ -29,6 +29,7 @@ class Call:
         part: its number once it has started, -1 before: a part starts with its id and its name.
         pieces: of its arguments, kept to the end: what a cut at the token limit left is told from whole arguments.
         lost: there were too many of them to keep. ended: its part is over; what still comes of it is nothing or a mistake.
+        sealed: its seal came with its first piece, and has been told.
     """
 
     id: str = ""
@@ -38,6 +39,7 @@ class Call:
     pieces: list[str] = attrs.field(factory=list, repr=False)
     lost: bool = False
     ended: bool = False
+    sealed: bool = False
     extra: dict[str, Any] = attrs.field(factory=dict, repr=False)
 
     def take(self, entry: Mapping[str, Any]) -> str:

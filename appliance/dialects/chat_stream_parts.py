@@ -291,7 +291,7 @@ class ChoiceReader:
             return
         call.ended = True
         seal = read_extra(call.extra, of_caller=False)
-        if seal is not None:
+        if seal is not None and not call.sealed:
             out.append(SealAdded(call.part, seal, self.number))
         out.append(PartEnded(call.part, self.number))
 
@@ -307,6 +307,8 @@ class ChoiceReader:
         self._last_call = call
         call.part = self._count
         self._count += 1
-        out.append(PartStarted(call.part, ToolCall(call.id, call.name, custom=call.custom), self.number))
+        seal = read_extra(call.extra, of_caller=False)
+        call.sealed = seal is not None
+        out.append(PartStarted(call.part, ToolCall(call.id, call.name, custom=call.custom, seal=seal), self.number))
         if call.pieces:
             out.append(TextAdded(call.part, "".join(call.pieces), self.number))

@@ -60,12 +60,14 @@ class Reply:
     Attributes:
         conversation: the caller's request; some languages echo parts of it, and it says what was asked for (usage, logprobs, custom tools).
         model: the name to show. id: for languages that want one and backends that gave none; unique. created: seconds since the epoch.
+        dropped: the writer adds what the caller's language could not say of the answer; goes to the record.
     """
 
     conversation: Conversation
     model: str
     id: str
     created: int
+    dropped: list[str] = attrs.field(factory=list, eq=False)
 
 
 class StreamReader(Protocol):

@@ -107,11 +107,9 @@ class CandidateReader:
             self._end_call(out)
             call_id = optional(text, fields, "id", f"{path}.functionCall") or made_id(candidate_seed(self.seed, self.number), self._calls)
             self._calls += 1
-            self._start(ToolCall(call_id, needed(text, fields, "name", f"{path}.functionCall")), out)
+            name, seal = needed(text, fields, "name", f"{path}.functionCall"), read_sealed(part, path, own_seal)[0]
+            self._start(ToolCall(call_id, name, seal=seal), out)
             self._arguments = Arguments()
-            seal = read_sealed(part, path, own_seal)[0]
-            if seal is not None:
-                out.append(SealAdded(self._next - 1, seal, self.number))
         if self._arguments is None:
             return  # the end of a call that has ended already
         args = fields.get("args")

@@ -110,4 +110,4 @@ def _accepted(call: Call) -> Accepted:
 def _reply(call: Call) -> Reply:
     conversation = call.conversation
     assert isinstance(conversation, Conversation)  # an answer follows a request that was written from it
-    return Reply(conversation, call.parsed.model, call.record.id, int(call.record.wall_time))
+    return Reply(conversation, call.parsed.model, call.record.id, int(call.record.wall_time), call.record.dropped_fields)

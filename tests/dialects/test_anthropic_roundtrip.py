@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from appliance.core.assembly import fold, unfold
 from appliance.core.completion import Candidate, Completion
 from appliance.core.conversation import Conversation, Tool, ToolChoice
+from appliance.core.delta import Finished, PartEnded, PartStarted, SealAdded, TextAdded
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.message import Message, Reasoning, Text, ToolCall, ToolResult
 from appliance.core.seal import Seal
 from appliance.dialects.anthropic import ANTHROPIC
+from appliance.dialects.anthropic_answer_blocks import SEAL_OF_WORDS
 from appliance.dialects.codec import Target, Written
 
 
@@ -47,9 +49,9 @@ def as_said(answer: Completion) -> Completion:
             if part.text.strip() or citations or (part.text and said and said[-1][0] == "text"):
                 said.append(("text", part.text, len(citations)))
         elif isinstance(part, ToolCall):
-            said.append(("call", part.id, part.name, json.loads(part.arguments or "{}")))
             if part.seal is not None:
                 said.append(("sealed",))
+            said.append(("call", part.id, part.name, json.loads(part.arguments or "{}")))
         elif isinstance(part, Reasoning) and (part.text or part.seal):
             said.append(("thought", part.text, part.seal is not None))
         elif type(part).__name__ in ("Foreign", "Media"):
@@ -181,15 +183,46 @@ def test_a_seal_of_another_maker_goes_through_a_caller_and_comes_back():
             assert back.messages[1].parts == (part,)
 
 
-def test_a_texts_seal_travels_only_to_callers_that_asked_for_thinking():
-    answer = Completion("a", "m", (Candidate((Text("x", seal=Seal("gemini", "s")),), "stop"),))
-    assert len(json.loads(ANTHROPIC.write_answer(answer, REPLY))["content"]) == 1
-    fields = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "thinking": {"type": "adaptive"}}
-    thinking = attrs.evolve(REPLY, conversation=ANTHROPIC.read_request(fields))
-    content = json.loads(ANTHROPIC.write_answer(answer, thinking))["content"]
-    assert [block["type"] for block in content] == ["text", "redacted_thinking"]
-    back = ANTHROPIC.read_request({**fields, "messages": [*fields["messages"], {"role": "assistant", "content": content}]})
-    assert back.messages[1].parts == answer.candidates[0].parts
+@pytest.mark.parametrize("thinking", [True, False])
+def test_an_answer_ends_in_words_or_calls_whatever_is_sealed(thinking):
+    fields = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    fields |= {"thinking": {"type": "adaptive"}} if thinking else {}
+    words, call = Text("x", seal=Seal("gemini", "s1")), ToolCall("c1", "f", "{}", seal=Seal("gemini", "s2"))
+    held, bare = ["text", "redacted_thinking"] if thinking else ["text"], attrs.evolve(words, seal=None)
+    kept = words if thinking else bare
+    for said, kinds, back in [
+        ((words,), ["text"], (bare,)),
+        ((words, call), [*held, "redacted_thinking", "tool_use"], (kept, call)),
+        ((call, words), ["redacted_thinking", "tool_use", "text"], (call, bare)),
+        ((words, bare), [*held, "text"], (kept, bare)),
+        ((words, words), [*held, "text"], (kept, bare)),
+    ]:
+        answer = Completion("a", "m", (Candidate(said, "stop"),))
+        reply = attrs.evolve(REPLY, conversation=ANTHROPIC.read_request(fields), dropped=[])
+        content = json.loads(ANTHROPIC.write_answer(answer, reply))["content"]
+        assert [block["type"] for block in content] == kinds
+        assert reply.dropped == ([] if words not in said or (thinking and said[-1] is not words) else [SEAL_OF_WORDS])
+        turns = [*fields["messages"], {"role": "assistant", "content": content}]
+        assert ANTHROPIC.read_request({**fields, "messages": turns}).messages[1].parts == back
+        told = list(reply.dropped)
+        reply.dropped.clear()
+        writer = ANTHROPIC.stream_writer(reply)
+        events = events_of(writer.write(unfold(answer)) + writer.end())
+        started = [one["content_block"] for one in events if one["type"] == "content_block_start"]
+        assert [block["type"] for block in started] == kinds
+        assert [block["data"] for block in started if "data" in block] == [block["data"] for block in content if "data" in block]
+        assert reply.dropped == told
+
+
+def test_a_calls_seal_that_comes_late_stands_behind_it():
+    seal = Seal("gemini", "s")
+    writer = ANTHROPIC.stream_writer(REPLY)
+    data = writer.write([PartStarted(0, ToolCall("c1", "f")), TextAdded(0, "{}"), SealAdded(0, seal), PartEnded(0), Finished("tool_use")])
+    blocks = [one["content_block"] for one in events_of(data + writer.end()) if one["type"] == "content_block_start"]
+    assert [block["type"] for block in blocks] == ["tool_use", "redacted_thinking"]
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": blocks}]
+    back = ANTHROPIC.read_request({"model": "m", "max_tokens": 1, "messages": turns})
+    assert back.messages[1].parts == (ToolCall("c1", "f", "{}", seal=seal),)
 
 
 def test_a_free_text_tool_of_a_namespace_goes_out_as_a_function():

@@ -53,8 +53,8 @@ def test_a_whole_answer_is_a_message_of_the_sdk():
         "redacted_thinking",
         "text",
         "tool_use",
-        "tool_use",
         "redacted_thinking",
+        "tool_use",
     ]
     assert (message.stop_reason, message.stop_details.explanation) == ("tool_use", "No.")
 

@@ -147,8 +147,8 @@ def test_seals_of_other_makers_and_hidden_thoughts():
         PartStarted(1, Reasoning(hidden=True)), SealAdded(1, Seal("openai", "enc")), PartEnded(1),
         PartStarted(2, Reasoning("hm", seal=Seal("openai", "e"))), PartEnded(2), Finished("stop"),
     )  # fmt: skip
-    assert [block["type"] for block, _ in found] == ["tool_use", "redacted_thinking", "redacted_thinking", "thinking"]
-    assert found[1][0]["data"].startswith("gw1.last-gemini.")
+    assert [block["type"] for block, _ in found] == ["redacted_thinking", "tool_use", "redacted_thinking", "thinking"]
+    assert found[0][0]["data"].startswith("gw1.next-gemini.")
     assert found[2][0]["data"].startswith("gw1.openai.")
     assert found[3][1][1]["signature"].startswith("gw1.openai.")
 
