@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import attrs
 
 from appliance.core.conversation import Tool
-from appliance.core.message import ToolCall
+from appliance.core.message import Media, Text, ToolCall, ToolResult
 
 INPUT = "input"
 """The one parameter of a function that stands for a free-text tool."""
@@ -46,6 +46,19 @@ def text_of(arguments: str) -> str:
         return arguments
     text = found.get(INPUT) if isinstance(found, dict) else None
     return text if isinstance(text, str) else arguments
+
+
+def error_in_words(result: ToolResult) -> ToolResult:
+    """A tool's result as languages without a mark for errors have it: its first words say that it is one, unless they do already."""
+    if not result.is_error:
+        return result
+    place = next((place for place, part in enumerate(result.parts) if isinstance(part, Text)), None)
+    parts: list[Text | Media] = list(result.parts)
+    if place is None:
+        parts.insert(0, Text("Error"))
+    elif isinstance(first := parts[place], Text) and not first.text.lower().startswith("error"):
+        parts[place] = attrs.evolve(first, text=f"Error: {first.text}")
+    return attrs.evolve(result, parts=tuple(parts), is_error=False)
 
 
 def restored(call: ToolCall, tools: Sequence[Tool]) -> ToolCall:

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from appliance.core.message import Foreign, Media, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
-from appliance.core.tool_forms import arguments_of, flat_name
+from appliance.core.tool_forms import arguments_of, error_in_words, flat_name
 from appliance.core.tool_ids import safe_id, short_id
 from appliance.dialects.bedrock_answer import FAMILY
 from appliance.dialects.bedrock_media import DocumentNames, block_of
@@ -151,6 +151,7 @@ class Turns:
 
     def _result(self, result: ToolResult, path: str, content: list[Block]) -> None:
         inner: list[Block] = []
+        result = result if self.able.tells_errors else error_in_words(result)
         for number, part in enumerate(result.parts):
             where = f"{path}.parts[{number}]"
             if isinstance(part, Media):
@@ -158,10 +159,8 @@ class Turns:
             elif part.text.strip():
                 inner.append({"text": part.text})
         written: Block = {"toolUseId": self._id(result.call_id), "content": inner or [{"text": NO_OUTPUT}]}
-        if result.is_error and self.able.tells_errors:
+        if result.is_error:
             written["status"] = "error"
-        elif result.is_error:
-            self.dropped.append(f"{path}.is_error")
         content.append({"toolResult": written})
         self._cache(result.cache or next((part.cache for part in result.parts if part.cache), ""), path, content)
 

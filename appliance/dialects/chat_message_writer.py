@@ -10,7 +10,7 @@ import attrs
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.message import Foreign, Media, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, text_of
-from appliance.core.tool_forms import arguments_of, flat_name
+from appliance.core.tool_forms import arguments_of, error_in_words, flat_name
 from appliance.core.tool_ids import made_id, short_id
 from appliance.dialects.chat_content import plain_words, write_part, written_mark
 from appliance.dialects.chat_order import Placed, one_system_first, one_turn_each, results_behind_calls
@@ -230,12 +230,10 @@ class MessageWriter:
                 self._drop(part, where)
                 continue
             self.unmarked = self.unmarked or bool(part.cache)
-            call_id = self._id(part.call_id)
+            call_id, part = self._id(part.call_id), error_in_words(part)
             words = [one if isinstance(one, Text) else Text(plain_words(one)) for one in part.parts if isinstance(one, Text) or one.plain]
             media = [one for one in part.parts if isinstance(one, Media) and not one.plain]
             content = self._content(list(words), "tool", where)
-            if part.is_error and isinstance(content, str) and not content.lower().startswith("error"):
-                content = f"Error: {content}"  # a tool message has no mark for it
             if media:
                 shown.append({"type": "text", "text": f"Returned by the tool call {call_id}:"})
                 shown += [self._part(one, f"{where}.parts") for one in media]

@@ -157,7 +157,8 @@ class _Request:
         self._say("metadata", dict(conversation.metadata) or None, "metadata")
         self._say("prompt_cache_key", conversation.cache_key or None, "cache_key")
         self._say("verbosity", conversation.verbosity or None, "verbosity")
-        self._say("store", conversation.store, "store")
+        if conversation.store or "store" not in self.target.drop:  # who keeps nothing need not be told to keep nothing
+            self._say("store", conversation.store, "store")
         if tier and tier not in SERVICE_TIERS and conversation.family != NAME:
             self.dropped.append("service_tier")
         else:

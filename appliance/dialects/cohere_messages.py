@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from appliance.core.message import Foreign, Media, Message, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
-from appliance.core.tool_forms import arguments_of, flat_name
+from appliance.core.tool_forms import arguments_of, error_in_words, flat_name
 from appliance.core.tool_ids import short_id
 from appliance.dialects.fields import Unfit
 from appliance.dialects.upstream_json import arguments_fragment
@@ -149,6 +149,7 @@ class Messages:
 
     def _result(self, result: ToolResult, path: str) -> None:
         """One text goes as it is; several, and documents, as blocks."""
+        result = error_in_words(result)
         content: list[Block] = []
         for number, part in enumerate(result.parts):
             where = f"{path}.parts[{number}]"
@@ -158,8 +159,6 @@ class Messages:
                 content.append({"type": "document", "document": {"data": _document(part, where)}})
             else:
                 raise Unfit(where, f"is {part.kind}, which a tool's result cannot hold for this backend")
-        if result.is_error:
-            self.dropped.append(f"{path}.is_error")
         if result.cache:
             self.dropped.append(f"{path}.cache")
         self.written.append({"role": "tool", "tool_call_id": self._id(result.call_id), "content": _content(content) or NO_OUTPUT})

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from appliance.core.message import Foreign, Message, Part, Reasoning, Text, ToolCall, ToolResult
+from appliance.core.tool_forms import error_in_words
 from appliance.core.tool_ids import safe_id
 from appliance.dialects.responses_content import FAMILY, write_piece
 from appliance.dialects.responses_input import OWN
@@ -101,7 +102,9 @@ class InputWriter:
         return item
 
     def _write_result(self, result: ToolResult, path: str) -> dict[str, Any]:
-        self.dropped += [f"{path}.{name}" for name in ("is_error", "cache") if getattr(result, name)]
+        if result.cache:
+            self.dropped.append(f"{path}.cache")
+        result = error_in_words(result)
         pieces = [write_piece(part, "tool", f"{path}.parts[{place}]", self.dropped) for place, part in enumerate(result.parts)]
         only_text = len(pieces) == 1 and pieces[0]["type"] == "input_text"
         output = "" if not pieces else pieces[0]["text"] if only_text else pieces

@@ -133,12 +133,12 @@ def test_results_are_texts_or_lists_and_ids_fit():
     assert items[0]["call_id"] == call[0]["call_id"]
     assert len(items[0]["call_id"]) <= 64
     assert [item["output"] for item in items] == [
-        "sun",
+        "Error: sun",
         [{"type": "input_text", "text": "a"}, {"type": "input_image", "detail": "auto", "image_url": "data:image/png;base64,aGk="}],
         "",
     ]
     assert [item["type"] for item in items] == ["function_call_output", "function_call_output", "custom_tool_call_output"]
-    assert dropped == ("messages[0].parts[0].is_error",)
+    assert dropped == ()
 
 
 def test_a_text_document_is_a_file():
