@@ -55,7 +55,7 @@ def error_in_words(result: ToolResult) -> ToolResult:
     place = next((place for place, part in enumerate(result.parts) if isinstance(part, Text)), None)
     parts: list[Text | Media] = list(result.parts)
     if place is None:
-        parts.insert(0, Text("Error"))
+        parts.insert(0, Text("Error:"))
     elif isinstance(first := parts[place], Text) and not first.text.lower().startswith("error"):
         parts[place] = attrs.evolve(first, text=f"Error: {first.text}")
     return attrs.evolve(result, parts=tuple(parts), is_error=False)

@@ -10,7 +10,7 @@ from typing import Any
 
 from appliance.core.fault import Blame, Fault
 from appliance.core.seal import UNSIGNED, unwrap
-from appliance.dialects.anthropic_blocks import CARRIED, FAMILY
+from appliance.dialects.anthropic_blocks import AHEAD, BEHIND, FAMILY
 from appliance.dialects.anthropic_parts import found_elsewhere
 
 _SEALED = {"thinking": "signature", "redacted_thinking": "data"}
@@ -79,4 +79,4 @@ def _maker(block: Any) -> str:
     sealed = block.get(member)
     if not isinstance(sealed, str) or not sealed or sealed == UNSIGNED:
         return "none"
-    return unwrap(sealed, FAMILY).maker.removeprefix(CARRIED)
+    return unwrap(sealed, FAMILY).maker.removeprefix(BEHIND).removeprefix(AHEAD)

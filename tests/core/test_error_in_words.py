@@ -12,8 +12,8 @@ PICTURE = Media("image", "image/png", "aGk=")
     ((Text("bad"),), (Text("Error: bad"),)),
     ((Text("error: bad"),), (Text("error: bad"),)),
     ((PICTURE, Text("bad"), Text("b")), (PICTURE, Text("Error: bad"), Text("b"))),
-    ((PICTURE,), (Text("Error"), PICTURE)),
-    ((), (Text("Error"),)),
+    ((PICTURE,), (Text("Error:"), PICTURE)),
+    ((), (Text("Error:"),)),
 ])  # fmt: skip
 def test_an_error_says_that_it_is_one(parts, told):
     assert error_in_words(ToolResult("c", parts, "f", is_error=True)) == ToolResult("c", told, "f")

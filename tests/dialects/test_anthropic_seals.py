@@ -11,7 +11,7 @@ from appliance.core.message import Citation, Text
 from appliance.core.seal import UNSIGNED, WRAPPED_QUOTED, Seal, wrap
 from appliance.core.step import FOREIGN_SEAL
 from appliance.dialects.anthropic import ANTHROPIC
-from appliance.dialects.anthropic_blocks import carrier
+from appliance.dialects.anthropic_blocks import AHEAD, BEHIND, carrier
 from appliance.dialects.anthropic_seals import signature_refused, unsealed
 from appliance.dialects.anthropic_unthought import unthought
 from appliance.dialects.language_table import language
@@ -21,7 +21,7 @@ OWN = {"type": "thinking", "thinking": "mine", "signature": "c2ln"}
 THEIRS = {"type": "thinking", "thinking": "theirs", "signature": wrap(Seal("openai_chat", "x"), "anthropic")}
 NOBODYS = {"type": "thinking", "thinking": "unsigned", "signature": UNSIGNED}
 HIDDEN = {"type": "redacted_thinking", "data": wrap(Seal("gemini", "x"), "anthropic")}
-CARRIED = {"type": "redacted_thinking", "data": carrier(Seal("gemini", "x"))}
+CARRIED, COMING = carrier(Seal("gemini", "x"), BEHIND), carrier(Seal("gemini", "x"), AHEAD)
 TEXT = {"type": "text", "text": "Hello", "cache_control": {"type": "ephemeral"}}
 CALL = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
 RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}
@@ -38,13 +38,13 @@ def test_a_request_with_nothing_of_other_vendors_stays_as_it_is():
 
 
 def test_what_others_signed_is_left_out_and_named():
-    messages = [HI, said(THEIRS, HIDDEN, OWN, TEXT, CARRIED), SO, said(NOBODYS, {**NOBODYS, "signature": ""}), SO]
+    messages = [HI, said(THEIRS, HIDDEN, OWN, TEXT, CARRIED, COMING), SO, said(NOBODYS, {**NOBODYS, "signature": ""}), SO]
     assert unsealed({"messages": messages, "model": "m"}, False) == (
         {"messages": [HI, said(OWN, TEXT), SO, SO]},
         (
             "messages[1].content[0]: sealed reasoning of openai_chat", "messages[1].content[1]: sealed reasoning of gemini",
-            "messages[1].content[4]: sealed reasoning of gemini", "messages[3].content[0]: unsigned reasoning",
-            "messages[3].content[1]: unsigned reasoning",
+            "messages[1].content[4]: sealed reasoning of gemini", "messages[1].content[5]: sealed reasoning of gemini",
+            "messages[3].content[0]: unsigned reasoning", "messages[3].content[1]: unsigned reasoning",
         ),
     )  # fmt: skip
     everything = unsealed({"messages": [HI, said(OWN, TEXT), SO]}, True)
