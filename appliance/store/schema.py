@@ -51,23 +51,18 @@ CREATE TABLE tenants (
     updated_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE keys (
+    id TEXT PRIMARY KEY,
     tenant TEXT NOT NULL,
-    id TEXT NOT NULL,
     sha256 BLOB NOT NULL UNIQUE,
     prefix TEXT NOT NULL,
-    models TEXT,
-    routes TEXT,
-    rpm INTEGER,
-    tpm INTEGER,
-    concurrency INTEGER,
-    budget TEXT,
+    settings TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER,
     revoked_at INTEGER,
-    replaced_by TEXT,
-    grace_until INTEGER,
     last_used_at INTEGER,
-    PRIMARY KEY (tenant, id)
+    previous_sha256 BLOB UNIQUE,
+    previous_prefix TEXT,
+    previous_until INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE audit (
     id INTEGER PRIMARY KEY,
