@@ -4,13 +4,11 @@ The rule: what can be known beforehand is an estimate (the prompt's length, the 
 afterwards (tokens as billed, over all attempts) is what counts in the end.
 """
 
-from collections.abc import Sequence
-
 import attrs
 import trio
 
 from appliance.config.schema import Limits
-from appliance.core.claim import Claim, Refusal, limit_headers
+from appliance.core.claim import Refusal, limit_headers
 from appliance.core.fault import Blame, Fault, FaultKind
 from appliance.core.record import AttemptRecord, RequestRecord
 from appliance.dialects.protocol import COUNT, ParsedRequest
@@ -42,7 +40,7 @@ class Allowance:
     def close(self, record: RequestRecord) -> None:
         """Settle it with what became of it. What no backend saw has consumed nothing."""
         if any(map(reached, record.attempts)):
-            self._granted.settle(used_tokens(self._call, record) if self._counts_tokens else 0)
+            self._granted.settle(used_tokens(self._call.parsed, self._call.deltas, record) if self._counts_tokens else 0)
         else:
             self._granted.release()
 
@@ -65,7 +63,7 @@ class Allowances:
     async def admit(self, call: Call, resolved: Resolved) -> Allowance | Fault:
         """Whether the limits let a request go to a backend; a fault is the caller's to hear, and nothing was taken then."""
         claims = call.key.claims + resolved.route.claims
-        tokens, spare = self._needed(call.parsed, claims)
+        tokens, spare = needed(call.parsed, self.answer_tokens_max) if any(claim.tpm is not None for claim in claims) else (0, 0)
         now = trio.current_time()
         granted = await self.limiter.admit(claims, user_of(call.key, call.record.user), tokens, spare, now)
         call.outlet.limited = limit_headers(granted.requests, granted.tokens)
@@ -75,6 +73,10 @@ class Allowances:
                 call.outlet.limited.append(NEVER)
             return refused(granted)
         return Allowance(call, granted, tokens > 0)
+
+    async def standing(self, key: KeyPlan) -> HeaderList | None:
+        """What a caller is told whose request was refused before its limits were asked: how those of its tenant and key stand."""
+        return limit_headers(*await self.limiter.look(key.claims, "", trio.current_time())) if key.claims else None
 
     async def admit_look(self, key: KeyPlan) -> tuple[HeaderList, Fault | None]:
         """A question that no backend is asked, like the list of models: it counts as a request and as no tokens. The headers that tell of
@@ -93,25 +95,29 @@ class Allowances:
         self.answer_tokens_max = settings.answer_tokens_max
         self.limiter.fit(settings)
 
-    def _needed(self, parsed: ParsedRequest, claims: Sequence[Claim]) -> tuple[int, int]:
-        """Tokens that must be there, and tokens that are taken beside them as far as they are there.
 
-        Working out the first takes a look at the whole prompt, so it is done only where tokens are limited.
-        """
-        if parsed.operation == COUNT or all(claim.tpm is None for claim in claims):
-            return 0, 0
-        prompt = max(1, parsed.prompt_tokens_estimate)
-        if parsed.operation not in ANSWERING:
-            return prompt, 0
-        answers = choices(parsed)
-        if parsed.max_tokens is None:
-            return prompt, self.answer_tokens_max * answers
-        return prompt + min(max(0, parsed.max_tokens), self.answer_tokens_max) * answers, 0
+def needed(parsed: ParsedRequest, answer_tokens_max: int) -> tuple[int, int]:
+    """Tokens that must be there, and tokens that are taken beside them as far as they are there.
+
+    The whole prompt is looked at for it, so it is asked only where tokens are limited.
+    """
+    if parsed.operation == COUNT:
+        return 0, 0
+    prompt = max(1, parsed.prompt_tokens_estimate)
+    if parsed.operation not in ANSWERING:
+        return prompt, 0
+    answers = choices(parsed)
+    if parsed.max_tokens is None:
+        return prompt, answer_tokens_max * answers
+    return prompt + min(max(0, parsed.max_tokens), answer_tokens_max) * answers, 0
 
 
 def choices(parsed: ParsedRequest) -> int:
-    """How many answers the caller wants to the one request (OpenAI's `n`)."""
+    """How many answers the caller wants to the one request: OpenAI's `n`, Gemini's `candidateCount`."""
     wanted = parsed.fields.get("n")
+    if wanted is None:
+        settings = parsed.fields.get("generationConfig") or parsed.fields.get("generation_config")
+        wanted = (settings.get("candidateCount") or settings.get("candidate_count")) if isinstance(settings, dict) else None
     return min(wanted, CHOICES_MAX) if isinstance(wanted, int) and wanted > 1 else 1
 
 
@@ -131,8 +137,10 @@ def reached(attempt: AttemptRecord) -> bool:
     return fault is None or fault.upstream_status is not None or fault.row.blame is Blame.UPSTREAM or fault.kind is FaultKind.CLIENT_GONE
 
 
-def used_tokens(call: Call, record: RequestRecord) -> int:
+def used_tokens(parsed: ParsedRequest, deltas: int, record: RequestRecord) -> int:
     """Tokens that a request used, over all of its attempts: as they were told, else as they can be estimated.
+
+    `deltas`: events of a streamed answer that had content.
 
     Attempts that failed used none, unless they said so: providers do not bill what they refuse. One that was broken off when the client
     left, before anything had come, was sent all the same: its prompt counts.
@@ -143,7 +151,7 @@ def used_tokens(call: Call, record: RequestRecord) -> int:
     outcome = record.attempts[-1].outcome
     if outcome == "error":
         return 0
-    prompt = max(1, call.parsed.prompt_tokens_estimate)
-    if outcome == "success" and call.parsed.operation in ANSWERING:
-        return prompt + (call.deltas or record.bytes_out // CHARS_PER_TOKEN)
+    prompt = max(1, parsed.prompt_tokens_estimate)
+    if outcome == "success" and parsed.operation in ANSWERING:
+        return prompt + (deltas or record.bytes_out // CHARS_PER_TOKEN)
     return prompt

@@ -61,6 +61,10 @@ class Limiter(Protocol):
         """
         ...
 
+    async def look(self, claims: Sequence[Claim], user: str, now: float) -> tuple[Figures | None, Figures | None]:
+        """How the tightest limits of requests and of tokens stand. Nothing is taken."""
+        ...
+
     def fit(self, settings: Limits) -> None:
         """Other settings hold from now on; the limits themselves come with their claims."""
         ...
@@ -175,6 +179,14 @@ class EmbeddedLimiter:
                 holder.requests.take(1)
             places.append(holder.tokens.take(tokens) if tokens and holder.claim.tpm is not None else 0)
         return Grant(holders, places, tokens, self.clock, *_tightest(holders))
+
+    async def look(self, claims: Sequence[Claim], user: str, now: float) -> tuple[Figures | None, Figures | None]:
+        now_ns = int(now * NS_PER_S)
+        holders = [self._holder(claim, user, now_ns) for claim in claims]
+        for holder in holders:
+            holder.requests.advance(now_ns)
+            holder.tokens.advance(now_ns)
+        return _tightest(holders)
 
     def fit(self, settings: Limits) -> None:
         self.users_max = settings.users_max

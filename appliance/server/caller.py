@@ -50,6 +50,11 @@ class Caller:
             self._plan, self._anonymous = plan, anonymous
         return unexpired(key, wall_time) if isinstance(key, Fault) or key.expires_at is not None else key
 
+    @property
+    def known(self) -> KeyPlan | None:
+        """The key that the last `key` gave; None where there was none, or none that is known."""
+        return self._key if isinstance(self._key, KeyPlan) else None
+
     def forwarded(self, forwarder: Callable[[Iterable[tuple[bytes, bytes]]], bytes], headers: HeaderList) -> bytes:
         """The block of header lines that may go upstream; made once for each forwarder, and a new plan has a new one."""
         if forwarder is not self._forwarder:

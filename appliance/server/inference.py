@@ -59,6 +59,8 @@ async def serve_operation(
         if fault is not None:
             record.fault = fault
             if fault.kind is not FaultKind.CLIENT_GONE and not outlet.gone:
+                if outlet.limited is None and record.key != "none" and caller.known is not None:
+                    outlet.limited = await gateway.accounts.allowances.standing(caller.known)
                 await refuse(outlet, envelope_of(scope["path"]), fault, record)
             elif engine is not None and engine.end_reason is None:
                 engine.abort(False)  # they left in the middle of their own request

@@ -6,14 +6,17 @@ No sockets, no event loop: what moves here moved because of its own code. Compar
 """
 
 import timeit
+from itertools import count
 
 from appliance.core.choice import weighted_order
+from appliance.core.claim import Claim, limit_headers
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord, RequestRecord
 from appliance.core.step import RetryPolicy, Tried, next_step
 from appliance.core.usage import Usage
 from appliance.dialects.openai_chat import OpenAIStreamTap, read_answer, read_request, rewrite
 from appliance.dialects.protocol import Rewrite
+from appliance.gateway.limits import EmbeddedLimiter, Grant
 from appliance.http1.answer import frame_answer
 from appliance.http1.head_memory import HeadMemory
 from appliance.http1.request_head import read_head
@@ -62,12 +65,31 @@ def framed():
     )
 
 
+def limited(*claims):
+    """A request of a limited caller: let in, told of, settled with fewer tokens than were taken."""
+    seconds = count()
+    limiter = EmbeddedLimiter(100, lambda: 1.0)
+
+    def request():
+        admitting = limiter.admit(claims, "", 150, 0, next(seconds) * 1e-4)
+        try:
+            admitting.send(None)
+        except StopIteration as ended:
+            granted = ended.value
+        assert isinstance(granted, Grant)
+        limit_headers(granted.requests, granted.tokens)
+        granted.settle(40)
+
+    return request
+
+
 def main():
     parsed = read_request(REQUEST, "chat")
     asked = Rewrite(model="gpt-4o", include_usage=True)
     tap = OpenAIStreamTap(hide_usage=True, event_max_bytes=1 << 24)
     for _ in range(4):
         tap.feed(CHUNK)
+    tenant, key = (Claim(scope, scope, 1_000_000, 50_000_000, 1000) for scope in ("tenant", "key"))
     limits, cells, finished = ServerLimits(), Cells(), record()
     memory = HeadMemory(limits)
     work = {
@@ -81,13 +103,15 @@ def main():
         "core: order two weighted targets": lambda: weighted_order([80, 20], 0.4),
         "core: first step": lambda: next_step([], [True, True], POLICY, 0.0, 0.0),
         "core: step after a fault": lambda: next_step(FAILED, [True, True], POLICY, 0.1, 0.5),
+        "limits: a tenant's requests, tokens, concurrency": limited(tenant),
+        "limits: the same of a tenant and a key": limited(tenant, key),
         "telemetry: fold a record": lambda: fold(finished, cells),
         "telemetry: access log line": lambda: json_bytes(access_line(finished)),
     }
     for name, function in work.items():
         timer = timeit.Timer(function)
-        count = max(1, timer.autorange()[0] // 4)
-        print(f"{name:<42} {min(timer.repeat(7, count)) / count * 1e6:8.2f} us")
+        times = max(1, timer.autorange()[0] // 4)
+        print(f"{name:<50} {min(timer.repeat(7, times)) / times * 1e6:8.2f} us")
 
 
 main()

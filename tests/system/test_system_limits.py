@@ -173,8 +173,10 @@ def test_every_answer_of_a_limited_caller_says_how_the_limits_stand(gateway: Gat
     assert 100_000 - 2_000 < limits["remaining-tokens"] < 100_000 - 200
     assert limits["reset-requests"] == math.ceil(limits["reset-requests"])
     assert 0 < limits["reset-tokens"] <= 60
-    status, headers, _ = one.ask(chat("sim+400"))
-    assert (status, limits_of(headers)["limit-requests"]) == (400, 100)
+    for body, why in ((chat("sim+400"), 400), ({"model": "sim"}, 400), (b"{", 400), (chat("once+500"), 502)):
+        status, headers, _ = one.ask(body)
+        assert (status, limits_of(headers)["limit-requests"]) == (why, 100), body
+    assert not limits_of(call(one.url + CHAT, chat("sim"), authorization="Bearer nobody")[1])
 
 
 def test_a_backends_own_figures_reach_only_callers_without_a_limit(gateway: Gateway, engine: str) -> None:
