@@ -12,9 +12,9 @@ from typing import Any
 
 import attrs
 
-NODES_MAX = 20_000
-"""Of a schema with its references replaced: definitions that are used twice within each other grow without bound. Larger ones are left as
-they are, and Google judges them."""
+NODES_MAX = 50_000
+"""Looked at in one request, with references replaced: definitions that are used twice within each other grow without bound. What is beyond
+is left as it is, and Google judges it. Several hundred tools fit; it takes about 50 ms."""
 
 DEPTH_MAX = 100
 
@@ -27,21 +27,23 @@ _BESIDE = frozenset({"$ref", "description", "default"})
 
 
 class _Unbounded(Exception):
-    """The schema grows beyond NODES_MAX or DEPTH_MAX. Never leaves this module."""
+    """The schemas grow beyond NODES_MAX, or one beyond DEPTH_MAX. Never leaves this module."""
 
 
 @attrs.define
 class _Inliner:
-    """kept: some reference could not be replaced, so that the definitions are still needed."""
+    """Of one schema. left: nodes that may still be looked at; kept: some reference could not be replaced, so that the definitions are still
+    needed.
+    """
 
     root: Mapping[str, Any]
+    left: int
     kept: bool = False
-    _count: int = 0
     _within: list[str] = attrs.field(factory=list)
 
     def schema(self, value: Any, depth: int = 0) -> Any:
-        self._count += 1
-        if self._count > NODES_MAX or depth > DEPTH_MAX:
+        self.left -= 1
+        if self.left < 0 or depth > DEPTH_MAX:
             raise _Unbounded
         if not isinstance(value, dict):  # true and false are schemas, too
             return value
@@ -92,19 +94,27 @@ def _respelled(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def prepared(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema for Google. Its dialect's name, which says nothing about a value, is left out."""
-    plain = {name: value for name, value in schema.items() if name != "$schema"}
-    inliner = _Inliner(plain)
-    definitions = {name: plain[name] for name in _DEFINITIONS if isinstance(plain.get(name), dict)}
-    try:
-        found = inliner.schema({name: value for name, value in plain.items() if name not in definitions})
-    except _Unbounded:
-        return plain
-    return {**found, **definitions} if inliner.kept else found
+@attrs.define
+class Preparer:
+    """Of one request's schemas. left: nodes that may still be looked at."""
 
+    left: int = NODES_MAX
 
-def parameters(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same for a function's arguments, which are an object even where the schema forgot to say so."""
-    found = prepared(schema)
-    return found if found.keys() & {"type", "$ref", *_LISTS} else {"type": "object", **found}
+    def schema(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The schema for Google. Its dialect's name, which says nothing about a value, is left out."""
+        plain = {name: value for name, value in schema.items() if name != "$schema"}
+        inliner = _Inliner(plain, self.left)
+        definitions = {name: plain[name] for name in _DEFINITIONS if isinstance(plain.get(name), dict)}
+        try:
+            found = inliner.schema({name: value for name, value in plain.items() if name not in definitions})
+        except _Unbounded:
+            found = None
+        self.left = max(inliner.left, 0)
+        if found is None:
+            return plain
+        return {**found, **definitions} if inliner.kept else found
+
+    def parameters(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same for a function's arguments, which are an object even where the schema forgot to say so."""
+        found = self.schema(schema)
+        return found if found.keys() & {"type", "$ref", *_LISTS} else {"type": "object", **found}

@@ -8,7 +8,7 @@ from typing import Any
 from appliance.core.conversation import Conversation, OutputFormat, Sampling, Tool, ToolChoice
 from appliance.core.tool_forms import flat_name, function_of
 from appliance.dialects.fields import Unfit
-from appliance.dialects.gemini_json_schema import parameters, prepared
+from appliance.dialects.gemini_json_schema import Preparer
 from appliance.dialects.gemini_model import has_validated_mode, thinking_config
 from appliance.dialects.gemini_seal import OWN
 
@@ -61,7 +61,7 @@ def _output(output: OutputFormat, dropped: list[str]) -> dict[str, Any]:
             dropped.append(f"output.{name}")
     config: dict[str, Any] = {"responseMimeType": "application/json"}
     if output.kind == "json_schema" and output.schema is not None:
-        config["responseJsonSchema"] = prepared(output.schema)
+        config["responseJsonSchema"] = Preparer().schema(output.schema)
     return config
 
 
@@ -69,7 +69,7 @@ def write_tools(conversation: Conversation, model: str, dropped: list[str]) -> l
     """`tools`, perhaps empty: all functions together, then Google's own tools."""
     functions: list[dict[str, Any]] = []
     own: list[dict[str, Any]] = []
-    held = _is_held(conversation, model)
+    held, preparer = _is_held(conversation, model), Preparer()
     for place, tool in enumerate(conversation.tools):
         path = f"tools[{place}]"
         if tool.server:
@@ -80,11 +80,11 @@ def write_tools(conversation: Conversation, model: str, dropped: list[str]) -> l
             continue
         if tool.strict and not held:
             dropped.append(f"{path}.strict")
-        functions.append(_function(tool, path, dropped))
+        functions.append(_function(tool, path, preparer, dropped))
     return ([{"functionDeclarations": functions}] if functions else []) + own
 
 
-def _function(tool: Tool, path: str, dropped: list[str]) -> dict[str, Any]:
+def _function(tool: Tool, path: str, preparer: Preparer, dropped: list[str]) -> dict[str, Any]:
     for name in ("cache", "grammar", "namespace_description"):
         if getattr(tool, name):
             dropped.append(f"{path}.{name}")
@@ -94,7 +94,7 @@ def _function(tool: Tool, path: str, dropped: list[str]) -> dict[str, Any]:
     if tool.description:
         out["description"] = tool.description
     if tool.parameters is not None:
-        out["parametersJsonSchema"] = parameters(tool.parameters)
+        out["parametersJsonSchema"] = preparer.parameters(tool.parameters)
     return out
 
 

@@ -5,7 +5,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.dialects.gemini_json_schema import NODES_MAX, parameters, prepared
+from appliance.dialects.gemini_json_schema import NODES_MAX, Preparer
+
+
+def prepared(schema: Any) -> Any:
+    return Preparer().schema(schema)
+
+
+def parameters(schema: Any) -> Any:
+    return Preparer().parameters(schema)
+
 
 CITY = {"type": "string", "description": "A city"}
 
@@ -89,3 +98,12 @@ def test_what_google_has_another_word_for_is_said_in_it():
         "kind": {"type": "string", "enum": ["a"], "title": "K"}, "n": {"enum": [3]}, "yes": {"const": True},
         "city": {"type": "string", "description": "Start"}, "both": {"allOf": [CITY, {"minLength": 1}]}, "const": {"type": "string"},
     }  # fmt: skip
+
+
+def test_one_bound_holds_for_all_schemas_of_a_request():
+    schema = {"type": "object", "$defs": {"City": CITY}, "properties": {str(n): {"$ref": "#/$defs/City"} for n in range(1000)}}
+    preparer = Preparer()
+    found = [preparer.parameters(schema) for _ in range(NODES_MAX // 1000)]
+    assert "$defs" not in found[0]
+    assert found[-1] == schema
+    assert preparer.left == 0
