@@ -39,10 +39,12 @@ from appliance.gateway.ledger_keeper import LedgerKeeper
 from appliance.gateway.limits import EmbeddedLimiter
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan, build_plan
+from appliance.gateway.pricing import Unpriced, make_pricing
 from appliance.gateway.proxy import Proxy
 from appliance.gateway.response_ids import ResponseIds
 from appliance.gateway.upstream import Upstream, build_upstreams, missing_key
 from appliance.http1.arrivals import Arrivals
+from appliance.prices.table import PriceTable
 from appliance.providers.account import Grant, Trouble
 from appliance.server.admin import AdminApp, ReloadResult
 from appliance.server.listeners import Door, engine, open_door
@@ -150,7 +152,7 @@ class Supervisor:
         services.start("ledger", self.keeper.follow)
         if self.keeper.powered:
             services.start("ledger_sync", self.keeper.sync)
-        services.start("languages", _load_languages)
+        services.start("languages", partial(_load_languages, gateway))
         services.start("loop_lag", partial(watch_lag, gateway.cells.loop_lag, trio.sleep, trio.current_time))
         services.start("retirement", gateway.retire)
         services.start("refusals", self.view.refusals.summarise)
@@ -224,7 +226,7 @@ class Supervisor:
             self.log.error("reload_refused", problems=list(problems), kept="the configuration that was in force")
             return ReloadResult(problems=problems)
         changes = tuple(str(change) for change in diff(gateway.plan.config, loaded.config))
-        plan = make_plan(loaded.config, upstreams)
+        plan = make_plan(loaded.config, upstreams, gateway.prices, gateway.unpriced)
         restart = _needs_restart(gateway.plan.config, loaded.config)
         gateway.swap(plan)
         gateway.cells.configure(plan.served_models())
@@ -253,11 +255,14 @@ async def _hold_nursery(task_status: trio.TaskStatus[trio.Nursery]) -> None:
         await trio.sleep_forever()
 
 
-async def _load_languages() -> None:
-    """Service, done once: everything that a first request in some language would else have to wait for."""
+async def _load_languages(gateway: Gateway) -> None:
+    """Service, done once: everything that a first request in some language would else have to wait for, and the prices of the vendors."""
     await trio.to_thread.run_sync(load_all)
     for module in FORMS:
         await trio.to_thread.run_sync(import_module, module)
+    plan = gateway.plan
+    sources = {upstream.provider.price_source for upstream in plan.upstreams.values()} - {""}
+    await trio.to_thread.run_sync(plan.pricing.warm, sources, gateway.wall_clock())
     gc.freeze()
 
 
@@ -322,13 +327,14 @@ def _open_doors(listeners: Sequence[Listener]) -> tuple[list[Door], list[str]]:
 def _build_gateway(config: Config, upstreams: dict[str, Upstream], sink: LineSink, keeper: LedgerKeeper) -> Gateway:
     chance = random.Random()
     live = Live(reloaded_at=time.time(), started_wall=time.time(), responses=ResponseIds(config.server.responses_max))
-    plan = make_plan(config, upstreams)
+    prices, unpriced = PriceTable(), Unpriced(_tell_unpriced)
+    plan = make_plan(config, upstreams, prices, unpriced)
     cells = Cells(config.telemetry.series_max, config.telemetry.users_max)
     cells.configure(plan.served_models())
     settings = config.telemetry.log
     access = AccessLog(sink, settings.format, settings.level).write if settings.access else lambda _: None
     return Gateway(
-        plan=plan, live=live, proxy=Proxy(live, chance.random, config.server.drains_max), cells=cells,
+        plan=plan, live=live, prices=prices, unpriced=unpriced, proxy=Proxy(live, chance.random, config.server.drains_max), cells=cells,
         recent=Recent(config.telemetry.recent_max), access=access,
         accounts=_accounts(config, keeper), wall_clock=time.time,
     )  # fmt: skip
@@ -339,10 +345,15 @@ def _accounts(config: Config, keeper: LedgerKeeper) -> Accounts:
     return Accounts(keeper.ledger, allowances, keeper if keeper.powered else None)
 
 
-def make_plan(config: Config, upstreams: dict[str, Upstream]) -> Plan:
+def _tell_unpriced(backend: str, model: str, policy: str) -> None:
+    counted = {"refuse": "refused", "zero": "counted as free", "estimate": "counted at the median of its vendor's models"}[policy]
+    structlog.get_logger().warning("model_without_price", backend=backend, model=model, requests=counted, setting="prices.models")
+
+
+def make_plan(config: Config, upstreams: dict[str, Upstream], prices: PriceTable, unpriced: Unpriced) -> Plan:
     """The plan of a checked configuration; callers without a key are let in where nobody has one."""
     anonymous = config.server.auth == "none" or not config.tenants
-    return build_plan(config, upstreams, anonymous=anonymous)
+    return build_plan(config, upstreams, make_pricing(config.prices, prices, unpriced), anonymous=anonymous)
 
 
 def warn(loaded: Loaded, log: structlog.typing.FilteringBoundLogger) -> None:

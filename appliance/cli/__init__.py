@@ -19,6 +19,7 @@ COMMANDS = {
     "simulate": "appliance.cli.simulate",
     "status": "appliance.cli.status",
     "explain": "appliance.cli.explain",
+    "prices": "appliance.cli.prices",
     "config": "appliance.cli.config",
     "version": "appliance.cli.version",
 }

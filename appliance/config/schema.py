@@ -75,8 +75,10 @@ class Price:
 class Prices:
     """What models cost."""
 
-    unknown_model: Literal["refuse", "zero", "estimate"] = knob("zero", "a model without a price", later="prices")
-    models: Mapping[str, Price] = knob(attrs.Factory(dict), "prices of your own, by model name", later="prices")
+    unknown_model: Literal["refuse", "zero", "estimate"] = knob(
+        "zero", "a model without a price: refused with 403; free; or counted at the median of its vendor's models (the table's, if none)"
+    )
+    models: Mapping[str, Price] = knob(attrs.Factory(dict), "prices of your own, by model name")
 
 
 @attrs.frozen

@@ -92,6 +92,12 @@ def rates(usd: Mapping[str, Decimal]) -> Rates:
     return Rates(**known)
 
 
+def usd_of_rate(kind: str, rate: int) -> str:
+    """A rate as it was given to `rates`, in decimal digits without an exponent."""
+    usd = Decimal(rate) / RATE_UNITS / (1_000_000 if kind in COUNTED else 1)
+    return format(usd.normalize(), "f")
+
+
 def cost_nusd(price: Price, usage: Usage) -> int:
     """What an answer cost, in nano-USD, rounded half to even.
 

@@ -22,6 +22,8 @@ class AttemptRecord:
         waited_s: time spent waiting for a slot of `max_concurrency` or for a pooled connection.
         head_at: when the response head had arrived; first_token_at: first content or tool-call delta; last_token_at: the latest one.
         reused: whether a pooled connection carried it.
+        cost_nusd: what it cost, in nano-USD; price_basis: by whose price (`own`, `table`, `estimate`, or `zero` for none), empty until it
+            is charged.
     """
 
     backend: str
@@ -42,6 +44,8 @@ class AttemptRecord:
     finish_reason: str = ""
     reused: bool = False
     half_open: bool = False
+    cost_nusd: int = 0
+    price_basis: str = ""
 
     @property
     def error_type(self) -> str:
@@ -68,6 +72,7 @@ class RequestRecord:
         limit_type: which limit refused it: requests, tokens, concurrency, budget; empty when none did.
         cache: `hit`, `miss` or empty when the cache was not asked.
         usage: of the answer the caller got; attempts keep their own.
+        cost_nusd, cost_usd: of all attempts together, in nano-USD and USD.
     """
 
     id: str
@@ -95,6 +100,7 @@ class RequestRecord:
     first_token_at: float = 0.0
     usage: Usage | None = None
     cost_usd: float = 0.0
+    cost_nusd: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     limit_type: str = ""
@@ -159,5 +165,6 @@ class RequestRecord:
             "started_ms": round((one.started_at - self.started_at) * 1000, 3),
             "duration_ms": round((one.ended_at - one.started_at) * 1000, 3), "waited_ms": round(one.waited_s * 1000, 3),
             "first_token_ms": round((one.first_token_at - one.started_at) * 1000, 3) if one.first_token_at else None,
-            "finish_reason": one.finish_reason, "reused_connection": one.reused,
+            "finish_reason": one.finish_reason, "reused_connection": one.reused, "cost_usd": one.cost_nusd / 1e9,
+            "price": one.price_basis,
         }  # fmt: skip

@@ -14,7 +14,7 @@ TOKENS_MAX = 1_000_000_000_000
 
 MEMBERS = (
     "input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens", "output_tokens_details", "iterations",
-    "service_tier",
+    "service_tier", "cache_creation", "server_tool_use",
 )  # fmt: skip
 """What is read of a usage object."""
 
@@ -26,15 +26,19 @@ def read_usage(usage: object) -> Usage | None:
     in the usage.iterations array": platform.claude.com/docs/en/build-with-claude/compaction)."""
     if not isinstance(usage, Mapping) or not (isinstance(usage.get("input_tokens"), int) or isinstance(usage.get("output_tokens"), int)):
         return None
-    plain, read, written, output = _counts(usage)
+    plain, read, written, output, long = _counts(usage)
     iterations = usage.get("iterations")
     for iteration in iterations if isinstance(iterations, list) else ():
         if isinstance(iteration, Mapping) and iteration.get("type") == "compaction":
             more = _counts(iteration)
-            plain, read, written, output = plain + more[0], read + more[1], written + more[2], output + more[3]
+            plain, read, written, output, long = (have + one for have, one in zip((plain, read, written, output, long), more, strict=True))
     details = usage.get("output_tokens_details")
     thought = _count(details, "thinking_tokens") if isinstance(details, Mapping) else 0
-    return Usage(plain + read + written, output, read, written, min(thought, output))
+    tools = usage.get("server_tool_use")
+    searches = _count(tools, "web_search_requests") if isinstance(tools, Mapping) else 0
+    return Usage(
+        plain + read + written, output, read, written, min(thought, output), cache_write_1h_tokens=min(long, written), web_searches=searches
+    )
 
 
 def write_usage(usage: Usage | None) -> dict[str, Any]:
@@ -49,6 +53,11 @@ def write_usage(usage: Usage | None) -> dict[str, Any]:
         "cache_read_input_tokens": read,
         "output_tokens": usage.output_tokens,
     }
+    if usage.cache_write_1h_tokens:
+        long = min(usage.cache_write_1h_tokens, written)
+        counts["cache_creation"] = {"ephemeral_5m_input_tokens": written - long, "ephemeral_1h_input_tokens": long}
+    if usage.web_searches:
+        counts["server_tool_use"] = {"web_search_requests": usage.web_searches, "web_fetch_requests": 0}
     if usage.reasoning_tokens:
         counts["output_tokens_details"] = {"thinking_tokens": min(usage.reasoning_tokens, usage.output_tokens)}
     return counts
@@ -66,9 +75,12 @@ def merge_usage(known: dict[str, Any], more: object) -> None:
         known.update({name: more[name] for name in MEMBERS if more.get(name) is not None})
 
 
-def _counts(usage: Mapping[str, Any]) -> tuple[int, int, int, int]:
+def _counts(usage: Mapping[str, Any]) -> tuple[int, int, int, int, int]:
+    """Plain input, read from the cache, written to it, output, and what of the written is kept for an hour."""
     read, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
-    return _count(usage, "input_tokens"), read, written, _count(usage, "output_tokens")
+    kept = usage.get("cache_creation")
+    long = _count(kept, "ephemeral_1h_input_tokens") if written and isinstance(kept, Mapping) else 0
+    return _count(usage, "input_tokens"), read, written, _count(usage, "output_tokens"), long
 
 
 def _count(counts: Mapping[str, Any], name: str) -> int:

@@ -146,8 +146,15 @@ def read_usage(usage: object) -> Usage | None:
     plain, output, total = _count(usage, "inputTokens"), _count(usage, "outputTokens"), _count(usage, "totalTokens")
     read, wrote = _count(usage, "cacheReadInputTokens"), _count(usage, "cacheWriteInputTokens")
     if read + wrote and plain >= read + wrote and total == plain + output:  # a model whose input counts the cache in
-        return Usage(plain, output, read, wrote)
-    return Usage(plain + read + wrote, output, read, wrote)
+        return Usage(plain, output, read, wrote, cache_write_1h_tokens=min(_kept_1h(usage), wrote))
+    return Usage(plain + read + wrote, output, read, wrote, cache_write_1h_tokens=min(_kept_1h(usage), wrote))
+
+
+def _kept_1h(usage: Mapping[str, Any]) -> int:
+    """What was written to the cache for an hour; `cacheDetails` is a list of {ttl, inputTokens} (botocore's TokenUsage)."""
+    details = usage.get("cacheDetails")
+    kept = [one for one in details if isinstance(one, Mapping) and one.get("ttl") == "1h"] if isinstance(details, list) else []
+    return sum(_count(one, "inputTokens") for one in kept)
 
 
 def _is_count(value: object) -> bool:

@@ -32,8 +32,11 @@ def read_usage(usage: object) -> Usage | None:
         output_tokens=answered + thoughts,
         cached_input_tokens=min(_count(usage.get("cachedContentTokenCount")), asked + fed),
         reasoning_tokens=thoughts,
-        input_audio_tokens=_audio(usage.get("promptTokensDetails")) + _audio(usage.get("toolUsePromptTokensDetails")),
-        output_audio_tokens=_audio(usage.get("candidatesTokensDetails")),
+        input_audio_tokens=_of_kind("AUDIO", usage.get("promptTokensDetails")) + _of_kind("AUDIO", usage.get("toolUsePromptTokensDetails")),
+        output_audio_tokens=_of_kind("AUDIO", usage.get("candidatesTokensDetails")),
+        cached_audio_tokens=_of_kind("AUDIO", usage.get("cacheTokensDetails")),
+        input_image_tokens=_of_kind("IMAGE", usage.get("promptTokensDetails")),
+        output_image_tokens=_of_kind("IMAGE", usage.get("candidatesTokensDetails")),
     )
 
 
@@ -48,17 +51,19 @@ def write_usage(usage: Usage) -> dict[str, Any]:
         out["thoughtsTokenCount"] = usage.reasoning_tokens
     if usage.cached_input_tokens:
         out["cachedContentTokenCount"] = usage.cached_input_tokens
-    if usage.input_audio_tokens:
-        out["promptTokensDetails"] = [{"modality": "AUDIO", "tokenCount": usage.input_audio_tokens}]
-    if usage.output_audio_tokens:
-        out["candidatesTokensDetails"] = [{"modality": "AUDIO", "tokenCount": usage.output_audio_tokens}]
+    for name, heard, seen in (
+        ("promptTokensDetails", usage.input_audio_tokens, usage.input_image_tokens), ("cacheTokensDetails", usage.cached_audio_tokens, 0),
+        ("candidatesTokensDetails", usage.output_audio_tokens, usage.output_image_tokens),
+    ):  # fmt: skip
+        if kinds := [{"modality": kind, "tokenCount": count} for kind, count in (("AUDIO", heard), ("IMAGE", seen)) if count]:
+            out[name] = kinds
     return out
 
 
-def _audio(details: object) -> int:
+def _of_kind(modality: str, details: object) -> int:
     if not isinstance(details, list):
         return 0
-    return sum(_count(one.get("tokenCount")) for one in details if isinstance(one, Mapping) and one.get("modality") == "AUDIO")
+    return sum(_count(one.get("tokenCount")) for one in details if isinstance(one, Mapping) and one.get("modality") == modality)
 
 
 def _count(value: object) -> int:

@@ -14,7 +14,7 @@ from appliance.core.usage import Usage
 from appliance.dialects.language import Language, TapWish, Verbatim
 from appliance.dialects.openai_chat import hidden_error, read_answer, read_request, rewrite
 from appliance.dialects.openai_language import OPENAI_CHAT
-from appliance.dialects.openai_media_stream import MediaStreamReader
+from appliance.dialects.openai_media_stream import MediaStreamReader, drawn
 from appliance.dialects.openai_usage import PARSE_MAX_BYTES, parse_json
 from appliance.dialects.protocol import RERANK, Answer, ParsedRequest, Rewrite, StreamTap
 from appliance.dialects.stream_taps import ReadingTap
@@ -48,6 +48,8 @@ def _answer(body: bytes, operation: str) -> Answer:
         return Answer(None)
     if operation == RERANK and said.usage is None and len(body) <= PARSE_MAX_BYTES:
         return attrs.evolve(said, usage=_billed(parse_json(body).get("meta")))
+    if operation in _IMAGES and said.usage is not None:
+        return attrs.evolve(said, usage=drawn(said.usage))
     return said
 
 
@@ -65,6 +67,8 @@ def _count(counts: Mapping[str, Any], name: str) -> int:
     value = counts.get(name)
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _COUNT_MAX else 0
 
+
+_IMAGES = frozenset({"image_generation", "image_edit", "image_variation"})
 
 _VERBATIM = Verbatim(read_media_request, _rewrite, _tap, _answer, hidden_error, token_field="")
 

@@ -7,6 +7,8 @@ a stream that ends before it said so are faults. A picture of megabytes in an ev
 import re
 from typing import Any
 
+import attrs
+
 from appliance.core.delta import Delta, Started, TextAdded, UsageKnown
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.usage import Usage
@@ -96,5 +98,10 @@ class MediaStreamReader:
         if kind.endswith((".delta", ".partial_image")) or choices:
             deltas.append(TextAdded(0, ""))  # that there is some counts here, not what it says
         if usage is not None:
-            deltas.append(UsageKnown(usage))
+            deltas.append(UsageKnown(drawn(usage) if kind.startswith("image_") else usage))
         return deltas
+
+
+def drawn(usage: Usage) -> Usage:
+    """Of an answer that is an image: where it does not say which of its tokens are one, all are (a model that draws, and tells less)."""
+    return usage if usage.output_image_tokens else attrs.evolve(usage, output_image_tokens=usage.output_tokens)

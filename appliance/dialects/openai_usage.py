@@ -91,6 +91,9 @@ def read_usage(usage: object) -> Usage | None:
         reasoning_tokens=reasoning,
         input_audio_tokens=_count(of_prompt, "audio_tokens") or 0,
         output_audio_tokens=_count(of_completion, "audio_tokens") or 0,
+        cached_audio_tokens=_count(_details(of_prompt, "cached_tokens_details"), "audio_tokens") or 0,
+        input_image_tokens=_count(of_prompt, "image_tokens") or 0,
+        output_image_tokens=_count(of_completion, "image_tokens") or 0,
     )
 
 
@@ -104,6 +107,8 @@ def _plain(usage: Mapping[str, Any]) -> Usage | None:
     if not of_prompt and not of_completion:
         return Usage(prompt, completion)
     if type(of_prompt) is not dict or type(of_completion) is not dict or "cache_write_tokens" in of_prompt:
+        return None
+    if "image_tokens" in of_prompt or "image_tokens" in of_completion:
         return None
     cached, reasoning = of_prompt.get("cached_tokens") or 0, of_completion.get("reasoning_tokens") or 0
     heard, spoken = of_prompt.get("audio_tokens") or 0, of_completion.get("audio_tokens") or 0

@@ -280,5 +280,6 @@ def _settle(running: Running, fault: Fault | None) -> None:
         record.usage = attrs.evolve(record.usage, source="drained")
     if record.usage is not None:
         call.record.usage = record.usage
+    call.pricing.charge(running.target, record, call.record)
     answered = record.status > 0 and (fault is None or not fault.row.trips) and record.outcome != "cancelled"
     running.target.upstream.state.end(running.permit, record.ended_at, fault, answered=answered)

@@ -16,6 +16,7 @@ from appliance.core.record import RequestRecord
 from appliance.dialects.language import Language
 from appliance.dialects.protocol import CallerDialect, InBand, ParsedRequest
 from appliance.gateway.plan import KeyPlan
+from appliance.gateway.pricing import Pricing
 from appliance.gateway.response_ids import ResponseIds
 from appliance.http1.asgi import Send
 from appliance.http1.transport import Hold
@@ -211,6 +212,7 @@ class Call:
         upload: the form that the request's body is; `body` is empty then.
         responses: where the answer's id is to be noted; None where its backend will not keep it.
         asked: the same of a request that is no chat.
+        pricing: what it costs, by the plan it started with.
         outlives: the answer is to be read to its end should the caller leave; drained: they left, and it is.
     """
 
@@ -223,6 +225,7 @@ class Call:
     headers: dict[bytes, str] = attrs.field(repr=False)
     outlet: Outlet
     end_reason: Callable[[], str | None]
+    pricing: Pricing
     outlives: bool = False
     drained: bool = False
     running: "Timed | None" = None

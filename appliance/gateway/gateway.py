@@ -15,8 +15,10 @@ from appliance.gateway.admission import forwarder
 from appliance.gateway.call import Call
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan
+from appliance.gateway.pricing import Unpriced
 from appliance.gateway.proxy import Proxy
 from appliance.gateway.upstream import Upstream
+from appliance.prices.table import PriceTable
 from appliance.telemetry.cells import Cells
 from appliance.telemetry.fold import fold
 from appliance.telemetry.recent import Recent
@@ -39,6 +41,7 @@ class Gateway:
     """One process's gateway.
 
     Attributes:
+        prices: the table; unpriced: models that were asked for without a price.
         access: writes one access-log line for a finished record; replaced by a no-op when the operator turned it off.
         accounts: what requests settle before and after they are answered.
         retired: backends that a reload took out, until the last request that may use them has ended.
@@ -47,6 +50,8 @@ class Gateway:
 
     plan: Plan
     live: Live
+    prices: PriceTable
+    unpriced: Unpriced
     proxy: Proxy
     cells: Cells
     recent: Recent

@@ -32,7 +32,7 @@ def row_of(record: RequestRecord, opened: Opened) -> LedgerRow:
         opened.id, opened.started, opened.request_id, opened.tenant, opened.key, opened.user, opened.route, record.backend,
         record.model[:TEXT_MAX_CHARS], opened.dialect, opened.operation, record.stream, record.status, record.error_type, usage.source,
         usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens,
-        usage.input_audio_tokens, usage.output_audio_tokens, usage.search_units, round(record.cost_usd * 1e9),
+        usage.input_audio_tokens, usage.output_audio_tokens, usage.search_units, record.cost_nusd,
         round(record.duration_s * 1000), round((first - record.started_at) * 1000) if first else None, _attempts(record), opened.spent,
     )  # fmt: skip
 

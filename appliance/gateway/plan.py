@@ -5,6 +5,7 @@ Nothing here changes after it was built; a running request keeps the plan it sta
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -18,6 +19,9 @@ from appliance.core.glob import compile_globs
 from appliance.core.step import RetryPolicy
 from appliance.gateway.upstream import Upstream
 from appliance.providers import PROVIDERS, bare_model
+
+if TYPE_CHECKING:
+    from appliance.gateway.pricing import Pricing
 
 ALIAS_DEPTH_MAX = 8
 """An alias may stand for another; a longer chain is a loop that the checks would have refused."""
@@ -135,6 +139,7 @@ class Plan:
     claims: tuple[tuple[str, Callable[[str], bool]], ...]
     keys: Mapping[bytes, KeyPlan]
     anonymous: KeyPlan | None
+    pricing: "Pricing"
     named: frozenset[str]
     needs_headers: bool
     needs_prompt: bool
@@ -203,7 +208,7 @@ class Plan:
         return [name for name in names if key.may_use(name)]
 
 
-def build_plan(config: Config, upstreams: Mapping[str, Upstream], *, anonymous: bool) -> Plan:
+def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: "Pricing", *, anonymous: bool) -> Plan:
     """Compile a checked configuration. `upstreams` has one entry for each backend in it."""
     return Plan(
         config=config,
@@ -216,6 +221,7 @@ def build_plan(config: Config, upstreams: Mapping[str, Upstream], *, anonymous: 
         ),
         keys={bytes.fromhex(key.sha256): _key(name, tenant, key) for name, tenant in config.tenants.items() for key in tenant.keys},
         anonymous=_key("anonymous", Tenant(), Key(id="anonymous", sha256="")) if anonymous else None,
+        pricing=pricing,
         named=frozenset(config.aliases).union(*(route.models for route in config.routes)),
         needs_headers=any(route.match.headers for route in config.routes),
         needs_prompt=any(route.match.min_prompt_tokens or route.match.max_prompt_tokens is not None for route in config.routes),

@@ -14,6 +14,7 @@ from appliance.gateway.call import HeaderList
 from appliance.gateway.counting import ESTIMATED
 from appliance.gateway.decoding import Decoder, decoder, read_decoded
 from appliance.gateway.faults import CLIENT_GONE, protocol_fault, wire_fault
+from appliance.gateway.pricing import usd_text
 from appliance.gateway.running import Running
 from appliance.gateway.streaming import stream
 from appliance.http1.transport import Exchange, Failure
@@ -102,6 +103,10 @@ def _judged(running: Running, head: Head, body: bytes) -> HeaderList | Fault:
         # A stream was asked for and kept alive, but this backend answered whole: what can be told in-band is that it failed.
         return protocol_fault(record.backend, "answered whole where a stream was asked for")
     headers = response_headers(running, head)
+    call = running.call
+    if record.usage is not None:
+        call.pricing.charge(running.target, record, call.record)
+        headers.append((b"x-gateway-cost-usd", usd_text(call.record.cost_nusd)))
     headers.append((b"content-length", b"%d" % len(body)))
     return headers
 

@@ -8,7 +8,6 @@ import pkgutil
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date
-from statistics import median_low
 from typing import Any
 
 import attrs
@@ -18,6 +17,9 @@ from appliance.core.price import Price, Rates
 from appliance.prices.listed import Listed, clause_matches, read_listed
 
 FILE = "table.jsonl"
+
+EVERY_VENDOR = ""
+"""Instead of a vendor's name: the whole table."""
 
 _COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 """`gpt-5.2-20251211`, as some callers write what the vendor calls `gpt-5.2-2025-12-11`."""
@@ -68,7 +70,7 @@ class Vendor:
 class PriceTable:
     """The table. Vendors that were never asked for take no memory."""
 
-    _vendors: dict[str, Vendor | None] = attrs.field(factory=dict)
+    _vendors: dict[str, Vendor] = attrs.field(factory=dict)
     _medians: dict[str, Price | None] = attrs.field(factory=dict)
 
     def find(self, vendor: str, model: str) -> Listed | None:
@@ -78,23 +80,23 @@ class PriceTable:
             vendor: as the table knows it (`providers.row.Provider.price_source`), empty for none.
             model: as it is asked for, in any case; dated ids and aliases are known.
         """
-        found = self._vendor(vendor) if vendor else None
-        if found is None:
+        if not vendor:
             return None
-        name = model.lower()
+        found, name = self._vendor(vendor), model.lower()
         listed = self._match(found, name)
         if listed is None and (dashed := _COMPACT_DATE.sub(_dashed, name)) != name:
             listed = self._match(found, dashed)
         return listed
 
     def typical(self, vendor: str, now: float) -> Price | None:
-        """The median of a vendor's models, input and output each for itself, of those that charge for both; None without any.
+        """The median of a vendor's models (or EVERY_VENDOR's), input and output each for itself, of those that charge for both. None
+        where there are none.
 
         Computed once: prices that begin later change it by little.
         """
         if vendor not in self._medians:
-            found = self._vendor(vendor) if vendor else None
-            priced = [one.price(now) for one in found.models()] if found is not None else []
+            models = self.listed(vendor) if vendor else (one for name in self.vendors() for one in _read_vendor(name).models())
+            priced = (one.price(now) for one in models)
             both = [price.base for price in priced if price is not None and price.base.input and price.base.output]
             self._medians[vendor] = _median(both) if both else None
         return self._medians[vendor]
@@ -104,23 +106,21 @@ class PriceTable:
 
     def listed(self, vendor: str) -> Iterator[Listed]:
         """A vendor's own models, in the table's order."""
-        found = self._vendor(vendor)
-        return iter(()) if found is None else found.models()
+        return self._vendor(vendor).models()
 
     def names(self, vendor: str) -> list[str]:
         """What a vendor's models are called, for suggestions."""
-        found = self._vendor(vendor)
-        return [] if found is None else [orjson.loads(line)[0] for line in found.lines]
+        return [orjson.loads(line)[0] for line in self._vendor(vendor).lines]
 
     def _match(self, vendor: Vendor, name: str) -> Listed | None:
         listed = vendor.match(name)
         for other in vendor.others if listed is None else ():
-            served = self._vendor(other)
-            if served is not None and (listed := served.match(name)) is not None:
+            listed = self._vendor(other).match(name)
+            if listed is not None:
                 break
         return listed
 
-    def _vendor(self, name: str) -> Vendor | None:
+    def _vendor(self, name: str) -> Vendor:
         if name not in self._vendors:
             self._vendors[name] = _read_vendor(name)
         return self._vendors[name]
@@ -139,16 +139,18 @@ def _lines() -> list[bytes]:
     return text.splitlines()
 
 
-def _read_vendor(name: str) -> Vendor | None:
-    vendor: Vendor | None = None
+def _read_vendor(name: str) -> Vendor:
+    """Without a model where the table has no such vendor."""
+    vendor = Vendor(name, ())
+    mine = False
     for text in _lines()[1:]:
         if text.startswith(b'{"vendor"'):
-            if vendor is not None:
+            if mine:
                 break
             line = orjson.loads(text)
             if line["vendor"] == name:
-                vendor = Vendor(name, tuple(line["others"]))
-        elif vendor is not None:
+                mine, vendor.others = True, tuple(line["others"])
+        elif mine:
             _, names, clauses, _ = orjson.loads(text)
             place = len(vendor.lines)
             for one in names:
@@ -160,7 +162,8 @@ def _read_vendor(name: str) -> Vendor | None:
 
 def _median(models: Sequence[Rates]) -> Price:
     """Lower medians: prices that some model really has. Other kinds cost as the plain ones do."""
-    asked, made = median_low(one.input for one in models), median_low(one.output for one in models)
+    middle = (len(models) - 1) // 2
+    asked, made = sorted(one.input for one in models)[middle], sorted(one.output for one in models)[middle]
     return Price(
         Rates(
             input=asked, output=made, cache_read=asked, cache_write=asked, cache_write_1h=asked, reasoning=made, input_audio=asked,

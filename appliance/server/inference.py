@@ -169,14 +169,17 @@ def _admitted(
         if isinstance(resolved, Fault):
             return resolved
     record.route = resolved.route.name
+    resolved = plan.pricing.allowed(resolved, record)
+    if isinstance(resolved, Fault):
+        return resolved
     forwarded = caller.forwarded(gateway.forwarded, scope["headers"])
     wrapped = verbatim.wrapped in body and record.operation in ("chat", COUNT)
     anew = wrapped and verbatim.unsealed is None
     keeps = verbatim.goes_on and record.operation == "chat" and parsed.fields.get("store") is not False
     kept = gateway.live.responses if keeps else None
     call = Call(
-        record, parsed, body, language, key, forwarded, texts, outlet, end_reason, anew=anew, wrapped=wrapped and not anew, upload=upload,
-        responses=kept,
+        record, parsed, body, language, key, forwarded, texts, outlet, end_reason, plan.pricing, anew=anew, wrapped=wrapped and not anew,
+        upload=upload, responses=kept,
     )  # fmt: skip
     return call, resolved
 

@@ -38,7 +38,8 @@ class View:
             client_connections=sum(engine.connections_open for engine in self.engines), draining=live.draining,
             started_at=live.started_wall, config_loaded_at=live.reloaded_at, reloads_ok=live.reloads_ok,
             reloads_failed=live.reloads_failed, restarts=dict(live.restarts), refusals=dict(self.refusals.counts),
-            log_dropped=self.sink.dropped, ledger=_ledger(gateway), version=__version__, python=platform.python_version(),
+            log_dropped=self.sink.dropped, unpriced=dict(gateway.unpriced.counts), ledger=_ledger(gateway),
+            version=__version__, python=platform.python_version(),
         )  # fmt: skip
 
 

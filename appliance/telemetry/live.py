@@ -54,6 +54,7 @@ class LiveState:
         refusals: what HTTP engines refused before the application ran, by (status, class of reason); name those that
             can come, so that their zeros are seen.
         log_dropped: log lines thrown away because standard error did not take them.
+        unpriced: requests for models without a price, by model (bounded) and what was made of them (refuse, zero, estimate).
         ledger: None when there is no ledger.
     """
 
@@ -73,6 +74,7 @@ class LiveState:
     restarts: Mapping[str, int] = attrs.field(factory=dict)
     refusals: Mapping[tuple[int, str], int] = attrs.field(factory=dict)
     log_dropped: int = 0
+    unpriced: Mapping[tuple[str, str], int] = attrs.field(factory=dict)
     ledger: LedgerState | None = None
     version: str = ""
     commit: str = ""

@@ -71,6 +71,10 @@ FAMILIES = (
         unit="seconds", read=lambda scope: [((), scope.cells.loop_lag)],
     ),
     Family(
+        "appliance_unpriced_requests_total", "counter", "Requests for a model without a price, by what was made of them.", "live",
+        (Label("model"), Label("policy")), read=lambda scope: list(scope.live.unpriced.items()),
+    ),
+    Family(
         "appliance_ledger_rows_total", "counter", "Rows written to the usage ledger.", "live",
         read=lambda scope: _ledger(scope.live.ledger, "rows"),
     ),
