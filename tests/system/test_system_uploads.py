@@ -80,6 +80,11 @@ strategy = "priority"
 targets = [ {{ backend = "first" }}, {{ backend = "second", model = "vendor/another-model" }} ]
 retry = {{ backoff_s = 0.01 }}
 [[routes]]
+name = "drained"
+models = ["drained"]
+targets = [ {{ backend = "first" }} ]
+on_disconnect = "drain"
+[[routes]]
 name = "renamed"
 models = ["renamed"]
 targets = [ {{ backend = "first", model = "vendor/another-model", overrides = {{ "language" = "de" }} }} ]
@@ -442,7 +447,7 @@ def test_a_caller_who_falls_silent_is_told_and_the_upstream_closed(stage: Stage,
     assert (record["status"], record["error_type"]) == (408, "request_timeout")
 
 
-@pytest.mark.parametrize("where", ["passing", "before its model"])
+@pytest.mark.parametrize("where", ["passing", "before its model", "drained"])
 def test_when_a_caller_leaves_the_upstream_is_closed_and_the_record_says_so(stage: Stage, url: str, where: str) -> None:
     gone: list[bool] = []
 
@@ -450,17 +455,17 @@ def test_when_a_caller_leaves_the_upstream_is_closed_and_the_record_says_so(stag
         gone.append(asked.gone())
 
     stage.play(listen)
-    parts = [field("model", b"m"), file(LARGE)]
-    body = form(*(parts if where == "passing" else parts[::-1]))
+    parts = [field("model", b"drained" if where == "drained" else b"m"), file(LARGE)]
+    body = form(*(parts[::-1] if where == "before its model" else parts))
     caller = Caller(url, len(body))
     caller.send(body[:2_000_000])
-    if where == "passing":
+    if where != "before its model":
         eventually(lambda: stage.first.asked)
     time.sleep(0.1)
     caller.sock.close()
     record = stage.gateway.record(caller.identity)
     assert (record["status"], record["error_type"]) == (499, "client_gone")
-    if where == "passing":
+    if where != "before its model":
         assert eventually(lambda: gone) == [True]
         assert record["attempts"][0]["outcome"] == "cancelled"
     assert "Traceback" not in stage.gateway.log
