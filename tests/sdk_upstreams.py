@@ -28,26 +28,32 @@ _BACKENDS = """
 provider = "custom"
 dialect = "openai_chat"
 base_url = "{url}/v1"
+{breaker}
 [backends.responses]
 provider = "openai"
 dialect = "openai_responses"
 base_url = "{url}/v1"
+{breaker}
 api_key = "test-key-0123456789"
 [backends.anthropic]
 provider = "anthropic"
 base_url = "{url}"
+{breaker}
 api_key = "test-key-0123456789"
 [backends.gemini]
 provider = "gemini"
 base_url = "{url}"
+{breaker}
 api_key = "test-key-0123456789"
 [backends.bedrock]
 provider = "bedrock"
 base_url = "{url}"
+{breaker}
 api_key = "test-key-0123456789"
 [backends.cohere]
 provider = "cohere"
 base_url = "{url}"
+{breaker}
 api_key = "test-key-0123456789"
 """
 _ROUTE = """
@@ -67,7 +73,9 @@ targets = [ {{ backend = "{backend}" }} ]
 def config(simulator: Simulator) -> str:
     """A model's name followed by a fault of the simulator's goes to it as it is; the bare name without pacing."""
     models = [*MODELS.items(), ("gemini", UNNUMBERED)]
-    return _BACKENDS.format(url=simulator.url) + "".join(_ROUTE.format(backend=backend, model=model) for backend, model in models)
+    breaker = "breaker = { consecutive_failures = 0, failure_ratio = 0 }"  # for what fails on purpose
+    routes = "".join(_ROUTE.format(backend=backend, model=model) for backend, model in models)
+    return _BACKENDS.format(url=simulator.url, breaker=breaker) + routes
 
 
 @attrs.frozen

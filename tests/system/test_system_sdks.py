@@ -13,7 +13,8 @@ import openai
 import pytest
 from google import genai
 from rig import KEY, Gateway, Simulator, running
-from sdk_callers import ERROR_TEXT, TALKS, Result, Said, Talk, Wish
+from sdk_callers import TALKS
+from sdk_talk import ERROR_TEXT, Result, Said, Talk, Wish
 from sdk_upstreams import MODELS, SEALS, UNNUMBERED, Place, as_json, call_ids, config, result_ids
 
 SKY = "partly cloudy, 21 degrees"
@@ -123,6 +124,15 @@ def test_three_turns_with_tools_of_a_model_that_thinks(place: Place, caller: str
 def test_calls_of_a_model_that_does_not_number_them(place: Place, caller: str, stream: bool) -> None:
     with talk(place, caller, UNNUMBERED) as one:
         Loop(place, one, caller, "gemini", stream).run()
+
+
+@STREAMS
+def test_a_seal_that_an_anthropic_answer_has_no_place_for_is_in_the_record(place: Place, stream: bool) -> None:
+    with talk(place, "messages", MODELS["gemini"]) as one:
+        one.say("[[say=one two]]")
+        said = one.answer(stream, Wish(tools=False, thinking=True))
+        assert (said.last, said.text) == ("text", "one two")
+        assert place.gateway.record(one.heard.headers["x-request-id"])["dropped_fields"] == ["answer: seal of text"]
 
 
 @STREAMS
