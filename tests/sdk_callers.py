@@ -9,7 +9,7 @@ import httpx
 import openai
 from google import genai
 from google.genai import types
-from sdk_talk import NO_TLS, THINKING_TOKENS, TIMEOUT_S, TOOLS, Call, Count, Person, Result, Said, Talk, Wish, as_text, data_url, options
+from sdk_talk import NO_TLS, THINKING_TOKENS, TOOLS, Call, Count, Person, Result, Said, Talk, Wish, as_text, data_url, options
 
 
 class ChatTalk(Talk):
