@@ -81,9 +81,10 @@ class Route:
     hedge: Hedge = table(Hedge)
     cache: Cache = table(Cache)
     limits: RouteLimits = table(RouteLimits)
-    on_disconnect: Literal["cancel", "drain", "estimate"] = knob("cancel", "client left: close upstream, read on, or estimate usage")
+    on_disconnect: Literal["cancel", "drain", "estimate"] = knob("cancel", "client left: close; read on; close and book the longest")
     keepalive_s: float = knob(15.0, "silence after which a waiting stream sends a keep-alive; 0 = off", unit="s", low=0, high=600)
     drain_max_s: float = knob(60.0, "with on_disconnect = drain: how long to read on after the client left", unit="s", low=0, high=3600)
+    drain_max_tokens: int = knob(16384, "the same: how many further events of a stream", unit="tokens", low=0, high=100000000)
 
 
 @attrs.frozen

@@ -38,8 +38,6 @@ def _waiting(value: Any, at: Steps, provenance: Mapping[Steps, str]) -> Iterator
             later = about(field).later
             if field.name == "strategy" and inner in LATER_STRATEGIES and steps in provenance:
                 yield written(steps), f"strategy {inner}, acts as weighted"
-            elif field.name == "on_disconnect" and inner == "estimate" and steps in provenance:
-                yield written(steps), "the ledger; estimate acts as cancel"
             elif not later:
                 yield from _waiting(inner, steps, provenance)
             elif inner and steps in provenance:

@@ -8,7 +8,7 @@ import attrs
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
-from appliance.gateway.allowance import Allowance, Allowances
+from appliance.gateway.allowance import Allowance, Allowances, reached
 from appliance.gateway.call import Call
 from appliance.gateway.ledger_keeper import LedgerKeeper
 from appliance.gateway.ledger_row import opened_of, row_of
@@ -53,7 +53,7 @@ class Accounts:
 
     async def _written(self, call: Call, resolved: Resolved, allowance: Allowance | None) -> "Admission | Fault":
         """Write down what it may cost, as durably as configured."""
-        opened = opened_of(call.record, resolved, call.parsed.prompt_tokens_estimate)
+        opened = opened_of(call.record, resolved, max(1, call.parsed.prompt_tokens_estimate))
         failed = self.ledger.open(opened)
         if failed is not None:
             return _unavailable(failed.message)
@@ -87,7 +87,7 @@ class Admission:
         """Settle, from the finished record. One that no backend saw leaves nothing."""
         if self.allowance is not None:
             self.allowance.close(record)
-        if record.attempts:
+        if any(map(reached, record.attempts)):
             self.accounts.ledger.settle(row_of(record, self.opened))
         else:
             self.accounts.ledger.release(self.opened.id)

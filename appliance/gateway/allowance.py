@@ -12,18 +12,13 @@ from appliance.core.claim import Refusal, limit_headers
 from appliance.core.fault import Blame, Fault, FaultKind
 from appliance.core.record import AttemptRecord, RequestRecord
 from appliance.dialects.protocol import COUNT, ParsedRequest
+from appliance.gateway.billed import ANSWERING
 from appliance.gateway.call import Call, HeaderList
 from appliance.gateway.limits import Granted, Limiter
 from appliance.gateway.plan import KeyPlan, Resolved
 
-ANSWERING = frozenset({"chat", "text_completion"})
-"""Operations whose answers are tokens."""
-
 NEVER = (b"x-should-retry", b"false")
 """What keeps the official SDKs of OpenAI and Anthropic from asking again (their _base_client reads it)."""
-
-CHARS_PER_TOKEN = 4
-"""Of an answer whose backend counts nothing, with all that is around its words: rather too many."""
 
 CHOICES_MAX = 128
 """OpenAI's bound on `n`: answers to one request, each as long as the caller lets it be."""
@@ -33,14 +28,13 @@ CHOICES_MAX = 128
 class Allowance:
     """What was taken for one request. Either call ends it, once."""
 
-    _call: Call
     _granted: Granted
     _counts_tokens: bool
 
     def close(self, record: RequestRecord) -> None:
         """Settle it with what became of it. What no backend saw has consumed nothing."""
         if any(map(reached, record.attempts)):
-            self._granted.settle(used_tokens(self._call.parsed, self._call.deltas, record) if self._counts_tokens else 0)
+            self._granted.settle(used_tokens(record) if self._counts_tokens else 0)
         else:
             self._granted.release()
 
@@ -72,7 +66,7 @@ class Allowances:
             if not granted.passes_later:
                 call.outlet.limited.append(NEVER)
             return refused(granted)
-        return Allowance(call, granted, tokens > 0)
+        return Allowance(granted, tokens > 0)
 
     async def standing(self, key: KeyPlan) -> HeaderList | None:
         """What a caller is told whose request was refused before its limits were asked: how those of its tenant and key stand."""
@@ -137,21 +131,6 @@ def reached(attempt: AttemptRecord) -> bool:
     return fault is None or fault.upstream_status is not None or fault.row.blame is Blame.UPSTREAM or fault.kind is FaultKind.CLIENT_GONE
 
 
-def used_tokens(parsed: ParsedRequest, deltas: int, record: RequestRecord) -> int:
-    """Tokens that a request used, over all of its attempts: as they were told, else as they can be estimated.
-
-    `deltas`: events of a streamed answer that had content.
-
-    Attempts that failed used none, unless they said so: providers do not bill what they refuse. One that was broken off when the client
-    left, before anything had come, was sent all the same: its prompt counts.
-    """
-    told = [one.usage.total_tokens for one in record.attempts if one.usage is not None]
-    if told:
-        return sum(told)
-    outcome = record.attempts[-1].outcome
-    if outcome == "error":
-        return 0
-    prompt = max(1, parsed.prompt_tokens_estimate)
-    if outcome == "success" and parsed.operation in ANSWERING:
-        return prompt + (deltas or record.bytes_out // CHARS_PER_TOKEN)
-    return prompt
+def used_tokens(record: RequestRecord) -> int:
+    """Tokens that a request used, over all of its attempts: as they were told, else as they are estimated; see gateway.billed."""
+    return sum(one.usage.total_tokens for one in record.attempts if one.usage is not None)

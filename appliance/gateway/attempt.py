@@ -13,11 +13,11 @@ import trio
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord
-from appliance.core.usage import Usage
 from appliance.dialects.language import Language, Verbatim
 from appliance.dialects.language_table import language
 from appliance.dialects.protocol import COUNT, FORWARDED, SHARED, Rewrite
 from appliance.gateway.answer_head import OWN_HEAD, decoded, response_headers
+from appliance.gateway.billed import Passed, attempt_usage
 from appliance.gateway.call import Call
 from appliance.gateway.counting import answer_estimate
 from appliance.gateway.faults import wire_fault, without_secrets
@@ -273,11 +273,10 @@ def _settle(running: Running, fault: Fault | None) -> None:
     record.fault = fault
     if fault is not None and fault.kind is FaultKind.CLIENT_GONE:
         record.outcome = "cancelled"
-    if record.usage is None and record.first_token_at and record.outcome != "success":
-        # The provider's own count never came; what was passed on is known to have been made.
-        record.usage = Usage(call.parsed.prompt_tokens_estimate, call.deltas, source="estimated")
-    elif record.usage is not None and call.drained:
-        record.usage = attrs.evolve(record.usage, source="drained")
+    if record.outcome != "success" or record.usage is None or call.drained:
+        owed = call.owed_tokens if call.end_reason() != "shutdown" else 0
+        passed = Passed(call.deltas, call.record.bytes_out, running.slot, call.drained, owed)
+        record.usage = attempt_usage(record, fault, call.parsed, passed)
     if record.usage is not None:
         call.record.usage = record.usage
     call.pricing.charge(running.target, record, call.record)

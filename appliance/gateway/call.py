@@ -214,6 +214,8 @@ class Call:
         asked: the same of a request that is no chat.
         pricing: what it costs, by the plan it started with.
         outlives: the answer is to be read to its end should the caller leave; drained: they left, and it is.
+        drain_max_tokens: of a stream that is read on after they left.
+        owed_tokens: of an answer that its caller broke off, at least; see billed.Passed.
     """
 
     record: RequestRecord
@@ -228,6 +230,8 @@ class Call:
     pricing: Pricing
     outlives: bool = False
     drained: bool = False
+    owed_tokens: int = 0
+    drain_max_tokens: int = 0
     running: "Timed | None" = None
     hold: Hold | None = None
     scope: trio.CancelScope | None = None

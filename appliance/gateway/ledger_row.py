@@ -4,15 +4,12 @@ The rule: a row says what is known. Tokens and costs are those of every attempt 
 """
 
 from appliance.core.record import RequestRecord
-from appliance.core.usage import Usage
+from appliance.gateway.billed import billed
 from appliance.gateway.plan import Resolved
-from appliance.store.row import NOTHING_BILLED, TEXT_MAX_CHARS, USER_MAX_CHARS, LedgerRow, Opened, attempts_text
+from appliance.store.row import TEXT_MAX_CHARS, USER_MAX_CHARS, LedgerRow, Opened, attempts_text
 
 ATTEMPTS_MAX = 8
 """Attempts of one request that its row names, the last ones; more take more room than the journal keeps for a row."""
-
-_NOTHING = Usage(source=NOTHING_BILLED)
-_WORSE = {NOTHING_BILLED: 0, "provider": 1, "drained": 2, "estimated": 3}
 
 
 def opened_of(record: RequestRecord, resolved: Resolved, prompt_tokens: int) -> Opened:
@@ -35,28 +32,6 @@ def row_of(record: RequestRecord, opened: Opened) -> LedgerRow:
         usage.input_audio_tokens, usage.output_audio_tokens, usage.search_units, record.cost_nusd,
         round(record.duration_s * 1000), round((first - record.started_at) * 1000) if first else None, _attempts(record), opened.spent,
     )  # fmt: skip
-
-
-def billed(record: RequestRecord) -> Usage:
-    """The tokens of all attempts together; its source is the least certain one among them."""
-    if len(record.attempts) == 1:
-        return record.attempts[0].usage or _NOTHING
-    total = Usage(source=NOTHING_BILLED)
-    for attempt in record.attempts:
-        usage = attempt.usage
-        if usage is None:
-            continue
-        total.input_tokens += usage.input_tokens
-        total.output_tokens += usage.output_tokens
-        total.cached_input_tokens += usage.cached_input_tokens
-        total.cache_write_tokens += usage.cache_write_tokens
-        total.reasoning_tokens += usage.reasoning_tokens
-        total.input_audio_tokens += usage.input_audio_tokens
-        total.output_audio_tokens += usage.output_audio_tokens
-        total.search_units += usage.search_units
-        if _WORSE[usage.source] > _WORSE[total.source]:
-            total.source = usage.source
-    return total
 
 
 def _attempts(record: RequestRecord) -> str:

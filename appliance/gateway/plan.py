@@ -69,6 +69,8 @@ class RoutePlan:
     keepalive_s: float
     on_disconnect: str
     drain_max_s: float
+    drain_max_tokens: int
+    owed_tokens: int
     claims: tuple[Claim, ...] = ()
 
     def accepts(self, headers: Mapping[bytes, str], prompt_tokens: int) -> bool:
@@ -213,7 +215,7 @@ def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: "Pric
     return Plan(
         config=config,
         upstreams=upstreams,
-        routes=tuple(_route(route, upstreams) for route in config.routes),
+        routes=tuple(_route(route, upstreams, config.limits.answer_tokens_max) for route in config.routes),
         direct={name: _direct(upstream) for name, upstream in upstreams.items()},
         claims=tuple(
             (name, compile_globs((*settings.models, *settings.deployments, *PROVIDERS[settings.provider].models)))
@@ -228,7 +230,7 @@ def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: "Pric
     )
 
 
-def _route(route: Route, upstreams: Mapping[str, Upstream]) -> RoutePlan:
+def _route(route: Route, upstreams: Mapping[str, Upstream], answer_tokens_max: int = 0) -> RoutePlan:
     targets = tuple(_target(target, upstreams) for target in route.targets)
     return RoutePlan(
         name=route.name,
@@ -244,6 +246,8 @@ def _route(route: Route, upstreams: Mapping[str, Upstream]) -> RoutePlan:
         keepalive_s=route.keepalive_s,
         on_disconnect=route.on_disconnect,
         drain_max_s=route.drain_max_s,
+        drain_max_tokens=route.drain_max_tokens,
+        owed_tokens=answer_tokens_max if route.on_disconnect == "estimate" else 0,
         claims=claims_of("user" if route.limits.per == "user" else "route", route.name, route.limits),
     )
 

@@ -13,6 +13,7 @@ import trio
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.step import FOREIGN_SEAL, Pause, Surface, Tried, next_step
 from appliance.dialects.protocol import FORWARDED, SHARED
+from appliance.gateway.allowance import choices
 from appliance.gateway.attempt import attempt
 from appliance.gateway.call import Call, HeaderList
 from appliance.gateway.counting import COUNT_WAIT_MAX_S, answer_estimate, estimate_headers, stands_in
@@ -49,6 +50,8 @@ class Proxy:
         stream = call.parsed.stream
         if stream:
             self.live.streams += 1
+        if resolved.route.owed_tokens:
+            call.owed_tokens = min(call.parsed.max_tokens or resolved.route.owed_tokens, resolved.route.owed_tokens) * choices(call.parsed)
         try:
             if resolved.route.on_disconnect == "drain":
                 return await self._outliving(call, resolved)
@@ -143,9 +146,11 @@ class Proxy:
         return None
 
     async def _outliving(self, call: Call, resolved: Resolved) -> Fault | None:
-        """With `on_disconnect = "drain"` the answer is read to its end though the caller has left, within bounds of time and number."""
+        """With `on_disconnect = "drain"` the answer is read to its end though the caller has left, within bounds of time, length and
+        number."""
         fault: Fault | None = None
         call.outlives = True
+        call.drain_max_tokens = resolved.route.drain_max_tokens
         try:
             async with trio.open_nursery() as nursery:
                 shielded = trio.CancelScope(shield=True)

@@ -92,6 +92,7 @@ class _Passage:
     taken: bool = False
     ended: bool = False
     noted: int = 0
+    _left_at: int = -1
 
     async def run(self) -> Fault | None:
         """Event by event, to the end. What flows steadily goes through `take`; this loop sees the rest."""
@@ -111,6 +112,8 @@ class _Passage:
                 if data and tap.fault is None:
                     await _read_off(self.answer)
                 return tap.fault
+            if call.drained and self._drained_enough():
+                return CLIENT_GONE
             data = await self._next()
             if isinstance(data, Failure):
                 if not tap.complete or tap.fault is not None:
@@ -129,6 +132,12 @@ class _Passage:
         if self.call.outlet.pushes:
             return await self.answer.pass_on(self.take)
         return await self.answer.read()
+
+    def _drained_enough(self) -> bool:
+        """Whether as much was read on as may be, since the caller left."""
+        if self._left_at < 0:
+            self._left_at = self.tap.deltas
+        return self.tap.deltas - self._left_at >= self.call.drain_max_tokens
 
     def take(self, data: bytes) -> bool:
         """One piece of a stream that flows steadily: read along and sent on the spot. False when the loop has to go on with it. This runs

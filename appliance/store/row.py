@@ -8,9 +8,6 @@ from typing import NamedTuple
 
 import orjson
 
-NOTHING_BILLED = "none"
-"""The `usage_source` of a request for which no backend asks money, as far as is known: it was refused, or nobody could be reached."""
-
 USER_MAX_CHARS = 64
 TEXT_MAX_CHARS = 128
 """Longest text taken from a caller, and longest name of anything else: a row has its room in the journal before it is known."""
@@ -63,7 +60,8 @@ class LedgerRow(NamedTuple):
         backend: of the last attempt; model: as served.
         status: HTTP status sent, 499 when the client left, 0 for one whose process was killed.
         error_type: the fault's label; `recovered` for one whose process was killed; empty where there was none.
-        usage_source: `provider`, `drained`, `estimated`, or NOTHING_BILLED.
+        usage_source: `provider`, `drained`, `estimated`; `none` where no backend asks money, as far as is known: it was refused,
+            or nobody could be reached.
         input_tokens to search_units: as in `core.usage.Usage`; of all attempts that are billed.
         ttft_ms: to the first token of a stream, None where none came.
         attempts: JSON, where there was more than one: a list of lists, see ATTEMPT_FIELDS.

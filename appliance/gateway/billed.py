@@ -1,0 +1,104 @@
+"""What a backend bills for an attempt, as far as anybody can know. Pure.
+
+The rule: the provider's own count where it came whole; else an estimate that errs on the dear side, and says that it is one; nothing where
+nobody bills. A provider bills what it processed, whoever broke the answer off; it does not bill what it refused.
+
+    ended                                     tokens                                              source
+    whole, and counted                        the provider's                                      provider, or drained
+    whole, and not counted                    prompt estimated, answer as it passed               estimated
+    broken off, by whomever                   input as told or estimated, answer as it passed     estimated
+    the same with on_disconnect = estimate,   answer at least as long as the request would have   estimated
+      when the client had left                let it become (limits.answer_tokens_max at most)
+    refused, or never reached                 none                                                none
+"""
+
+import attrs
+
+from appliance.core.fault import Fault, FaultKind
+from appliance.core.record import AttemptRecord, RequestRecord
+from appliance.core.usage import Usage
+from appliance.dialects.protocol import COUNT, ParsedRequest
+
+ANSWERING = frozenset({"chat", "text_completion"})
+"""Operations whose answers are tokens."""
+
+CHARS_PER_TOKEN = 4
+"""Of an answer whose backend counts nothing, with all that is around its words: rather too many."""
+
+NOTHING_BILLED = "none"
+
+_UNCERTAIN = {NOTHING_BILLED: 0, "provider": 1, "drained": 2, "estimated": 3}
+_BROKEN_OFF = frozenset(
+    {FaultKind.FIRST_BYTE_TIMEOUT, FaultKind.IDLE_TIMEOUT, FaultKind.TOTAL_TIMEOUT, FaultKind.STREAM_CUT, FaultKind.DRAINING}
+)
+"""Faults behind which a backend may well have worked on, or had worked: it is not known to have refused."""
+
+
+@attrs.frozen
+class Passed:
+    """What passed of an attempt's answer.
+
+    Attributes:
+        deltas: content events of a stream; bytes_out: of an answer, to the caller.
+        sent: the request may have left.
+        drained: the client had left, and the answer was read on.
+        owed_tokens: of an answer that its client broke off, at least; 0 where what passed is enough.
+    """
+
+    deltas: int = 0
+    bytes_out: int = 0
+    sent: bool = True
+    drained: bool = False
+    owed_tokens: int = 0
+
+
+def attempt_usage(record: AttemptRecord, fault: Fault | None, parsed: ParsedRequest, passed: Passed) -> Usage | None:
+    """The tokens to book for a settled attempt; None where nobody bills any."""
+    known = record.usage
+    whole = record.outcome == "success"
+    if known is not None and (whole or record.finish_reason):
+        return attrs.evolve(known, source="drained") if passed.drained and known.source == "provider" else known
+    if parsed.operation == COUNT:
+        return None
+    if not whole and known is None and not passed.deltas and not _may_be_billed(record, fault, passed):
+        return None
+    answer = passed.deltas
+    if parsed.operation in ANSWERING:
+        if whole and not parsed.stream:
+            answer = passed.bytes_out // CHARS_PER_TOKEN
+        elif record.outcome == "cancelled":
+            answer = max(answer, passed.owed_tokens)
+    else:
+        answer = 0
+    if known is None or not known.input_tokens:
+        return Usage(max(1, parsed.prompt_tokens_estimate), answer, source="estimated")
+    return attrs.evolve(known, output_tokens=max(known.output_tokens, answer), source="estimated")
+
+
+def _may_be_billed(record: AttemptRecord, fault: Fault | None, passed: Passed) -> bool:
+    """Of an attempt that broke off before anything of its answer was seen."""
+    if not passed.sent or record.status >= 300:
+        return False
+    return record.outcome == "cancelled" or (fault is not None and fault.kind in _BROKEN_OFF)
+
+
+def billed(record: RequestRecord) -> Usage:
+    """The tokens of all attempts of a request together; its source is the least certain one among them."""
+    if len(record.attempts) == 1:
+        return record.attempts[0].usage or Usage(source=NOTHING_BILLED)
+    total = Usage(source=NOTHING_BILLED)
+    for attempt in record.attempts:
+        usage = attempt.usage
+        if usage is None:
+            continue
+        total.input_tokens += usage.input_tokens
+        total.output_tokens += usage.output_tokens
+        total.cached_input_tokens += usage.cached_input_tokens
+        total.cache_write_tokens += usage.cache_write_tokens
+        total.reasoning_tokens += usage.reasoning_tokens
+        total.input_audio_tokens += usage.input_audio_tokens
+        total.output_audio_tokens += usage.output_audio_tokens
+        total.search_units += usage.search_units
+        if _UNCERTAIN[usage.source] > _UNCERTAIN[total.source]:
+            total.source = usage.source
+    return total

@@ -1,0 +1,206 @@
+"""The row that each ending leaves in the ledger, in every language that callers speak and with each policy for clients that leave.
+
+What a provider counted is booked exactly; what nobody counted is estimated, and says so; what nobody bills costs nothing.
+"""
+
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ledger_reader import ledger_row, ledger_rows, store_of
+from raw_client import RawClient
+from recorded.callers import CALLERS, Caller
+from rig import Gateway, Simulator, call, chat, eventually, running
+
+POLICIES = ("cancel", "drain", "estimate")
+LANGUAGES = {one.name: one for one in CALLERS if one.name in ("chat", "responses", "messages", "gemini", "completions")}
+BACKEND_OF = {"chat": "gpt", "responses": "gpt", "completions": "gpt", "messages": "claude", "gemini": "google"}
+ANSWER_MAX = 77
+"""limits.answer_tokens_max: below the 100 that some of the callers let an answer have."""
+
+CONFIG = f"""
+[limits]
+answer_tokens_max = {ANSWER_MAX}
+""" + """
+[backends.gpt]
+provider = "openai"
+base_url = "{url}/v1"
+api_key = "sk-operator-0123456789"
+breaker = {{ consecutive_failures = 0, failure_ratio = 0 }}
+[backends.claude]
+provider = "anthropic"
+base_url = "{url}"
+api_key = "sk-ant-operator-0123456789"
+breaker = {{ consecutive_failures = 0, failure_ratio = 0 }}
+[backends.google]
+provider = "gemini"
+base_url = "{url}"
+api_key = "AIza-operator-0123456789"
+breaker = {{ consecutive_failures = 0, failure_ratio = 0 }}
+[backends.spare]
+provider = "custom"
+base_url = "{url}/v1"
+[[routes]]
+name = "twice"
+models = ["twice*"]
+targets = [ {{ backend = "gpt" }} ]
+fallback = [ {{ backend = "spare", model = "sim" }} ]
+retry = {{ attempts = 2, backoff_s = 0.01 }}
+[[routes]]
+name = "short"
+models = ["short*"]
+targets = [ {{ backend = "gpt" }} ]
+on_disconnect = "drain"
+drain_max_tokens = 4
+"""  # fmt: skip
+ROUTE = """
+[[routes]]
+name = "{policy}-{backend}"
+models = ["{policy}-{backend}*"]
+targets = [ {{ backend = "{backend}" }} ]
+on_disconnect = "{policy}"
+retry = {{ attempts = 1 }}
+"""
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    routes = "".join(ROUTE.format(policy=policy, backend=backend) for policy in POLICIES for backend in ("gpt", "claude", "google"))
+    one = Gateway(tmp_path_factory.mktemp("rows"), CONFIG.format(url=simulator.url) + routes)
+    with running(one):
+        yield one
+    rows = ledger_rows(store_of(one))
+    assert len({row["id"] for row in rows}) == len(rows)
+    assert len(rows) == len({row["request_id"] for row in rows}), "one row a request"
+
+
+@pytest.fixture(params=LANGUAGES)
+def caller(request: pytest.FixtureRequest) -> Caller:
+    return LANGUAGES[request.param]
+
+
+def ask(gateway: Gateway, caller: Caller, model: str, *, stream: bool, leave_after: int = -1) -> dict[str, Any]:
+    """The row of one request. leave_after: pieces of the answer that the client waits for before it leaves, -1 to stay."""
+    request_id = f"row-{next(NUMBERS)}"
+    with RawClient(gateway.url) as client:
+        client.ask(caller.body(model, stream), caller.path(model, stream), x_request_id=request_id)
+        if leave_after < 0:
+            client.sock.settimeout(10)
+            _, headers = client.read_head()
+            client.read_body(headers)
+        else:
+            if leave_after:
+                client.read_until(b"\r\n\r\n")
+            for _ in range(leave_after):
+                client.read_chunk()
+            if not leave_after:
+                time.sleep(0.2)  # the backend has the request
+            client.leave()
+    return ledger_row(gateway, request_id)
+
+
+def of(row: dict[str, Any], *names: str) -> tuple[Any, ...]:
+    return tuple(row[name] for name in names)
+
+
+def seen(simulator: Simulator) -> dict[str, Any]:
+    last: dict[str, Any] = simulator.stats(1)["last"][0]
+    return last
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_finished_answer_is_booked_as_its_provider_counted(gateway, simulator, caller, policy, stream):
+    backend = BACKEND_OF[caller.name]
+    row = ask(gateway, caller, f"{policy}-{backend}@tps=0", stream=stream)
+    told = seen(simulator)
+    assert of(row, "status", "error_type", "usage_source") == (200, "", "provider")
+    assert of(row, "input_tokens", "output_tokens") == (told["prompt_tokens"], told["completion_tokens"])
+    assert of(row, "tenant", "key", "route", "backend", "stream") == ("test", "test", f"{policy}-{backend}", backend, stream)
+    assert (row["ttft_ms"] is not None) == stream
+
+
+def test_a_client_that_leaves_with_cancel_costs_what_had_passed(gateway, simulator, caller):
+    row = ask(gateway, caller, f"cancel-{BACKEND_OF[caller.name]}@tps=50+endless", stream=True, leave_after=6)
+    told = eventually(lambda: (one := seen(simulator)) and one["outcome"] == "client_gone" and one)
+    assert of(row, "status", "error_type", "usage_source") == (499, "client_gone", "estimated")
+    assert 1 <= row["output_tokens"] < ANSWER_MAX, "six pieces, and what was on its way"
+    assert row["input_tokens"] >= 1
+    if caller.name == "messages":
+        assert row["input_tokens"] == told["prompt_tokens"], "told with the first event"
+
+
+def test_a_client_that_leaves_with_drain_costs_what_the_provider_counted(gateway, simulator, caller):
+    row = ask(gateway, caller, f"drain-{BACKEND_OF[caller.name]}@tps=40", stream=True, leave_after=4)
+    told = seen(simulator)
+    assert told["outcome"] == "complete"
+    assert of(row, "status", "error_type", "usage_source") == (499, "client_gone", "drained")
+    assert of(row, "input_tokens", "output_tokens") == (told["prompt_tokens"], told["completion_tokens"])
+
+
+def test_a_client_that_leaves_with_estimate_costs_the_longest_answer_there_could_have_been(gateway, simulator, caller):
+    row = ask(gateway, caller, f"estimate-{BACKEND_OF[caller.name]}@tps=50+endless", stream=True, leave_after=4)
+    eventually(lambda: seen(simulator)["outcome"] == "client_gone")
+    assert of(row, "status", "error_type", "usage_source") == (499, "client_gone", "estimated")
+    assert row["output_tokens"] == ANSWER_MAX
+    assert row["input_tokens"] >= 1
+
+
+@pytest.mark.parametrize(("policy", "source", "output"), [("cancel", "estimated", 0), ("estimate", "estimated", ANSWER_MAX)])
+def test_a_client_that_leaves_before_a_whole_answer_has_its_prompt_processed(gateway, simulator, caller, policy, source, output):
+    row = ask(gateway, caller, f"{policy}-{BACKEND_OF[caller.name]}@ttft=30s", stream=False, leave_after=0)
+    assert of(row, "status", "usage_source", "output_tokens") == (499, source, output)
+    assert row["input_tokens"] >= 1
+
+
+def test_reading_on_is_bounded_in_tokens(gateway, simulator):
+    row = ask(gateway, LANGUAGES["chat"], "short@tps=100+endless", stream=True, leave_after=4)
+    eventually(lambda: seen(simulator)["outcome"] == "client_gone")
+    assert row["usage_source"] == "estimated"
+    assert 4 <= row["output_tokens"] < ANSWER_MAX, "it was read on for four events, not for a second"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(("fault", "error_type"), [("cut=6", "stream_cut"), ("error_event=6", "server_error")])
+def test_a_stream_that_breaks_off_costs_what_had_passed(gateway, caller, policy, fault, error_type):
+    row = ask(gateway, caller, f"{policy}-{BACKEND_OF[caller.name]}@tps=200+{fault}", stream=True)
+    assert of(row, "status", "error_type", "usage_source") == (200, error_type, "estimated")
+    assert 1 <= row["output_tokens"] <= 7
+    assert row["input_tokens"] >= 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_a_backend_refuses_costs_nothing(gateway, caller, stream):
+    row = ask(gateway, caller, f"cancel-{BACKEND_OF[caller.name]}+400", stream=stream)
+    assert of(row, "status", "usage_source", "input_tokens", "output_tokens", "cost_nusd") == (400, "none", 0, 0, 0)
+    assert row["error_type"] == "invalid_request"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_that_nobody_counted_is_estimated(gateway, simulator, caller, stream):
+    row = ask(gateway, caller, f"cancel-{BACKEND_OF[caller.name]}@tps=0+no_usage", stream=stream)
+    assert of(row, "status", "usage_source") == (200, "estimated")
+    assert row["output_tokens"] >= 1
+    assert row["input_tokens"] >= 1
+
+
+def test_a_failed_attempt_stands_in_its_requests_row(gateway, simulator):
+    row = ask(gateway, LANGUAGES["chat"], "twice@tps=0+503", stream=False)
+    told = seen(simulator)
+    assert of(row, "status", "usage_source", "backend") == (200, "provider", "spare")
+    assert of(row, "input_tokens", "output_tokens") == (told["prompt_tokens"], told["completion_tokens"])
+    assert '["gpt","twice@tps=0+503","error",503,' in row["attempts"]
+    assert '["spare","sim","success",200,' in row["attempts"]
+
+
+def test_requests_that_no_backend_saw_leave_no_row(gateway):
+    before = len(ledger_rows(store_of(gateway)))
+    assert call(f"{gateway.url}/v1/chat/completions", chat("nobody-has-this"))[0] == 404
+    assert call(f"{gateway.url}/v1/chat/completions", b"{")[0] == 400
+    assert call(f"{gateway.url}/v1/chat/completions", chat("cancel-gpt"), authorization="Bearer wrong")[0] == 401
+    assert call(f"{gateway.url}/v1/chat/completions", chat("cancel-gpt@tps=0"), x_request_id="after")[0] == 200
+    ledger_row(gateway, "after")
+    assert len(ledger_rows(store_of(gateway))) == before + 1
