@@ -10,7 +10,7 @@ import click
 from appliance import __version__
 
 SHOWN = ("trio", "httptools", "hypercorn", "httpx", "prometheus-client", "attrs", "cattrs", "tomlkit", "orjson", "click", "structlog",
-"certifi")
+"certifi", "tzdata")
 
 UNKNOWN = "unknown (not run from a checkout)"
 GIT_S = 5.0

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from zoneinfo import ZoneInfo
 
 from appliance.config.problem import Finding, Steps, meant, quoted, written
 from appliance.config.rules.scene import Rule, Scene, ill_globs, ill_named
 from appliance.config.tenancy import Budget, Key, Tenant
+from appliance.config.zone import meant_zone, zone
 from appliance.core.glob import compile_globs
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -51,19 +51,9 @@ def budgets(scene: Scene) -> Iterator[Finding]:
 def _budget(budget: Budget, steps: Steps) -> Iterator[Finding]:
     if budget.usd <= 0:
         yield Finding((*steps, "usd"), f"is {budget.usd!r}", "a number above 0 (USD)")
-    if not _is_timezone(budget.timezone):
-        yield Finding((*steps, "timezone"), f"{quoted(budget.timezone)} is no known time zone", 'an IANA name like "Europe/Berlin"')
-
-
-def _is_timezone(name: str) -> bool:
-    """UTC needs no time zone database, which small containers lack. A folder of the database ("Europe") raises an OSError."""
-    if name == "UTC":
-        return True
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return False
-    return True
+    if zone(budget.timezone) is None:
+        unknown = f"{quoted(budget.timezone)} is no known time zone"
+        yield Finding((*steps, "timezone"), unknown, 'an IANA name like "Europe/Berlin"', meant_zone(budget.timezone))
 
 
 def tenant_names(scene: Scene) -> Iterator[Finding]:

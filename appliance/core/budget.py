@@ -1,0 +1,237 @@
+"""Ceilings on what is spent in a period: what is reserved before a request, what it cost afterwards, and when to warn.
+
+The rule: a request reserves in all of its scopes or in none, and belongs for ever to the periods in which it was let in. Money is in
+nano-USD, times are seconds since the epoch. Whoever owns a `Book` keeps `spent` durable; nothing here waits or reads a clock.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Literal
+
+import attrs
+
+PeriodKind = Literal["day", "week", "month", "total"]
+
+THRESHOLDS = (50, 80, 95, 100)
+"""Per cent of a ceiling at which its owner is warned, each once a period."""
+
+NEARLY_USED_UP = 95
+"""Per cent spent from which on a refusal means that the ceiling is used up, and not that one request was large."""
+
+NEVER = 2**53
+"""The end of a total: later than any clock, and still exact as a float."""
+
+
+@attrs.frozen
+class Period:
+    """From `start` to just before `end`."""
+
+    start: int
+    end: int
+
+
+def period_at(kind: PeriodKind, now: float, zone: tzinfo) -> Period:
+    """The period that `now` lies in: a calendar day, week (from Monday) or month of a time zone; a total is one from 0 on.
+
+    A day begins when its zone's clock shows midnight for the first time, and where clocks skip midnight, when it would have been. So
+    periods follow each other without gap or overlap, though a day may have 23 or 25 hours, or none (Samoa's 30 December 2011).
+    """
+    if kind == "total":
+        return Period(0, NEVER)
+    first = _first_day(kind, datetime.fromtimestamp(now, zone).date())
+    while _midnight(first, zone) > now:  # the clock was set back over a midnight: it shows a day that had ended
+        first = _first_day(kind, first - timedelta(days=1))
+    while (end := _midnight(following := _next_first_day(kind, first), zone)) <= now:
+        first = following
+    return Period(_midnight(first, zone), end)
+
+
+def _first_day(kind: PeriodKind, day: date) -> date:
+    if kind == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if kind == "month" else day
+
+
+def _next_first_day(kind: PeriodKind, first: date) -> date:
+    if kind == "month":
+        return (first + timedelta(days=31)).replace(day=1)
+    return first + timedelta(days=7 if kind == "week" else 1)
+
+
+def _midnight(day: date, zone: tzinfo) -> int:
+    """Of two the first (`fold` 0, PEP 495); one that is skipped is read with the offset before the gap. Offsets are whole seconds."""
+    local = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return int(local.astimezone(UTC).timestamp())
+
+
+@attrs.frozen
+class Terms:
+    """One ceiling.
+
+    Attributes:
+        scope: what it is for, a name of the owner's choice (`tenant:acme`).
+        refuses: whether a request that does not fit is refused; else its owner is only warned.
+    """
+
+    scope: str
+    ceiling_nusd: int
+    kind: PeriodKind
+    zone: tzinfo
+    refuses: bool = True
+
+
+@attrs.define(eq=False)
+class Account:
+    """What one scope has used of its ceiling in the running period.
+
+    Attributes:
+        spent_nusd: settled; reserved_nusd: of requests under way.
+        told: the highest of THRESHOLDS that was warned of in this period, 0 for none.
+    """
+
+    terms: Terms
+    period: Period
+    spent_nusd: int = 0
+    reserved_nusd: int = 0
+    told: int = 0
+
+    @property
+    def ratio(self) -> float:
+        """Spent and reserved over the ceiling; 1.0 is all of it."""
+        return (self.spent_nusd + self.reserved_nusd) / self.terms.ceiling_nusd
+
+    def room_for(self, nusd: int) -> bool:
+        """Whether a request fits. One that costs nothing always does, also into a ceiling that is used up."""
+        return nusd == 0 or self.spent_nusd + self.reserved_nusd + nusd <= self.terms.ceiling_nusd
+
+    def roll(self, now: float) -> None:
+        """Begin a new period if the old one is over. A clock that goes backwards begins none."""
+        if now >= self.period.end:
+            self.period = period_at(self.terms.kind, now, self.terms.zone)
+            self.spent_nusd = self.reserved_nusd = self.told = 0
+
+
+@attrs.frozen
+class Warned:
+    """A threshold that was crossed: `percent` of the ceiling are spent."""
+
+    scope: str
+    percent: int
+    spent_nusd: int
+    ceiling_nusd: int
+    period: Period
+
+
+@attrs.frozen
+class Refused:
+    """Why a request may not go: it does not fit into this scope's ceiling.
+
+    Attributes:
+        resets_at: when the period ends, None for a total.
+        warned: the warning that the ceiling is used up, with the first refusal that shows it.
+    """
+
+    scope: str
+    ceiling_nusd: int
+    spent_nusd: int
+    reserved_nusd: int
+    needed_nusd: int
+    resets_at: int | None
+    warned: tuple[Warned, ...] = ()
+
+
+@attrs.define(eq=False)
+class Reservation:
+    """What one request may cost, held in each of its scopes until it is settled.
+
+    Attributes:
+        parts: the accounts, and the start of the period of each in which it was let in.
+        open: it is to be settled yet.
+    """
+
+    nusd: int
+    parts: tuple[tuple[Account, int], ...]
+    open: bool = True
+
+    @property
+    def periods(self) -> tuple[tuple[str, int], ...]:
+        """(scope, start of its period): what its cost counts against, for the ledger."""
+        return tuple((account.terms.scope, start) for account, start in self.parts)
+
+
+@attrs.define(eq=False)
+class Book:
+    """All accounts by scope."""
+
+    accounts: dict[str, Account] = attrs.field(factory=dict)
+
+    def put(self, terms: Iterable[Terms], spent: Callable[[str, int], int], now: float) -> None:
+        """The ceilings in force from now on; accounts of others are dropped.
+
+        An account whose kind of period and zone are the same goes on as it was. What was crossed before is not warned of again.
+
+        Args:
+            spent: what a scope has spent since the start of a period, in nano-USD, as the ledger knows it; asked for accounts that are new.
+        """
+        kept: dict[str, Account] = {}
+        for one in terms:
+            account = self.accounts.get(one.scope)
+            if account is None or (account.terms.kind, account.terms.zone) != (one.kind, one.zone):
+                period = period_at(one.kind, now, one.zone)
+                account = Account(one, period, spent(one.scope, period.start))
+                account.told = reached(account.spent_nusd, one.ceiling_nusd)
+            elif account.terms.ceiling_nusd != one.ceiling_nusd:
+                account.told = min(account.told, reached(account.spent_nusd, one.ceiling_nusd))
+            account.terms = one
+            kept[one.scope] = account
+        self.accounts = kept
+
+    def reserve(self, scopes: Sequence[str], nusd: int, now: float) -> Reservation | Refused:
+        """Hold `nusd` in every scope that has an account, or in none: the first that refuses it says why."""
+        accounts = [account for scope in scopes if (account := self.accounts.get(scope)) is not None]
+        for account in accounts:
+            account.roll(now)
+        for account in accounts:
+            if account.terms.refuses and not account.room_for(nusd):
+                return _refused(account, nusd)
+        for account in accounts:
+            account.reserved_nusd += nusd
+        return Reservation(nusd, tuple((account, account.period.start) for account in accounts))
+
+    def settle(self, reservation: Reservation, nusd: int) -> tuple[Warned, ...]:
+        """Put what the request really cost (0 if nobody bills it) in the place of what was held. A second time it does nothing."""
+        if not reservation.open:
+            return ()
+        reservation.open = False
+        warned: list[Warned] = []
+        for account, start in reservation.parts:
+            if account.period.start != start:
+                continue  # its period is over; only the ledger still counts that
+            account.reserved_nusd -= reservation.nusd
+            account.spent_nusd += nusd
+            warned += _crossed(account, reached(account.spent_nusd, account.terms.ceiling_nusd))
+        return tuple(warned)
+
+
+def reached(spent_nusd: int, ceiling_nusd: int) -> int:
+    """The highest of THRESHOLDS that is spent, 0 for none. Exact: 80 % is reached at 80 %, not just before or after."""
+    return max((percent for percent in THRESHOLDS if spent_nusd * 100 >= percent * ceiling_nusd), default=0)
+
+
+def _crossed(account: Account, now_at: int) -> list[Warned]:
+    """Each threshold on the way to `now_at` that was not warned of; from here on they are."""
+    terms, told = account.terms, account.told
+    account.told = max(told, now_at)
+    return [
+        Warned(terms.scope, percent, account.spent_nusd, terms.ceiling_nusd, account.period)
+        for percent in THRESHOLDS
+        if told < percent <= now_at
+    ]
+
+
+def _refused(account: Account, nusd: int) -> Refused:
+    """A refusal near the end counts as the end: estimates are high, so what is left is too little though it may never be spent."""
+    terms, period = account.terms, account.period
+    warned = tuple(_crossed(account, 100)) if reached(account.spent_nusd, terms.ceiling_nusd) >= NEARLY_USED_UP else ()
+    resets_at = None if period.end == NEVER else period.end
+    return Refused(terms.scope, terms.ceiling_nusd, account.spent_nusd, account.reserved_nusd, nusd, resets_at, warned)
