@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 import attrs
 import structlog
@@ -42,6 +43,8 @@ from appliance.gateway.plan import Plan, build_plan
 from appliance.gateway.pricing import Unpriced, make_pricing
 from appliance.gateway.proxy import Proxy
 from appliance.gateway.response_ids import ResponseIds
+from appliance.gateway.tenancy import Tenancy, tenancy_of
+from appliance.gateway.tenancy_keeper import TenancyKeeper
 from appliance.gateway.upstream import Upstream, build_upstreams, missing_key
 from appliance.http1.arrivals import Arrivals
 from appliance.prices.table import PriceTable
@@ -54,6 +57,7 @@ from appliance.server.refusal_book import RefusalBook
 from appliance.server.view import View
 from appliance.services import Services
 from appliance.store.embedded import EmbeddedLedger
+from appliance.store.tenancy_reader import TenancyReader
 from appliance.telemetry.access import AccessLog
 from appliance.telemetry.cells import Cells
 from appliance.telemetry.log import configure_logging
@@ -84,7 +88,7 @@ class Supervisor:
         reload_config: loads and checks the configuration anew; None where there is no file (the demo).
         doors: the public listeners, open; admin_door: the admin listener, open.
         arrivals: where streams that flow steadily are read.
-        keeper: of the usage ledger, which is started.
+        keeper: of the usage ledger, which is started. tenants: of tenants and keys made at run time.
     """
 
     gateway: Gateway
@@ -96,6 +100,7 @@ class Supervisor:
     log: structlog.typing.FilteringBoundLogger
     arrivals: Arrivals
     keeper: LedgerKeeper
+    tenants: TenancyKeeper
     drain: Drain = attrs.field(init=False)
     _doors_open: int = 0
     _services: Services | None = None
@@ -124,6 +129,7 @@ class Supervisor:
         finally:
             with trio.CancelScope(shield=True):
                 await self.gateway.close()
+                await self.tenants.close()
                 await trio.to_thread.run_sync(self.keeper.ledger.close)
             self.arrivals.close()
 
@@ -152,6 +158,7 @@ class Supervisor:
         services.start("ledger", self.keeper.follow)
         if self.keeper.powered:
             services.start("ledger_sync", self.keeper.sync)
+        services.start("tenants", self.tenants.run)
         services.start("languages", partial(_load_languages, gateway))
         services.start("loop_lag", partial(watch_lag, gateway.cells.loop_lag, trio.sleep, trio.current_time))
         services.start("retirement", gateway.retire)
@@ -226,9 +233,12 @@ class Supervisor:
             self.log.error("reload_refused", problems=list(problems), kept="the configuration that was in force")
             return ReloadResult(problems=problems)
         changes = tuple(str(change) for change in diff(gateway.plan.config, loaded.config))
-        plan = make_plan(loaded.config, upstreams, gateway.prices, gateway.unpriced)
         restart = _needs_restart(gateway.plan.config, loaded.config)
-        gateway.swap(plan)
+        async with self.tenants.changing:
+            tenancy = await self.tenants.under(loaded.config)
+            plan = make_plan(loaded.config, upstreams, gateway.prices, gateway.unpriced, tenancy)
+            gateway.swap(plan)
+        self.tenants.say_problems()
         gateway.cells.configure(plan.served_models())
         live.reloads_ok += 1
         live.reloaded_at = gateway.wall_clock()
@@ -293,11 +303,15 @@ def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Proble
     log = structlog.get_logger()
     warn(loaded, log)
     keeper = _start_ledger(config, log)
-    gateway = _build_gateway(config, upstreams, sink, keeper)
+    reader = TenancyReader(Path(config.store.path))
+    reader.look()
+    gateway = _build_gateway(config, upstreams, sink, keeper, tenancy_of(config, reader.last))
+    tenants = TenancyKeeper(gateway, reader, keeper.ledger.say)
+    tenants.say_problems()
     view = View(gateway, sink, RefusalBook(log.info if settings.access else None, time.monotonic))
     return Supervisor(
         gateway=gateway, view=view, sink=sink, doors=doors, admin_door=admin_door, reload_config=reload_config, log=log,
-        arrivals=arrivals, keeper=keeper,
+        arrivals=arrivals, keeper=keeper, tenants=tenants,
     )  # fmt: skip
 
 
@@ -324,11 +338,13 @@ def _open_doors(listeners: Sequence[Listener]) -> tuple[list[Door], list[str]]:
     return doors, failures
 
 
-def _build_gateway(config: Config, upstreams: dict[str, Upstream], sink: LineSink, keeper: LedgerKeeper) -> Gateway:
+def _build_gateway(
+    config: Config, upstreams: dict[str, Upstream], sink: LineSink, keeper: LedgerKeeper, tenancy: Tenancy
+) -> Gateway:
     chance = random.Random()
     live = Live(reloaded_at=time.time(), started_wall=time.time(), responses=ResponseIds(config.server.responses_max))
     prices, unpriced = PriceTable(), Unpriced(_tell_unpriced)
-    plan = make_plan(config, upstreams, prices, unpriced)
+    plan = make_plan(config, upstreams, prices, unpriced, tenancy)
     cells = Cells(config.telemetry.series_max, config.telemetry.users_max)
     cells.configure(plan.served_models())
     settings = config.telemetry.log
@@ -350,10 +366,9 @@ def _tell_unpriced(backend: str, model: str, policy: str) -> None:
     structlog.get_logger().warning("model_without_price", backend=backend, model=model, requests=counted, setting="prices.models")
 
 
-def make_plan(config: Config, upstreams: dict[str, Upstream], prices: PriceTable, unpriced: Unpriced) -> Plan:
-    """The plan of a checked configuration; callers without a key are let in where nobody has one."""
-    anonymous = config.server.auth == "none" or not config.tenants
-    return build_plan(config, upstreams, make_pricing(config.prices, prices, unpriced), anonymous=anonymous)
+def make_plan(config: Config, upstreams: dict[str, Upstream], prices: PriceTable, unpriced: Unpriced, tenancy: Tenancy) -> Plan:
+    """The plan of a checked configuration."""
+    return build_plan(config, upstreams, make_pricing(config.prices, prices, unpriced), tenancy)
 
 
 def warn(loaded: Loaded, log: structlog.typing.FilteringBoundLogger) -> None:

@@ -17,6 +17,8 @@ COMMANDS = {
     "check": "appliance.cli.check",
     "init": "appliance.cli.init",
     "simulate": "appliance.cli.simulate",
+    "key": "appliance.cli.key",
+    "tenant": "appliance.cli.tenant",
     "status": "appliance.cli.status",
     "explain": "appliance.cli.explain",
     "prices": "appliance.cli.prices",

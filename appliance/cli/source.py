@@ -33,16 +33,16 @@ def loader(path: str | None) -> Callable[[], Loaded | Problems]:
     """A function that loads the configuration, now and at every reload. Stops the command when there is nothing to load."""
     text = _text(path)
     if text:
-        return partial(load_text, text, env=os.environ, providers=_providers())
-    return partial(load, _file(path), env=os.environ, providers=_providers())
+        return partial(load_text, text, env=os.environ, providers=_providers(), stored_tenants=has_tenants)
+    return partial(load, _file(path), env=os.environ, providers=_providers(), stored_tenants=has_tenants)
 
 
 def to_show(path: str | None) -> Callable[[], Loaded | Problems]:
     """As `loader`, for a command that only shows: secrets that this shell cannot read may stay unread."""
     text = _text(path)
     if text:
-        return partial(load_text_to_show, text, env=os.environ, providers=_providers())
-    return partial(load_to_show, _file(path), env=os.environ, providers=_providers())
+        return partial(load_text_to_show, text, env=os.environ, providers=_providers(), stored_tenants=unasked)
+    return partial(load_to_show, _file(path), env=os.environ, providers=_providers(), stored_tenants=unasked)
 
 
 def admin_or_stop(path: str | None) -> AdminAddress:
@@ -74,6 +74,32 @@ def _file(path: str | None) -> str:
         hint = "there is no configuration: give -c FILE, or write one with 'appliance init config.toml', or try 'appliance demo'"
         raise Stop(hint, CONFIG)
     return found
+
+
+def has_tenants(store: str) -> bool:
+    """Whether the store has a tenant of its own; not where it cannot be read."""
+    import contextlib
+    import sqlite3
+    from pathlib import Path
+
+    from appliance.store.database import open_database
+    from appliance.store.fault import StoreFault
+
+    if not Path(store).exists():
+        return False
+    connection = open_database(Path(store), make=False)
+    if isinstance(connection, StoreFault):
+        return False
+    with contextlib.closing(connection):
+        try:
+            return connection.execute("SELECT 1 FROM tenants LIMIT 1").fetchone() is not None
+        except sqlite3.Error:
+            return False
+
+
+def unasked(_: str) -> bool:
+    """For commands that may come before the first tenant: the gateway asks again when it starts."""
+    return True
 
 
 def _providers() -> dict[str, str]:

@@ -15,6 +15,7 @@ from appliance.config.document import Document, ReadFile, merge, parse, read_bou
 from appliance.config.places import placed
 from appliance.config.problem import Finding, Problem, Refusal, Steps, nearest, quoted
 from appliance.config.rules import Scene, check
+from appliance.config.rules.scene import Asked, nobody
 from appliance.config.schema import Config
 from appliance.config.secret import Secret
 from appliance.config.secret_source import SecretSource
@@ -76,14 +77,18 @@ class _Source:
 
 
 def load(
-    path: str | Path, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile = read_bounded
-) -> Loaded | Problems:
+    path: str | Path, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile = read_bounded,
+    stored_tenants: Asked = nobody,
+) -> Loaded | Problems:  # fmt: skip
     """The file at `path` with the `conf.d/*.toml` beside it.
 
-    `providers` maps each known provider's name to its base URL, empty where a backend must give its own.
+    `providers` maps each known provider's name to its base URL, empty where a backend must give its own. `stored_tenants` says whether the
+    store at a path has any.
     """
     source = _read(path, read_file)
-    return source if isinstance(source, Problems) else _judged(source, env=env, providers=providers, read_file=read_file)
+    if isinstance(source, Problems):
+        return source
+    return _judged(source, env=env, providers=providers, read_file=read_file, stored_tenants=stored_tenants)
 
 
 def load_text(
@@ -94,10 +99,13 @@ def load_text(
     read_file: ReadFile = read_bounded,
     file: str = "$" + TEXT_VARIABLE,
     folder: str | Path = ".",
+    stored_tenants: Asked = nobody,
 ) -> Loaded | Problems:
     """A configuration given as text; `file` is what problems call it, `folder` what relative paths are relative to."""
     source = _read_text(text, file, folder)
-    return source if isinstance(source, Problems) else _judged(source, env=env, providers=providers, read_file=read_file)
+    if isinstance(source, Problems):
+        return source
+    return _judged(source, env=env, providers=providers, read_file=read_file, stored_tenants=stored_tenants)
 
 
 def locate(given: str | None, env: Mapping[str, str], exists: Callable[[str], bool] = os.path.exists) -> str | None:
@@ -123,22 +131,28 @@ def load_admin_text(text: str, *, env: Mapping[str, str], read_file: ReadFile = 
 
 
 def load_to_show(
-    path: str | Path, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile = read_bounded
-) -> Loaded | Problems:
+    path: str | Path, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile = read_bounded,
+    stored_tenants: Asked = nobody,
+) -> Loaded | Problems:  # fmt: skip
     """As `load`, for showing only, never for serving: a secret whose source cannot be read here may stay unread.
 
     It shows as the same mask either way. With one unread, only the structure is checked, for the rules would judge the stand-in.
     """
     source = _read(path, read_file)
-    return source if isinstance(source, Problems) else _shown(source, env=env, providers=providers, read_file=read_file)
+    if isinstance(source, Problems):
+        return source
+    return _shown(source, env=env, providers=providers, read_file=read_file, stored_tenants=stored_tenants)
 
 
 def load_text_to_show(
-    text: str, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile = read_bounded
-) -> Loaded | Problems:
+    text: str, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile = read_bounded,
+    stored_tenants: Asked = nobody,
+) -> Loaded | Problems:  # fmt: skip
     """As `load_to_show`, of a configuration given as text."""
     source = _read_text(text, "$" + TEXT_VARIABLE, ".")
-    return source if isinstance(source, Problems) else _shown(source, env=env, providers=providers, read_file=read_file)
+    if isinstance(source, Problems):
+        return source
+    return _shown(source, env=env, providers=providers, read_file=read_file, stored_tenants=stored_tenants)
 
 
 def _read(path: str | Path, read_file: ReadFile) -> _Source | Problems:
@@ -155,12 +169,14 @@ def _read_text(text: str, file: str, folder: str | Path) -> _Source | Problems:
     return _Source(merge([fragment]), (file,), Path(folder).absolute())
 
 
-def _judged(source: _Source, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile) -> Loaded | Problems:
+def _judged(
+    source: _Source, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile, stored_tenants: Asked
+) -> Loaded | Problems:
     document = source.document
     structured = structure(document.table, strict_converter(SecretSource(env, read_file, source.folder).resolve))
     config = placed(structured.config, source.folder)
     broken = tuple(finding.steps for finding in structured.findings)
-    scene = Scene(config=config, providers=providers, read_file=read_file, broken=broken)
+    scene = Scene(config=config, providers=providers, read_file=read_file, broken=broken, stored_tenants=stored_tenants)
     findings = [*structured.findings, *check(scene)]
     problems = _in_order([finding for finding in findings if finding.grave], document.provenance)
     warnings = _in_order([finding for finding in [*findings, *_replacements(document)] if not finding.grave], document.provenance)
@@ -169,7 +185,9 @@ def _judged(source: _Source, *, env: Mapping[str, str], providers: Mapping[str, 
     return Loaded(config, source.files, document.provenance, warnings, str(source.folder))
 
 
-def _shown(source: _Source, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile) -> Loaded | Problems:
+def _shown(
+    source: _Source, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile, stored_tenants: Asked
+) -> Loaded | Problems:
     secrets = SecretSource(env, read_file, source.folder)
     unread: list[Refusal] = []
 
@@ -184,7 +202,7 @@ def _shown(source: _Source, *, env: Mapping[str, str], providers: Mapping[str, s
 
     structured = structure(source.document.table, strict_converter(resolve))
     if not unread:
-        return _judged(source, env=env, providers=providers, read_file=read_file)
+        return _judged(source, env=env, providers=providers, read_file=read_file, stored_tenants=stored_tenants)
     if structured.findings:
         return Problems(_in_order(list(structured.findings), source.document.provenance), source.files)
     config = placed(structured.config, source.folder)

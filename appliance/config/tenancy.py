@@ -46,4 +46,4 @@ class Tenant:
     tpm: int | None = knob(None, "tokens per minute", low=1)
     concurrency: int | None = knob(None, "requests at once", low=1)
     budget: Budget | None = knob(None, "spend ceiling", later="budgets")
-    keys: tuple[Key, ...] = knob((), "static keys; more can be made at run time once the store is built")
+    keys: tuple[Key, ...] = knob((), "static keys; 'appliance key create' makes more at run time, kept in the store")

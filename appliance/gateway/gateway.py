@@ -46,6 +46,7 @@ class Gateway:
         accounts: what requests settle before and after they are answered.
         retired: backends that a reload took out, until the last request that may use them has ended.
         wall_clock: seconds since the epoch.
+        used: when each key was last used, by its id, until that is written down.
     """
 
     plan: Plan
@@ -60,6 +61,7 @@ class Gateway:
     wall_clock: Callable[[], float]
     started_at: float = 0.0
     retired: list[Retired] = attrs.field(factory=list)
+    used: dict[str, float] = attrs.field(factory=dict)
     forwarded: Callable[[Iterable[tuple[bytes, bytes]]], bytes] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -72,6 +74,7 @@ class Gateway:
     def finish(self, record: RequestRecord, admission: Admission | None) -> None:
         """Write a request down, once, whatever became of it. `admission` is None of one that was refused before any backend."""
         record.ended_at = trio.current_time()
+        self.used[record.key] = record.wall_time
         if admission is not None:
             admission.close(record)
         fold(record, self.cells)

@@ -4,7 +4,6 @@ Nothing here changes after it was built; a running request keeps the plan it sta
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import attrs
@@ -17,6 +16,7 @@ from appliance.core.claim import Claim, claims_of
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.glob import compile_globs
 from appliance.core.step import RetryPolicy
+from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import Upstream
 from appliance.providers import PROVIDERS, bare_model
 
@@ -131,7 +131,7 @@ class Plan:
         needs_headers: whether any route looks at request headers; most plans do not, and then nobody decodes them.
         needs_prompt: whether any route looks at the prompt's length.
         claims: by backend, whether its vendor serves a bare name.
-        keys: by SHA-256 of the secret.
+        tenancy: who may call, of the file and of the store. keys: the same, by SHA-256 of the secret.
     """
 
     config: Config
@@ -139,6 +139,7 @@ class Plan:
     routes: tuple[RoutePlan, ...]
     direct: Mapping[str, RoutePlan]
     claims: tuple[tuple[str, Callable[[str], bool]], ...]
+    tenancy: Tenancy
     keys: Mapping[bytes, KeyPlan]
     anonymous: KeyPlan | None
     pricing: "Pricing"
@@ -210,7 +211,7 @@ class Plan:
         return [name for name in names if key.may_use(name)]
 
 
-def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: "Pricing", *, anonymous: bool) -> Plan:
+def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: "Pricing", tenancy: Tenancy) -> Plan:
     """Compile a checked configuration. `upstreams` has one entry for each backend in it."""
     return Plan(
         config=config,
@@ -221,13 +222,31 @@ def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: "Pric
             (name, compile_globs((*settings.models, *settings.deployments, *PROVIDERS[settings.provider].models)))
             for name, settings in config.backends.items()
         ),
-        keys={bytes.fromhex(key.sha256): _key(name, tenant, key) for name, tenant in config.tenants.items() for key in tenant.keys},
-        anonymous=_key("anonymous", Tenant(), Key(id="anonymous", sha256="")) if anonymous else None,
+        tenancy=tenancy,
+        keys=compile_keys(tenancy),
+        anonymous=_anonymous(config, tenancy),
         pricing=pricing,
         named=frozenset(config.aliases).union(*(route.models for route in config.routes)),
         needs_headers=any(route.match.headers for route in config.routes),
         needs_prompt=any(route.match.min_prompt_tokens or route.match.max_prompt_tokens is not None for route in config.routes),
     )
+
+
+def compile_keys(tenancy: Tenancy) -> dict[bytes, KeyPlan]:
+    """Every secret that opens the door. Some 10 microseconds each: of thousands it is better made in a thread."""
+    return {one.sha256: _key(one.tenant, tenancy.tenants[one.tenant], one.key, one.until) for one in tenancy.secrets}
+
+
+def with_tenancy(plan: Plan, tenancy: Tenancy, keys: Mapping[bytes, KeyPlan]) -> Plan:
+    """The same plan for other callers."""
+    return attrs.evolve(plan, tenancy=tenancy, keys=keys, anonymous=_anonymous(plan.config, tenancy))
+
+
+def _anonymous(config: Config, tenancy: Tenancy) -> KeyPlan | None:
+    """Callers without a key are let in where the operator says so, and where nobody has one: until the first tenant is named anywhere."""
+    if config.server.auth == "none" or tenancy.empty:
+        return _key("anonymous", Tenant(), Key(id="anonymous", sha256=""), None)
+    return None
 
 
 def _route(route: Route, upstreams: Mapping[str, Upstream], answer_tokens_max: int = 0) -> RoutePlan:
@@ -281,12 +300,11 @@ def _policy(retry: Retry) -> RetryPolicy:
     )  # fmt: skip
 
 
-def _key(tenant_name: str, tenant: Tenant, key: Key) -> KeyPlan:
-    expires = key.expires
+def _key(tenant_name: str, tenant: Tenant, key: Key, expires_at: float | None) -> KeyPlan:
     return KeyPlan(
         tenant=tenant_name,
         id=key.id,
-        expires_at=None if expires is None else _instant(expires),
+        expires_at=expires_at,
         tenant_models=compile_globs(tenant.models),
         key_models=compile_globs(key.models),
         tenant_routes=compile_globs(tenant.routes),
@@ -294,11 +312,6 @@ def _key(tenant_name: str, tenant: Tenant, key: Key) -> KeyPlan:
         pin=tenant.pin,
         claims=claims_of("tenant", tenant_name, tenant) + claims_of("key", key.id, key),
     )
-
-
-def _instant(moment: datetime) -> float:
-    """Wall-clock seconds; a time without a zone is UTC."""
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _shown(text: str) -> str:

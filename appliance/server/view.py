@@ -33,7 +33,7 @@ class View:
         return LiveState(
             backends=[_backend(upstream) for upstream in gateway.plan.upstreams.values()],
             models=gateway.plan.served_models(),
-            tenants=list(config.tenants) or (["anonymous"] if gateway.plan.anonymous else []),
+            tenants=list(gateway.plan.tenancy.tenants) or (["anonymous"] if gateway.plan.anonymous else []),
             namespace=config.telemetry.namespace, in_flight=live.requests, active_streams=live.streams,
             client_connections=sum(engine.connections_open for engine in self.engines), draining=live.draining,
             started_at=live.started_wall, config_loaded_at=live.reloaded_at, reloads_ok=live.reloads_ok,

@@ -18,10 +18,10 @@ from appliance.store.secret_key import digest_of, prefix_of
 from appliance.store.tenancy import KEY_COLUMNS, StoredKey, StoredTenant, find_key, find_tenant
 
 TENANTS_MAX = 10_000
-KEYS_MAX = 100_000
-"""Of all tenants, revoked ones among them: each takes room in the memory of every gateway."""
+KEYS_MAX = 10_000
+"""Of all tenants, revoked ones among them: each takes room in the memory of the gateway, and the ledger tells no more names apart."""
 
-REVOKED_MAX = 10_000
+REVOKED_MAX = 1_000
 """Revoked keys that are still listed; those revoked first are forgotten."""
 
 T = TypeVar("T")

@@ -47,17 +47,19 @@ def anonymous_callers(scene: Scene) -> Iterator[Finding]:
         return
     for index, listener in enumerate(config.server.listen):
         address = parse_address(listener.address)
-        if isinstance(address, Address) and not address.is_local:
+        if isinstance(address, Address) and not address.is_local and not scene.stored_tenants(config.store.path):
             where = "may be reached" if address.kind == "fd" else "can be reached"
             message = f"{quoted(listener.address)} {where} from other machines, and there is neither a tenant nor a key"
             expected = 'a tenant with a key, a loopback address, or auth = "none" to let anybody in'
-            yield Finding(("server", "listen", index), message, expected)
+            hint = "'appliance tenant create' and 'appliance key create' make one in the store"
+            yield Finding(("server", "listen", index), message, expected, hint)
 
 
 def keyless_tenants(scene: Scene) -> Iterator[Finding]:
     tenants = scene.config.tenants
     if scene.config.server.auth == "keys" and tenants and not any(tenant.keys for tenant in tenants.values()):
-        yield Finding(("tenants",), "no tenant has a key, so nobody can call", "keys = [{ id, sha256 }]", grave=False)
+        message = "no tenant has a key in the file, so nobody can call but with one from the store"
+        yield Finding(("tenants",), message, "keys = [{ id, sha256 }], or keys made with 'appliance key create'", grave=False)
 
 
 def admin(scene: Scene) -> Iterator[Finding]:

@@ -10,6 +10,14 @@ from appliance.config.document import ReadFile, reason
 from appliance.config.problem import Finding, Steps, quoted
 from appliance.config.schema import Config
 
+Asked = Callable[[str], bool]
+"""Asks whether the store at a path has tenants."""
+
+
+def nobody(_: str) -> bool:
+    """Where nobody can look into the store."""
+    return False
+
 
 @attrs.frozen
 class Scene:
@@ -19,6 +27,7 @@ class Scene:
     providers: Mapping[str, str]
     read_file: ReadFile
     broken: tuple[Steps, ...] = ()
+    stored_tenants: Asked = nobody
 
     def doubts(self, steps: Steps) -> bool:
         """Whether a path was refused already, or lies below one that was."""
