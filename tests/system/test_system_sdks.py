@@ -17,6 +17,8 @@ from sdk_callers import TALKS
 from sdk_talk import ERROR_TEXT, Result, Said, Talk, Wish
 from sdk_upstreams import MODELS, SEALS, UNNUMBERED, Place, as_json, call_ids, config, result_ids
 
+from appliance.dialects.gemini_seal import SKIP
+
 SKY = "partly cloudy, 21 degrees"
 STREAMS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 PAIRS = pytest.mark.parametrize(("caller", "spoken"), [(caller, spoken) for spoken in MODELS for caller in TALKS])
@@ -29,6 +31,10 @@ LEFT_OUT = {
     ("responses", "chat"): r"reasoning\.(summary|sealed)",
     ("messages", "gemini"): "answer: seal of text",
 }
+
+MARKING = ("messages", "gemini")
+MARKS = {"anthropic": '"is_error": true', "gemini": f'"error": "{ERROR_TEXT}"', "bedrock": '"status": "error"'}
+"""How a tool's error is told, of callers who can say that it is one; in words where a backend has no mark."""
 
 UNSEEN = {("chat", "responses"), ("chat", "gemini")}
 """Thoughts are shown by these services to who asks for it, and OpenAI's chat has no word for that."""
@@ -99,6 +105,9 @@ class Loop:
         assert ERROR_TEXT in text
         assert SKY in text
         assert not self.thinking or SEALS.get(self.spoken, "") in text
+        if self.caller in MARKING:
+            assert MARKS.get(self.spoken, f"Error: {ERROR_TEXT}") in text
+        assert SKIP not in text  # what stands for a signature that was lost
 
 
 def talk(place: Place, caller: str, model: str, engine: str = "builtin") -> Talk:
