@@ -34,7 +34,7 @@ def wrap(seal: Seal, own: str) -> str:
     """The seal as text for a caller whose language family is `own`."""
     if seal.maker == own:
         return seal.value
-    return f"{WRAPPED}{seal.maker}.{base64.urlsafe_b64encode(seal.value.encode()).decode().rstrip('=')}"
+    return f"{WRAPPED}{seal.maker}.{base64.urlsafe_b64encode(seal.value.encode('utf-8', 'replace')).decode().rstrip('=')}"
 
 
 def unwrap(text: str, own: str) -> Seal:

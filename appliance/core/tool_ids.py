@@ -13,7 +13,7 @@ _SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def made_id(seed: str, number: int) -> str:
     """An id for call `number` of the answer or conversation that `seed` names."""
-    return "call_" + hashlib.sha256(f"{seed}\0{number}".encode()).hexdigest()[:24]
+    return "call_" + _digest(f"{seed}\0{number}")[:24]
 
 
 def safe_id(given: str) -> str:
@@ -46,4 +46,9 @@ def original_id(text: str) -> str:
 
 def short_id(given: str) -> str:
     """Nine letters and digits, as Mistral wants them (docs.mistral.ai: ^[a-zA-Z0-9]{9}$)."""
-    return given if re.fullmatch(r"[A-Za-z0-9]{9}", given) else hashlib.sha256(given.encode()).hexdigest()[:9]
+    return given if re.fullmatch(r"[A-Za-z0-9]{9}", given) else _digest(given)[:9]
+
+
+def _digest(text: str) -> str:
+    """Of any text: some peers write half a surrogate pair, which UTF-8 proper has no bytes for."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

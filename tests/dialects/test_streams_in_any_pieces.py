@@ -4,7 +4,6 @@ For every reader. Spoilt streams are recorded ones with events lost, repeated, s
 past the first check.
 """
 
-import copy
 import json
 import random
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded.files import WHY_NOT, WIRE, Recording
 from recorded_streams import ANSWERS, DOORS, EVENT_MAX_BYTES, SPOKEN, as_stream, framed, reply_to
+from spoiling import spoilt
 
 from appliance.core.assembly import fold
 from appliance.core.completion import Completion
@@ -93,46 +93,6 @@ def events_alone(family: str, data: bytes) -> list[bytes]:
             place += size
         return out
     return [event + b"\n\n" for event in data.split(b"\n\n")[:-1]]
-
-
-NONSENSE: tuple[Any, ...] = (
-    None, True, -1, 0, 1, 2.5, 10**15, "", "x", "\ud83d", "null", "{", [], {}, [None], ["x"], {"type": "x"}, {"index": "0"}, [{}], [[]],
-)  # fmt: skip
-
-
-def spoilt(events: list[Any], chance: random.Random) -> list[Any]:
-    events = [copy.deepcopy(event) for event in (chance.sample(events, 40) if len(events) > 40 else events)]
-    for _ in range(chance.randint(1, 5)):
-        place = chance.randrange(len(events))
-        what = chance.random()
-        if what < 0.15:
-            events.insert(chance.randrange(len(events)), copy.deepcopy(events[place]))
-        elif what < 0.3 and len(events) > 1:
-            del events[place]
-        elif what < 0.4:
-            events.append(events.pop(place))
-        else:
-            change(events[place], chance)
-    return events
-
-
-def change(value: Any, chance: random.Random) -> None:
-    """Somewhere inside, one member is nonsense, is gone, or is called otherwise."""
-    while True:
-        names = list(value) if isinstance(value, dict) else list(range(len(value)))
-        if not names:
-            return
-        name = chance.choice(names)
-        if isinstance(value[name], dict | list) and value[name] and chance.random() < 0.8:
-            value = value[name]
-            continue
-        if isinstance(value, dict) and chance.random() < 0.3:
-            moved = value.pop(name)
-            if chance.random() < 0.5:
-                value[chance.choice(["index", "type", "text", "id", "delta"])] = moved
-        else:
-            value[name] = copy.deepcopy(chance.choice(NONSENSE))
-        return
 
 
 def assert_legal(deltas: Sequence[Delta]) -> None:
