@@ -19,9 +19,9 @@ from appliance.dialects.responses_tools import Toolbox
 OWN = "openai"
 """The maker of the seals that this language carries as they are."""
 
-CARRIED = "prev."
-"""Starts the encrypted content of a reasoning item that holds the seal of the part before it (Gemini signs its calls): calls have no field
-for one here. A seal of OpenAI's never has a full stop."""
+CARRIED, COMING = "prev.", "next."
+"""Starts the encrypted content of a reasoning item that holds the seal of the part before it, or of the call behind it (Gemini signs its
+calls): calls have no field for one here. A seal of OpenAI's never has a full stop."""
 
 _ROLES = ("user", "assistant", "system", "developer")
 _STORED = {
@@ -45,6 +45,7 @@ class InputReader:
     _role: Role | None = None
     _parts: list[Part] = attrs.field(factory=list)
     _names: dict[str, str] = attrs.field(factory=dict)
+    _coming: Seal | None = None  # of the call that is the next item
 
     def read(self, value: Any, path: str) -> tuple[Message, ...]:
         if isinstance(value, str):
@@ -58,6 +59,7 @@ class InputReader:
 
     def _read_item(self, item: Mapping[str, Any], path: str) -> None:
         kind = f.optional(f.text, item, "type", path)
+        coming, self._coming = self._coming, None
         self.lost |= {name for name in _NOTED if item.get(name) not in (None, False, {"type": "direct"})}
         match kind:
             case "message":
@@ -65,9 +67,9 @@ class InputReader:
             case None if "role" in item:  # the easy form leaves the type out
                 self._read_message(item, path)
             case "function_call":
-                self._read_call(item, path, "arguments")
+                self._read_call(item, path, "arguments", coming)
             case "custom_tool_call":
-                self._read_call(item, path, "input")
+                self._read_call(item, path, "input", coming)
             case "function_call_output" | "custom_tool_call_output":
                 self._read_result(item, path)
             case "reasoning":
@@ -91,13 +93,13 @@ class InputReader:
         else:
             self._alone("user" if role == "user" else "system" if role == "system" else "developer", content)
 
-    def _read_call(self, item: Mapping[str, Any], path: str, field: str) -> None:
+    def _read_call(self, item: Mapping[str, Any], path: str, field: str, seal: Seal | None) -> None:
         name = f.needed(f.text, item, "name", path)
         call_id = f.needed(f.text, item, "call_id", path)
         self._names[call_id] = name
         namespace = f.optional(f.text, item, "namespace", path) or ""
         arguments = f.optional(f.text, item, field, path) or ""
-        self._add("assistant", ToolCall(call_id, name, arguments, namespace, custom=field == "input"))
+        self._add("assistant", ToolCall(call_id, name, arguments, namespace, custom=field == "input", seal=seal))
 
     def _read_result(self, item: Mapping[str, Any], path: str) -> None:
         call_id = f.optional(f.text, item, "call_id", path) or ""
@@ -125,6 +127,8 @@ class InputReader:
         words += [Reasoning(text, summary=True) for text in _texts(item, "summary", path)]
         if sealed.startswith(CARRIED):
             self._seal_last(unwrap(sealed.removeprefix(CARRIED), OWN))
+        elif sealed.startswith(COMING):
+            self._coming = unwrap(sealed.removeprefix(COMING), OWN)
         elif sealed:
             seal = unwrap(sealed, OWN)
             last = attrs.evolve(words.pop(), seal=seal) if words else Reasoning(seal=seal, hidden=True)

@@ -13,7 +13,7 @@ from appliance.core.completion import TokenLogprob
 from appliance.core.message import Citation, Foreign, Media, Part, Reasoning, Refusal, Text, ToolCall
 from appliance.core.seal import Seal, wrap
 from appliance.dialects.responses_content import FAMILY, write_citation, write_logprobs
-from appliance.dialects.responses_input import CARRIED, OWN
+from appliance.dialects.responses_input import CARRIED, COMING, OWN
 from appliance.dialects.responses_response import item_id
 from appliance.dialects.responses_wire import Wire, written
 
@@ -30,7 +30,8 @@ class Items:
         output: items so far, the open one included. refused: one holds a refusal.
         open_part: number of the part that grows, -1 when none does.
 
-    A call has no member for a seal: it is carried in an item of its own behind it (`_carried`), which the caller sends back with the rest.
+    A call has no member for a seal: it is carried in an item of its own, which the caller sends back with the rest: ahead of it, where
+    OpenAI's own reasoning stands, and behind it only where it comes to be known too late (`_carried`), as with words.
     """
 
     wire: Wire
@@ -74,7 +75,7 @@ class Items:
         text = getattr(part, "arguments" if isinstance(part, ToolCall) else "text", "")
         if text:
             self.add_text(text)
-        if (seal := getattr(part, "seal", None)) is not None:
+        if (seal := getattr(part, "seal", None)) is not None and not isinstance(part, ToolCall):
             self.add_seal(seal)
 
     def add_text(self, text: str) -> None:
@@ -213,6 +214,8 @@ class Items:
 
     def _start_call(self, call: ToolCall) -> None:
         field = "input" if call.custom else "arguments"
+        if call.seal is not None:
+            self._open("reasoning", {"summary": [], "encrypted_content": COMING + wrap(call.seal, OWN)})
         members: dict[str, Any] = {"status": "in_progress", "call_id": call.id, "name": call.name, field: ""}
         if call.namespace:
             members["namespace"] = call.namespace

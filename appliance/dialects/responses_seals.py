@@ -11,9 +11,9 @@ from typing import Any
 from appliance.core.fault import Blame, Fault
 from appliance.core.seal import WRAPPED, unwrap
 from appliance.core.step import FOREIGN_SEAL
-from appliance.dialects.responses_input import CARRIED, OWN
+from appliance.dialects.responses_input import CARRIED, COMING, OWN
 
-_MARKS = (WRAPPED, CARRIED + WRAPPED)
+_MARKS = (WRAPPED, CARRIED + WRAPPED, COMING + WRAPPED)
 _NAMED = frozenset({"message", "function_call", "custom_tool_call"})
 """Items that may go without their ids. With one, the provider looks for the thoughts that belonged to it ("... was provided without its
 required 'reasoning' item")."""
@@ -43,7 +43,7 @@ def _maker(item: Any) -> str:
     sealed = item.get("encrypted_content") if isinstance(item, dict) and item.get("type") == "reasoning" else None
     if not isinstance(sealed, str) or not sealed:
         return ""
-    return unwrap(sealed.removeprefix(CARRIED), OWN).maker if sealed.startswith(_MARKS) else OWN
+    return unwrap(sealed.removeprefix(CARRIED).removeprefix(COMING), OWN).maker if sealed.startswith(_MARKS) else OWN
 
 
 def _nameless(item: Any) -> Any:

@@ -56,11 +56,12 @@ def test_thoughts_of_others_are_left_out_of_a_request_that_passes_verbatim():
     carried = {**own, "encrypted_content": "prev." + wrap(Seal("gemini", "s"), "openai")}
     hello = {"role": "user", "content": "hello"}
     call = {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}"}
-    items = [hello, foreign, own, carried, "odd", call]
-    others = ("input[1]: sealed reasoning of anthropic", "input[3]: sealed reasoning of gemini")
+    coming = {**carried, "encrypted_content": "next." + wrap(Seal("gemini", "s"), "openai")}
+    items = [hello, foreign, own, carried, "odd", call, coming]
+    others = tuple(f"input[{place}]: sealed reasoning of {maker}" for place, maker in ((1, "anthropic"), (3, "gemini"), (6, "gemini")))
     assert unsealed({"input": items}, False) == ({"input": [hello, own, "odd", call]}, others)
     nameless = {name: value for name, value in call.items() if name != "id"}
-    everybodys = (others[0], "input[2]: sealed reasoning of openai", others[1])
+    everybodys = (others[0], "input[2]: sealed reasoning of openai", *others[1:])
     assert unsealed({"input": items}, True) == ({"input": [hello, "odd", nameless]}, everybodys)
     assert unsealed({"input": [hello, own]}, False) is None
     assert unsealed({"input": [hello, call, {"type": "reasoning", "summary": []}]}, True) is None

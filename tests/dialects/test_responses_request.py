@@ -116,6 +116,15 @@ def test_a_seal_that_was_carried_behind_a_call_goes_back_to_it():
     assert items(carrier, call)[0].parts == (Reasoning(seal=google, hidden=True), ToolCall("c1", "f", "{}"))
 
 
+def test_a_seal_that_was_carried_ahead_of_a_call_goes_back_to_it_and_to_no_other():
+    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    words = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "x"}]}
+    google = Seal("gemini", "sig")
+    carrier = {"type": "reasoning", "summary": [], "encrypted_content": "next." + wrap(google, "openai")}
+    assert items(carrier, call)[0].parts == (ToolCall("c1", "f", "{}", seal=google),)
+    assert items(carrier, words, call)[0].parts == (Text("x"), ToolCall("c1", "f", "{}"))
+
+
 def test_tools_of_every_kind_are_read():
     schema = {"type": "object", "properties": {}}
     grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"}

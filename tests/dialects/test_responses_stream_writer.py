@@ -310,7 +310,7 @@ def test_the_sdks_accumulator_takes_the_stream():
     )  # fmt: skip
     response = sdk_response(write_stream(unfold(answer), reply_to()))
     assert response.output_text == "so it is"
-    assert [item.type for item in response.output] == ["reasoning", "message", "function_call", "reasoning"]
+    assert [item.type for item in response.output] == ["reasoning", "message", "reasoning", "function_call"]
 
 
 @pytest.mark.parametrize("before", [0, 1, 3, 5, 7])
