@@ -5,8 +5,8 @@ at once, and exactly the limit a minute after that. One piece (a request, a toke
 back N units each nanosecond. The bucket holds what is used, not what is left: another limit (a reload) leaves what was used as it is.
 
 What was taken on an estimate is given back only as far as it has not flowed off by itself: else a long request would be given back what
-the clock has returned already, and more than the limit could pass at once. The oldest flows off first. A request that took earlier and
-gives back later than another may get a little more than its due that way, never more than it took.
+the clock has returned already, and more than the limit could pass at once. The oldest flows off first. Where something older was given
+back meanwhile, less than that has flowed off of the request itself; that is left out, and it may get back a little more than its due.
 """
 
 import attrs
@@ -26,14 +26,15 @@ class Bucket:
         limit: pieces a minute, and pieces at once; at least 1.
         used: units that have not flowed off; above the limit's where more was used than taken.
         at_ns: the instant of `used`.
-        pushed: units ever taken; flowed: those that the clock has returned. Both only to tell whose part has flowed off.
+        flowed: units that the clock has ever returned; place: of the last unit taken, counted from where `flowed` began. Both only to tell
+            whose part has flowed off.
     """
 
     limit: int
     used: int = 0
     at_ns: int = 0
-    pushed: int = 0
     flowed: int = 0
+    place: int = 0
 
     def advance(self, now_ns: int) -> None:
         """Let flow off what the time since the last look returns. A clock that stands still or goes back returns nothing."""
@@ -46,8 +47,7 @@ class Bucket:
                     self.used -= back
                     self.flowed += back
                 else:
-                    self.used = 0
-                    self.flowed = self.pushed
+                    self._empty()
 
     def wait_ns(self, pieces: int) -> int | None:
         """From the last look until so many pieces can be taken; 0 when they can be now, None when they never can."""
@@ -58,10 +58,9 @@ class Bucket:
 
     def take(self, pieces: int) -> int:
         """Take them, whether they are there or not; `wait_ns` has said. Gives the place of the last one, for `true_up`."""
-        units = pieces * NS_PER_MIN
-        self.used += units
-        self.pushed += units
-        return self.pushed
+        self.used += pieces * NS_PER_MIN
+        self.place = self.flowed + self.used
+        return self.place
 
     def true_up(self, taken: int, real: int, place: int) -> None:
         """It was `real` pieces and not `taken`, which was as far as `place`.
@@ -76,7 +75,12 @@ class Bucket:
             if back < self.used:
                 self.used -= back
             else:
-                self.used, self.flowed = 0, self.pushed
+                self._empty()
+
+    def _empty(self) -> None:
+        """Nothing is used any more: whatever was taken has flowed off."""
+        self.used = 0
+        self.flowed = max(self.flowed, self.place)
 
     def fit(self, limit: int) -> None:
         """From now on another limit holds. What was used stays used, as far as an overdrawn bucket goes."""

@@ -85,12 +85,12 @@ class Admission:
 
     def close(self, record: RequestRecord) -> None:
         """Settle, from the finished record. One that no backend saw leaves nothing."""
-        if self.allowance is not None:
-            self.allowance.close(record)
         if any(map(reached, record.attempts)):
             self.accounts.ledger.settle(row_of(record, self.opened))
         else:
             self.accounts.ledger.release(self.opened.id)
+        if self.allowance is not None:
+            self.allowance.close(record)
 
 
 def _unavailable(detail: str) -> Fault:

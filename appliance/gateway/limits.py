@@ -132,7 +132,7 @@ class Grant:
         for holder in self._holders:
             if holder.claim.rpm is not None:
                 holder.requests.advance(now_ns)
-                holder.requests.true_up(1, 0, holder.requests.pushed)
+                holder.requests.true_up(1, 0, holder.requests.place)
 
 
 @attrs.define(eq=False)

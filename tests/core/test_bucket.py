@@ -67,7 +67,7 @@ def test_in_no_stretch_of_time_more_is_used_than_the_limit_and_what_flowed_back(
     for pause_ns, estimate, real in steps:
         now_ns += pause_ns
         if passes(bucket, now_ns, estimate):
-            place = bucket.pushed
+            place = bucket.place
             used.append((now_ns, min(real, estimate)))
             now_ns += pause_ns // 3
             bucket.advance(now_ns)
@@ -86,7 +86,7 @@ def test_together_pass_no_more_than_would_in_turn(limit: int, estimates: list[in
     bucket, passed, total = Bucket(limit), [], 0
     for estimate in estimates:
         if passes(bucket, 0, estimate):
-            passed.append((estimate, bucket.pushed))
+            passed.append((estimate, bucket.place))
     for estimate, place in data.draw(st.permutations(passed)):
         real = data.draw(st.integers(0, estimate))
         total += real
@@ -98,7 +98,7 @@ def test_together_pass_no_more_than_would_in_turn(limit: int, estimates: list[in
 def test_what_was_given_back_by_the_clock_is_not_given_back_again() -> None:
     bucket = Bucket(1000)
     assert passes(bucket, 0, 1000)  # a long stream: a minute on its way
-    place = bucket.pushed
+    place = bucket.place
     assert passes(bucket, 60 * S, 1000)
     bucket.advance(60 * S)
     bucket.true_up(1000, 10, place)
@@ -108,11 +108,37 @@ def test_what_was_given_back_by_the_clock_is_not_given_back_again() -> None:
 def test_half_of_what_was_taken_has_flowed_off_and_the_other_half_is_given_back() -> None:
     bucket = Bucket(1000)
     assert passes(bucket, 0, 600)
-    place = bucket.pushed
+    place = bucket.place
     assert passes(bucket, 0, 400)
     bucket.advance(18 * S)  # 300 of the first 600 are off
     bucket.true_up(600, 0, place)
     assert bucket.left == 600
+
+
+def test_what_others_gave_back_long_ago_makes_nobody_get_back_what_the_clock_returned() -> None:
+    bucket = Bucket(600)  # ten a second
+    bucket.take(300)
+    for second in range(10):
+        bucket.advance(second * S)
+        bucket.true_up(100, 5, bucket.take(100))
+    bucket.advance(10 * S)
+    assert bucket.left == 350
+    place = bucket.take(100)
+    bucket.take(250)
+    bucket.advance(45 * S)
+    bucket.true_up(100, 0, place)
+    assert bucket.left == 350
+
+
+def test_a_bucket_that_was_empty_meanwhile_gives_nothing_back() -> None:
+    bucket = Bucket(600)
+    first, second = bucket.take(100), bucket.take(100)
+    bucket.true_up(100, 0, first)
+    bucket.advance(10 * S)
+    assert bucket.left == 600
+    bucket.take(600)
+    bucket.true_up(100, 0, second)
+    assert bucket.left == 0
 
 
 def test_more_than_was_taken_is_charged_and_at_most_one_whole_bucket_is_owed() -> None:
@@ -120,7 +146,7 @@ def test_more_than_was_taken_is_charged_and_at_most_one_whole_bucket_is_owed() -
     place = bucket.take(10)
     bucket.true_up(10, 70, place)
     assert (bucket.left, wait_s(bucket, 1)) == (0, 11.0)
-    bucket.true_up(0, 10**9, bucket.pushed)
+    bucket.true_up(0, 10**9, bucket.place)
     assert wait_s(bucket, 1) == 61.0
     bucket.advance(61 * S)
     assert bucket.left == 1

@@ -213,3 +213,43 @@ def test_the_headers_tell_of_the_tightest_limit_of_each_kind() -> None:
         b"x-ratelimit-limit-tokens": b"500", b"x-ratelimit-remaining-tokens": b"400", b"x-ratelimit-reset-tokens": b"12",
     }  # fmt: skip
     assert limit_headers(None, None) == []
+
+
+OPERATIONS = st.one_of(
+    st.tuples(st.just("ask"), st.integers(0, 2), st.integers(0, 1200)),
+    st.tuples(st.just("settle"), st.integers(0, 9), st.integers(0, 1500)),
+    st.tuples(st.just("release"), st.integers(0, 9), st.just(0)),
+    st.tuples(st.just("wait"), st.integers(1, 40), st.just(0)),
+)
+
+
+@given(operations=st.lists(OPERATIONS, max_size=80))
+def test_whatever_comes_between_places_are_exact_and_all_is_free_again_in_the_end(operations: list[tuple[str, int, int]]) -> None:
+    desk, running, requests = Desk(), [], []
+    sets = [(TENANT,), (TENANT, KEY), (TENANT, EACH_USER)]
+    for what, number, tokens in operations:
+        if what == "ask":
+            answer = desk.ask(*sets[number], tokens=tokens)
+            assert isinstance(answer, Refusal) or len(running) < 3
+            if isinstance(answer, Grant):
+                running.append(answer)
+                requests.append(desk.clock.now)
+        elif what == "wait":
+            desk.clock.now += number
+        elif number < len(running):
+            ended = running.pop(number)
+            if what == "settle":
+                ended.settle(tokens)
+            else:
+                ended.release()
+                requests.clear()  # which of them it was does not matter: those that follow are held to the limit anew
+        assert sum(desk.clock.now - at < 1e-9 for at in requests) <= 10
+        holders = [*desk.limiter.holders.values(), *desk.limiter.users.values()]
+        assert all(holder.requests.used >= 0 and holder.tokens.used >= 0 for holder in holders)
+        assert all(holder.running == len(running) for holder in holders if holder.claim is TENANT)
+    for one in running:
+        one.settle(0)
+    desk.clock.now += 121
+    now_ns = int(desk.clock.now * 1e9)
+    assert all(holder.idle(now_ns) for holder in (*desk.limiter.holders.values(), *desk.limiter.users.values()))
+    assert [isinstance(desk.ask(TENANT), Grant) for _ in range(4)] == [True, True, True, False]

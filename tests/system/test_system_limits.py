@@ -26,7 +26,7 @@ ENGINES = ("builtin", "hypercorn")
 TENANTS = {
     "edge": "rpm = 5",
     "tokens": "tpm = 1000",
-    "ahead": "tpm = 100000",
+    "left": "tpm = 400",
     "room": "concurrency = 3",
     "both": "rpm = 4\nconcurrency = 2",
     "whole": "rpm = 100\ntpm = 100000",
@@ -74,6 +74,13 @@ name = "narrow"
 models = ["narrow"]
 targets = [ {{ backend = "sim" }} ]
 limits = {{ rpm = 2 }}
+[backends.idle]
+provider = "custom"
+base_url = "{simulator.url}/v1"
+[[routes]]
+name = "idle"
+models = ["idle"]
+targets = [ {{ backend = "idle" }} ]
 [[routes]]
 name = "down"
 models = ["down"]
@@ -95,6 +102,7 @@ targets = [ {{ backend = "sim" }} ]
 def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     one = Gateway(tmp_path_factory.mktemp("limits"), config(simulator, TENANTS))
     with running(one):
+        call(one.admin_url + "/admin/backends/idle/drain", {})
         yield one
         assert "Traceback" not in one.log
 
@@ -292,6 +300,7 @@ def test_a_failed_request_counts_as_one_and_uses_no_tokens_and_one_that_no_backe
         assert one.ask(chat("no-such-model" * 40))[0] != 200
         assert one.ask({"model": "sim"})[0] == 400
         assert one.ask(chat("free+"), x_provider="nobody")[0] == 400
+        assert one.ask(chat("idle", max_tokens=300))[0] == 503
     status, headers, _ = one.ask(chat("once+500", max_tokens=300))
     assert (status, limits_of(headers)["remaining-requests"]) == (502, 2)
     status, headers, _ = one.ask(chat("down", max_tokens=300))
@@ -300,6 +309,16 @@ def test_a_failed_request_counts_as_one_and_uses_no_tokens_and_one_that_no_backe
     assert status == 200
     assert limits_of(headers)["remaining-tokens"] > 290
     assert one.ask(chat("sim"))[0] == 429
+
+
+def test_a_stream_that_is_left_used_what_had_come_of_it(gateway: Gateway, engine: str) -> None:
+    one = Caller(gateway, engine, "left")
+    client = one.open_stream(chat("sim@tps=100+endless", "word " * 40, max_tokens=300, stream=True))
+    assert one.ask(chat("sim", max_tokens=200))[0] == 429
+    client.sock.close()
+    status, headers, _ = eventually(lambda: (answer := one.ask(chat("sim", max_tokens=200)))[0] == 200 and answer)
+    assert status == 200
+    assert 400 - 201 - 150 < limits_of(headers)["remaining-tokens"] < 400 - 201 - 40
 
 
 def test_a_form_counts_before_it_is_sent_on(gateway: Gateway, engine: str) -> None:
