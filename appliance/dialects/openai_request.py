@@ -146,7 +146,8 @@ def _parts_bytes(parts: object) -> int:
         if isinstance(part, str):
             size += _text_bytes(part)
         elif isinstance(part, dict):
-            if part.get("type") not in NOT_TEXT:
+            kind = part.get("type")
+            if not isinstance(kind, str) or kind not in NOT_TEXT:
                 size += sum(_text_bytes(value) for name, value in part.items() if name != "type" and isinstance(value, str))
         elif isinstance(part, int):
             size += BYTES_PER_TOKEN

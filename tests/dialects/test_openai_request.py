@@ -103,6 +103,7 @@ def test_odd_messages_never_break_the_estimate() -> None:
     for _ in range(500):
         deep = [deep]
     odd = [None, 3, "text", [], {"content": 5}, {"content": [None, 7, ["x"], {"text": 3}]}, {"content": "日本"}]
+    odd += [{"content": [{"type": kind, "text": "x"}]} for kind in (None, 3, [], {}, ["image_url"])]
     assert _read({"model": "m", "messages": odd, "tools": deep}).prompt_tokens_estimate >= 1
 
 

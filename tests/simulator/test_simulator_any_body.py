@@ -119,3 +119,10 @@ def test_a_request_with_anything_in_it_is_answered_or_refused(path, data):
     body = replaced(GOOD[path], at, data.draw(ANYTHING))
     made = answered(path, orjson.loads(orjson.dumps(body)))
     assert isinstance(made, bytes) or 400 <= made.status < 500
+
+
+def test_a_whole_number_beyond_64_bits_is_refused():
+    path = "/v1beta/models/gemini-3-pro:streamGenerateContent"
+    made = answered(path, {**GOOD[path], "generationConfig": {"seed": 1e30}})
+    assert isinstance(made, ApiError)
+    assert made.status == 400

@@ -238,11 +238,11 @@ class Reader:
 
 
 def integer(value: Any) -> int | None:
-    """A whole number, also as a float without a fraction or as a text, as protobuf's JSON allows."""
+    """A whole number of 64 bits, also as a float without a fraction or as a text, as protobuf's JSON allows."""
     if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value):
         return int(value)
     if isinstance(value, float) and value.is_integer():
-        return int(value)
+        return int(value) if abs(value) < 2**63 else None
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
