@@ -48,13 +48,20 @@ def table(made: str) -> bytes:
 
 
 def _models(vendor: types.Provider) -> Iterator[list[Any]]:
-    """[id, names, clauses, prices] of each; the first that matches a name is the one."""
+    """[id, names, clauses, prices, variants] of each; the first that matches a name is the one."""
     for model in vendor.models:
         given = model.prices if isinstance(model.prices, list) else [types.ConditionalPrice(prices=model.prices)]
         prices = [_price(one) for one in given]
         known = any(price["usd"] for price in prices) or not any(value is not None for one in given for value in vars(one.prices).values())
         names, clauses = _clauses(model.match)
-        yield [model.id, names, clauses, prices if known else []]
+        variants = [{"tier": tier, **_price(one)} for one in model.price_variants or () if (tier := _tier(one))]
+        yield [model.id, names, clauses, prices if known else [], *([variants] if variants else [])]
+
+
+def _tier(variant: types.PriceVariant) -> str:
+    """How it is served at another price, in the words of its answers; empty where an answer does not say, or the price is the standard."""
+    names = [value for key, value in variant.when.items() if key in ("service_tier", "speed")]
+    return names[0] if len(names) == len(variant.when) == 1 and any(variant.prices.__dict__.values()) else ""
 
 
 def _clauses(match: Any) -> tuple[list[str], list[list[Any]]]:
@@ -87,7 +94,7 @@ def _clause(one: Any) -> list[Any]:
     raise TypeError(f"an unknown clause: {one!r}")
 
 
-def _price(given: types.ConditionalPrice) -> dict[str, Any]:
+def _price(given: types.ConditionalPrice | types.PriceVariant) -> dict[str, Any]:
     """`usd` by kind, per million tokens or apiece; `tiers`: [start, usd]; `from`: a UTC date, or `daily`: seconds of the UTC day."""
     found: dict[str, Any] = {"usd": {}}
     stored = {kind: price for name, price in vars(given.prices).items() if price is not None and (kind := _kind(name))}

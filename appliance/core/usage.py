@@ -17,6 +17,7 @@ class Usage:
         search_units: what rankings are billed by (Cohere: one query with up to a hundred documents); 0 elsewhere.
         cache_write_1h_tokens: of cache_write_tokens those that are kept for an hour, which costs more than five minutes (Anthropic).
         cached_audio_tokens: of cached_input_tokens those that are audio, where the vendor says so.
+        tier: what other than the standard price is asked for the answer: `priority`, `flex`, `fast`; empty for the standard.
         web_searches: made by the provider for the answer, and billed apiece, where the vendor says how many.
     """
 
@@ -34,6 +35,7 @@ class Usage:
     input_image_tokens: int = 0
     output_image_tokens: int = 0
     web_searches: int = 0
+    tier: str = ""
 
     @property
     def total_tokens(self) -> int:

@@ -14,7 +14,7 @@ TOKENS_MAX = 1_000_000_000_000
 
 MEMBERS = (
     "input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens", "output_tokens_details", "iterations",
-    "service_tier", "cache_creation", "server_tool_use",
+    "service_tier", "cache_creation", "server_tool_use", "speed",
 )  # fmt: skip
 """What is read of a usage object."""
 
@@ -37,8 +37,9 @@ def read_usage(usage: object) -> Usage | None:
     tools = usage.get("server_tool_use")
     searches = _count(tools, "web_search_requests") if isinstance(tools, Mapping) else 0
     return Usage(
-        plain + read + written, output, read, written, min(thought, output), cache_write_1h_tokens=min(long, written), web_searches=searches
-    )
+        plain + read + written, output, read, written, min(thought, output), cache_write_1h_tokens=min(long, written),
+        web_searches=searches, tier="fast" if usage.get("speed") == "fast" else "",
+    )  # fmt: skip
 
 
 def write_usage(usage: Usage | None) -> dict[str, Any]:

@@ -23,6 +23,9 @@ TOKENS_MAX = 1_000_000_000_000
 PLAIN = frozenset({"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"})
 """Members of OpenAI's own usage object (platform.openai.com/docs/api-reference/chat/object)."""
 
+TIERS = frozenset({"priority", "flex", "fast"})
+"""Values of an answer's `service_tier` with prices of their own (platform.openai.com/docs/pricing)."""
+
 _FINISH = re.compile(rb'"finish_reason"\s*+:\s*+"([a-z_A-Z]{1,64})"')
 _MODEL = re.compile(rb'"model"\s*+:\s*+"([^"\\]{1,256})"')
 
@@ -44,7 +47,7 @@ def usage_of(answer: Mapping[str, Any]) -> Usage | None:
     OpenAI: `usage`. Groq streams: `x_groq.usage` (console.groq.com/docs/api-reference). Moonshot streams: inside the last choice
     (platform.moonshot.ai/docs/api/chat).
     """
-    found = read_usage(answer.get("usage"))
+    found = tiered(read_usage(answer.get("usage")), answer)
     if found is not None:
         return found
     groq = answer.get("x_groq")
@@ -58,6 +61,14 @@ def usage_of(answer: Mapping[str, Any]) -> Usage | None:
             if isinstance(choice, dict):
                 return read_usage(choice.get("usage"))
     return None
+
+
+def tiered(usage: Usage | None, answer: Mapping[str, Any]) -> Usage | None:
+    """The same, with what the answer says beside it of how it was served."""
+    tier = answer.get("service_tier")
+    if usage is not None and tier and isinstance(tier, str) and tier in TIERS:
+        usage.tier = tier
+    return usage
 
 
 def read_usage(usage: object) -> Usage | None:
@@ -199,7 +210,7 @@ def _from_end(body: bytes) -> Answer:
         except ValueError:
             parsed = None
         fields = parsed if isinstance(parsed, dict) else {}
-    usage = read_usage(fields.get("usage"))
+    usage = tiered(read_usage(fields.get("usage")), fields)
     model = text_of(fields.get("model"))
     if not model:
         named = _MODEL.search(body[:PARSE_MAX_BYTES]) or _MODEL.search(body[-PARSE_MAX_BYTES:])

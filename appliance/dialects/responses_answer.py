@@ -14,7 +14,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.message import Foreign, Part, Reasoning, Refusal, Text, ToolCall
 from appliance.core.seal import Seal
 from appliance.core.tool_ids import made_id
-from appliance.dialects.openai_usage import read_usage
+from appliance.dialects.openai_usage import read_usage, tiered
 from appliance.dialects.responses_content import FAMILY, read_citation, read_logprobs
 from appliance.dialects.responses_error import fault_in
 from appliance.dialects.responses_input import OWN
@@ -48,7 +48,7 @@ def read_answer(body: bytes) -> Completion | Fault:
         parts += parts_of(item, made_id(started.id, len(parts)))
     logprobs = tuple(one for item in items for one in logprobs_of(item))
     finish = finish_of(answer, {type(part) for part in parts}, items[-1:])
-    usage = read_usage(answer.get("usage"))
+    usage = tiered(read_usage(answer.get("usage")), answer)
     return Completion(started.id, started.model, (Candidate(tuple(parts), finish, "", logprobs),), usage, started.created, "", started.tier)
 
 

@@ -11,7 +11,7 @@ import attrs
 from appliance.core.delta import Delta, Finished, LogprobsAdded, UsageKnown
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.message import Part, Reasoning, Refusal
-from appliance.dialects.openai_usage import read_usage
+from appliance.dialects.openai_usage import read_usage, tiered
 from appliance.dialects.responses_answer import finish_of, logprobs_of, pieces_of, start_of
 from appliance.dialects.responses_error import fault_in
 from appliance.dialects.responses_growth import Event, Growth
@@ -128,7 +128,7 @@ class ResponsesStreamReader:
         if late:
             growth.out.append(LogprobsAdded(late))
         growth.out.append(Finished(finish_of(response, growth.kinds, growth.last)))
-        usage = read_usage(response.get("usage"))
+        usage = tiered(read_usage(response.get("usage")), response)
         if usage is not None:
             growth.out.append(UsageKnown(usage))
         self.finished = True

@@ -61,7 +61,7 @@ class Unpriced:
         self.counts[key] = self.counts.get(key, 0) + 1
 
 
-@attrs.frozen
+@attrs.define  # never changed after it is made, but not frozen: one is made for every attempt
 class Priced:
     """What one model costs now, and by whose word."""
 
@@ -83,20 +83,20 @@ class Pricing:
     unknown: Literal["refuse", "zero", "estimate"] = "zero"
     _known: dict[tuple[str, str, str, str], Price | Listed | None] = attrs.field(factory=dict)
 
-    def price(self, target: TargetPlan, asked: str, served: str, requested: str, now: float, reported: str = "") -> Priced:
+    def price(self, target: TargetPlan, asked: str, served: str, requested: str, now: float, reported: str = "", tier: str = "") -> Priced:
         """What a target's answers cost.
 
         Args:
             asked: the model's name to the backend; served: its bare name or label; requested: as the caller wrote it.
             reported: what the answer itself calls its model, which may be known where an operator's own name for it is not (Azure).
-            now: seconds since the epoch.
+            now: seconds since the epoch. tier: how the answer was served, see `core.usage.Usage`.
         """
         provider = target.upstream.provider
         found = self._find(provider, asked, served, requested)
         if found is None and reported and reported != asked:
             found = self._find(provider, reported, "", "")
         if isinstance(found, Listed):
-            price = found.price(now)
+            price = found.price(now, tier)
             if price is not None:
                 return Priced(price, "table")
         elif found is not None:
@@ -135,7 +135,9 @@ class Pricing:
             if attempt.outcome != "success" or request.operation == COUNT:
                 return
             usage = NOTHING_COUNTED
-        found = self.price(target, attempt.model, attempt.served_model, request.requested_model, request.wall_time, attempt.response_model)
+        found = self.price(
+            target, attempt.model, attempt.served_model, request.requested_model, request.wall_time, attempt.response_model, usage.tier
+        )
         attempt.price_basis = found.basis
         if found.basis in ("zero", "estimate") and (attempt.usage is not None or request.operation not in FREE_OF_CHARGE):
             self.unpriced.note(attempt.backend, attempt.served_model, self.unknown if self.unknown != "refuse" else "zero")

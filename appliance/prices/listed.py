@@ -8,9 +8,12 @@ from typing import Any
 
 import attrs
 
-from appliance.core.price import Price, rates
+from appliance.core.price import Price, Rates, rates
 
 DAY_S = 86_400
+
+Usd = Mapping[str, str]
+"""USD by kind, in decimal digits: per million tokens, or apiece."""
 
 
 def clause_matches(clause: Sequence[Any], name: str) -> bool:
@@ -36,11 +39,19 @@ def clause_matches(clause: Sequence[Any], name: str) -> bool:
 
 @attrs.frozen
 class Dated:
-    """A price and when it holds: from an instant on (seconds since the epoch), or daily between two seconds of the UTC day, or ever."""
+    """A price and when it holds: from an instant on (seconds since the epoch), or daily between two seconds of the UTC day, or ever.
 
-    price: Price
+    Attributes:
+        usd, tiers: as the table has them; a tier names all kinds.
+        tier: how an answer must have been served for it (`priority`), empty for the standard price.
+    """
+
+    usd: Usd
+    tiers: tuple[tuple[int, Usd], ...] = ()
     since: float | None = None
     daily: tuple[int, int] | None = None
+    tier: str = ""
+    price: Price = attrs.field(init=False, default=attrs.Factory(lambda self: _price(self.usd, self.tiers), takes_self=True))
 
     def holds(self, now: float) -> bool:
         if self.since is not None:
@@ -51,8 +62,16 @@ class Dated:
         second = now % DAY_S
         return begin <= second < end if begin <= end else second >= begin or second < end
 
+    def above(self, input_tokens: int) -> Usd:
+        """USD by kind for a request of so many."""
+        found = self.usd
+        for start, usd in self.tiers:
+            if input_tokens > start:
+                found = usd
+        return found
 
-@attrs.frozen
+
+@attrs.define(eq=False)
 class Listed:
     """One model.
 
@@ -60,34 +79,57 @@ class Listed:
         vendor: the table's name of who sends the bill; id: the table's name of the model.
         prices: in the table's order: the last one that holds is in force, and the first where none does. Empty where the vendor bills what
             the gateway cannot count.
+        variants: other prices of some kinds, by `tier`; the first that holds has the word for its kinds.
     """
 
     vendor: str
     id: str
     prices: tuple[Dated, ...]
+    variants: tuple[Dated, ...] = ()
+    _merged: dict[tuple[int, ...], Price] = attrs.field(factory=dict)  # as many as there are prices and variants that hold together
 
-    def price(self, now: float) -> Price | None:
-        """What it costs at `now`, in seconds since the epoch; None where that cannot be told."""
+    def price(self, now: float, tier: str = "") -> Price | None:
+        """What it costs at `now`, in seconds since the epoch, and served in that way; None where that cannot be told."""
         prices = self.prices
-        if len(prices) == 1:
-            return prices[0].price
-        return next((one.price for one in reversed(prices) if one.holds(now)), prices[0].price) if prices else None
+        if not prices:
+            return None
+        standard = prices[0] if len(prices) == 1 else next((one for one in reversed(prices) if one.holds(now)), prices[0])
+        if not tier or not self.variants:
+            return standard.price
+        return self._varied(standard, [one for one in self.variants if one.tier == tier and one.holds(now)])
+
+    def _varied(self, standard: Dated, variants: Sequence[Dated]) -> Price:
+        key = tuple(map(id, (standard, *variants)))
+        known = self._merged.get(key)
+        if known is None:
+            ordered = (standard, *reversed(variants))  # later ones have the last word when they are laid over each other
+            starts = sorted({start for one in ordered for start, _ in one.tiers})
+            sizes = (0, *(start + 1 for start in starts))
+            usd, *tiers = [{kind: value for one in ordered for kind, value in one.above(size).items()} for size in sizes]
+            known = self._merged[key] = _price(usd, tuple(zip(starts, tiers, strict=True)))
+        return known
 
 
-def read_listed(vendor: str, line: Sequence[Any]) -> Listed:
-    """From a line of the table: [id, names, clauses, prices]."""
-    return Listed(vendor, line[0], tuple(map(_dated, line[3])))
+def read_listed(vendor: str, line: Sequence[Any], *, own: bool = True) -> Listed:
+    """From a line of the table: [id, names, clauses, prices, variants]. own: asked of the vendor itself; others have no variants of its."""
+    variants = line[4] if own and len(line) > 4 else ()
+    return Listed(vendor, line[0], tuple(map(_dated, line[3])), tuple(map(_dated, variants)))
 
 
 def _dated(given: Mapping[str, Any]) -> Dated:
-    tiers = tuple((start, rates(_decimals(usd))) for start, usd in given.get("tiers", ()))
     since = given.get("from")
     return Dated(
-        Price(rates(_decimals(given["usd"])), tiers),
+        given["usd"],
+        tuple((start, usd) for start, usd in given.get("tiers", ())),
         None if since is None else datetime.fromisoformat(since).replace(tzinfo=UTC).timestamp(),
         tuple(given["daily"]) if "daily" in given else None,
+        given.get("tier", ""),
     )
 
 
-def _decimals(usd: Mapping[str, str]) -> dict[str, Decimal]:
-    return {kind: Decimal(value) for kind, value in usd.items()}
+def _price(usd: Usd, tiers: Sequence[tuple[int, Usd]]) -> Price:
+    return Price(_rates(usd), tuple((start, _rates(above)) for start, above in tiers))
+
+
+def _rates(usd: Usd) -> Rates:
+    return rates({kind: Decimal(value) for kind, value in usd.items()})

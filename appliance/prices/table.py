@@ -52,15 +52,15 @@ class Vendor:
     clauses: list[tuple[int, Sequence[Any]]] = attrs.field(factory=list)
     lines: list[bytes] = attrs.field(factory=list)
 
-    def match(self, name: str) -> Listed | None:
-        """The first model in the table's order that a name in lower case is one of."""
+    def match(self, name: str, *, own: bool = True) -> Listed | None:
+        """The first model in the table's order that a name in lower case is one of. own: see `read_listed`."""
         first = self.exact.get(name, len(self.lines))
         for place, clause in self.clauses:
             if place >= first:
                 break
             if clause_matches(clause, name):
                 first = place
-        return read_listed(self.name, orjson.loads(self.lines[first])) if first < len(self.lines) else None
+        return read_listed(self.name, orjson.loads(self.lines[first]), own=own) if first < len(self.lines) else None
 
     def models(self) -> Iterator[Listed]:
         return (read_listed(self.name, orjson.loads(line)) for line in self.lines)
@@ -115,7 +115,7 @@ class PriceTable:
     def _match(self, vendor: Vendor, name: str) -> Listed | None:
         listed = vendor.match(name)
         for other in vendor.others if listed is None else ():
-            listed = self._vendor(other).match(name)
+            listed = self._vendor(other).match(name, own=False)
             if listed is not None:
                 break
         return listed
@@ -151,7 +151,7 @@ def _read_vendor(name: str) -> Vendor:
             if line["vendor"] == name:
                 mine, vendor.others = True, tuple(line["others"])
         elif mine:
-            _, names, clauses, _ = orjson.loads(text)
+            _, names, clauses, *_ = orjson.loads(text)
             place = len(vendor.lines)
             for one in names:
                 vendor.exact.setdefault(one, place)

@@ -62,6 +62,18 @@ def test_openai_tells_images_and_cached_sound_apart():
     assert usage == Usage(100, 20, 30, 0, 0, 40, 0, cached_audio_tokens=9, input_image_tokens=5, output_image_tokens=15)
 
 
+def test_how_an_answer_was_served_is_read_where_it_has_a_price_of_its_own():
+    counted = {"usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    for said, tier in (("priority", "priority"), ("flex", "flex"), ("default", ""), ("scale", ""), (5, ""), (["priority"], ""), (None, "")):
+        usage = openai_usage.usage_of({**counted, "service_tier": said})
+        assert usage is not None
+        assert usage.tier == tier
+    assert openai_usage.usage_of({"service_tier": "priority"}) is None
+    fast = anthropic_usage.read_usage({**ANTHROPIC, "speed": "fast"})
+    assert fast is not None
+    assert fast.tier == "fast"
+
+
 @pytest.mark.parametrize(("details", "drawn"), [(b"", 50), (b',"output_tokens_details":{"image_tokens":45,"text_tokens":5}', 45)])
 def test_what_an_image_model_made_is_an_image_unless_it_says_how_much_of_it_is(details: bytes, drawn: int):
     verbatim = OPENAI_MEDIA.verbatim

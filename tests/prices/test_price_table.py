@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import attrs
 import pytest
 
 from appliance.core.price import cost_nusd, estimate_nusd
@@ -40,7 +41,7 @@ USAGES = [
 ]  # fmt: skip
 
 
-def oracle(vendor: str, model: str, usage: Usage, now: datetime = NOW) -> Decimal:
+def oracle(vendor: str, model: str, usage: Usage, now: datetime = NOW, **context: str) -> Decimal:
     """USD, as genai-prices has it."""
     prices = pytest.importorskip("genai_prices", reason="genai-prices is not installed")
     given = prices.Usage(
@@ -51,13 +52,13 @@ def oracle(vendor: str, model: str, usage: Usage, now: datetime = NOW) -> Decima
         input_image_tokens=usage.input_image_tokens, output_image_tokens=usage.output_image_tokens,
         cache_image_read_tokens=0, web_searches=usage.web_searches,
     )  # fmt: skip
-    return prices.calc_price(given, model, provider_id=vendor, genai_request_timestamp=now).total_price
+    return prices.calc_price(given, model, provider_id=vendor, genai_request_timestamp=now, price_context=context or None).total_price
 
 
 def ours(vendor: str, model: str, usage: Usage, now: datetime = NOW) -> int:
     listed = TABLE.find(vendor, model)
     assert listed is not None, (vendor, model)
-    price = listed.price(now.timestamp())
+    price = listed.price(now.timestamp(), usage.tier)
     assert price is not None, (vendor, model)
     return cost_nusd(price, usage)
 
@@ -84,6 +85,26 @@ def test_a_well_known_model_costs_what_the_source_says_to_the_nano_dollar(vendor
 )
 def test_sound_and_images_cost_what_the_source_says(vendor, model, usage):
     assert ours(vendor, model, usage) == nano(oracle(vendor, model, usage))
+
+
+LATER = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("vendor", "model", "context"), [
+    *(("openai", model, {"service_tier": tier}) for model in ("gpt-5", "gpt-5.4", "o3", "gpt-4o") for tier in ("priority", "flex", "fast")),
+    ("azure", "gpt-5", {"service_tier": "priority"}), ("anthropic", "claude-opus-4-8", {"speed": "fast"}),
+    ("anthropic", "claude-haiku-4-5", {"speed": "fast"}),
+])  # fmt: skip
+def test_an_answer_served_faster_or_later_costs_what_the_source_says(vendor: str, model: str, context: dict[str, str]):
+    for now in (NOW, LATER):
+        for counted in USAGES:
+            usage = attrs.evolve(counted, tier=next(iter(context.values())))
+            assert ours(vendor, model, usage, now) == nano(oracle(vendor, model, usage, now, **context)), (now, usage)
+
+
+def test_priority_costs_more_and_flex_less_than_the_standard():
+    costs = [ours("openai", "gpt-5", Usage(1_000, 1_000, tier=tier), LATER) for tier in ("flex", "", "priority")]
+    assert costs[0] < costs[1] < costs[2]
 
 
 def test_every_model_of_the_table_costs_what_the_source_says_at_any_hour_and_date():

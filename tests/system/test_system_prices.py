@@ -80,7 +80,7 @@ def policy(gateway: Gateway, simulator: Simulator, wanted: str) -> None:
 def by_the_table(vendor: str, model: str, usage: dict[str, Any]) -> float:
     listed = PriceTable().find(vendor, model)
     assert listed is not None
-    price = listed.price(time.time())
+    price = listed.price(time.time(), usage["tier"])
     assert price is not None
     cost = cost_nusd(price, Usage(**usage)) / 1e9
     assert cost > 0
@@ -122,6 +122,22 @@ def test_a_stream_costs_what_a_whole_answer_does_and_metrics_and_log_have_it(gat
     assert gateway.metric(other) == pytest.approx(cost, rel=1e-6)
     line = eventually(lambda: [one for one in gateway.requests() if one["request_id"] == headers["x-request-id"]])[0]
     assert line["cost_usd"] == cost
+
+
+@pytest.mark.parametrize(("path", "body"), [
+    ("/v1/chat/completions", {"messages": MESSAGES}), ("/v1/chat/completions", {"messages": MESSAGES, "stream": True}),
+    ("/v1/responses", {"input": "Count the sheep."}), ("/v1/responses", {"input": "Count the sheep.", "stream": True}),
+])  # fmt: skip
+def test_a_faster_answer_costs_what_it_says_it_was(gateway: Gateway, path: str, body: dict[str, Any]):
+    costs = {}
+    for tier in ("default", "priority"):
+        status, headers, answer = call(gateway.url + path, {"model": "gpt-5", "service_tier": tier, **body})
+        assert status == 200, answer
+        record = gateway.record(headers["x-request-id"])
+        assert record["usage"]["tier"] == ("" if tier == "default" else tier)
+        costs[tier] = record["cost_usd"]
+        assert costs[tier] == by_the_table("openai", "gpt-5", record["usage"])
+    assert costs["priority"] > costs["default"]
 
 
 def test_what_the_cache_holds_for_an_hour_costs_more(gateway: Gateway):
