@@ -9,6 +9,7 @@ from appliance.core.record import AttemptRecord, RequestRecord
 from appliance.core.usage import Usage
 from appliance.gateway.plan import Plan, TargetPlan, build_plan
 from appliance.gateway.pricing import KNOWN_MAX, UNPRICED_MAX, Pricing, Unpriced, make_pricing, usd_text
+from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import build_upstreams
 from appliance.http1.arrivals import Arrivals
 from appliance.prices.table import PriceTable
@@ -38,7 +39,7 @@ async def plan() -> Plan:
     assert isinstance(loaded, Loaded), loaded
     upstreams = build_upstreams(loaded.config.backends, {}, Arrivals())
     assert isinstance(upstreams, dict)
-    return build_plan(loaded.config, upstreams, make_pricing(loaded.config.prices, PriceTable(), Unpriced()), anonymous=True)
+    return build_plan(loaded.config, upstreams, make_pricing(loaded.config.prices, PriceTable(), Unpriced()), Tenancy({}, ()))
 
 
 def target(plan: Plan, backend: str) -> TargetPlan:
