@@ -285,24 +285,27 @@ def _settle_memory() -> None:
 
 
 def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Problems] | None, *, log_fd: int = 2) -> Supervisor:
-    """Open the sockets and build every part. Raises StartFailure with every reason why that cannot be."""
+    """Take the store, open the sockets and build every part. Raises StartFailure with every reason why that cannot be."""
     config = loaded.config
+    sink = LineSink(log_fd)
+    settings = config.telemetry.log
+    configure_logging(sink, settings.format, settings.level, terminal=os.isatty(log_fd))
+    log = structlog.get_logger()
     arrivals = Arrivals()
     upstreams = build_upstreams(config.backends, {}, arrivals)
-    doors, failures = _open_doors(config.server.listen)
+    keeper, failures = _start_ledger(config, log)  # before the sockets: whoever can connect is served
+    doors, closed = _open_doors(config.server.listen)
+    failures += closed
     admin_door = open_door(Listener(address=config.admin.listen), os.environ, os.getpid(), hypercorn_always=True)
     if isinstance(upstreams, list):
         failures += upstreams
     if isinstance(admin_door, str):
         failures.append(f"admin.listen: {admin_door}")
     if failures or isinstance(upstreams, list) or isinstance(admin_door, str):
+        keeper.ledger.close()
+        sink.close()
         raise StartFailure(failures)
-    sink = LineSink(log_fd)
-    settings = config.telemetry.log
-    configure_logging(sink, settings.format, settings.level, terminal=os.isatty(log_fd))
-    log = structlog.get_logger()
     warn(loaded, log)
-    keeper = _start_ledger(config, log)
     reader = TenancyReader(Path(config.store.path))
     reader.look()
     gateway = _build_gateway(config, upstreams, sink, keeper, tenancy_of(config, reader.last))
@@ -315,15 +318,16 @@ def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Proble
     )  # fmt: skip
 
 
-def _start_ledger(config: Config, log: structlog.typing.FilteringBoundLogger) -> LedgerKeeper:
-    """The ledger, with everything in it that an earlier run left in its journal: budgets need to know. Raises StartFailure."""
+def _start_ledger(config: Config, log: structlog.typing.FilteringBoundLogger) -> tuple[LedgerKeeper, list[str]]:
+    """The ledger, with everything in it that an earlier run left in its journal: budgets need to know. And why it cannot be."""
     settings = config.store
     ledger = EmbeddedLedger(settings, time.time, lambda level, event, **fields: getattr(log, level)(event, **fields))
+    keeper = LedgerKeeper(ledger, settings.commit_interval_s, settings.durability == "power")
     fault = ledger.start()
-    if fault is not None:
-        hint = "; `appliance store check` says more" if fault.kind == "corrupt" else ""
-        raise StartFailure([f"store.path: {fault.message}{hint}"])
-    return LedgerKeeper(ledger, settings.commit_interval_s, settings.durability == "power")
+    if fault is None:
+        return keeper, []
+    hint = "; `appliance store check` says more" if fault.kind == "corrupt" else ""
+    return keeper, [f"store.path: {fault.message}{hint}"]
 
 
 def _open_doors(listeners: Sequence[Listener]) -> tuple[list[Door], list[str]]:
