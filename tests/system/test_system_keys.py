@@ -105,6 +105,21 @@ def test_limits_of_a_key_made_at_run_time_hold(gateway: Gateway) -> None:
     eventually(lambda: asked(gateway, key) == 429, 5)
 
 
+def test_a_limit_changed_at_run_time_leaves_what_was_used_and_a_rotated_key_begins_with_nothing_new(gateway: Gateway) -> None:
+    run(gateway, "tenant", "create", "limited", "--rpm", "1")
+    first = made(gateway, "limited", "--id", "rotating", "--rpm", "1")
+    within_a_second(gateway, first, 200)
+    other = made(gateway, "limited")
+    within_a_second(gateway, other, 429)
+    run(gateway, "tenant", "set", "limited", "--rpm", "2")
+    within_a_second(gateway, other, 200)
+    assert asked(gateway, other) == 429
+    second = run(gateway, "key", "rotate", "rotating").strip()
+    run(gateway, "tenant", "set", "limited", "--rpm", "none")
+    within_a_second(gateway, other, 200)
+    assert (asked(gateway, first), asked(gateway, second)) == (429, 429)
+
+
 def test_when_a_key_was_last_used_is_written_down(gateway: Gateway) -> None:
     key = made(gateway, "test", "--id", "used")
     assert listed(gateway)["used"]["last_used_at"] is None
