@@ -39,10 +39,10 @@ def period_at(kind: PeriodKind, now: float, zone: tzinfo) -> Period:
     if kind == "total":
         return Period(0, NEVER)
     first = _first_day(kind, datetime.fromtimestamp(now, zone).date())
-    while _midnight(first, zone) > now:  # the clock was set back over a midnight: it shows a day that had ended
+    while _midnight(first, zone) > now:  # its midnight was skipped: the day has not begun though the clock shows it
         first = _first_day(kind, first - timedelta(days=1))
     while (end := _midnight(following := _next_first_day(kind, first), zone)) <= now:
-        first = following
+        first = following  # clocks were set back over a midnight: they show the day before again
     return Period(_midnight(first, zone), end)
 
 

@@ -52,6 +52,15 @@ def test_a_day_on_which_clocks_change_is_as_long_as_it_is(zone: str, now: str, h
     assert period.end - period.start == hours * HOUR
 
 
+def test_clocks_that_skip_midnight_or_show_it_twice_begin_no_day_twice():
+    toronto, st_johns = ZoneInfo("America/Toronto"), ZoneInfo("America/St_Johns")
+    skipped = period_at("day", at("1919-03-31T04:45:00Z"), toronto)  # 00:45, of a day whose midnight would have been at 05:00 UTC
+    assert skipped.end == period_at("day", at("1919-03-31T05:00:00Z"), toronto).start == at("1919-03-31T05:00:00Z")
+    twice = [period_at("day", at(f"2006-10-29T{clock}Z"), st_johns) for clock in ("02:29:59", "02:30:00", "02:45:00", "03:15:00")]
+    assert twice[0].end == twice[1].start == at("2006-10-29T02:30:00Z")
+    assert twice[1] == twice[2] == twice[3]  # 00:00, then 23:15 of the day before once more, 23:45 and 00:00 again
+
+
 def test_a_day_that_a_country_left_out_has_no_length_and_a_total_no_end():
     apia = ZoneInfo("Pacific/Apia")
     before, after = period_at("day", at("2011-12-30T09:59:59Z"), apia), period_at("day", at("2011-12-30T10:00:00Z"), apia)

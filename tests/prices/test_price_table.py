@@ -11,6 +11,7 @@ import pytest
 
 from appliance.core.price import cost_nusd, estimate_nusd
 from appliance.core.usage import Usage
+from appliance.prices.listed import read_listed
 from appliance.prices.table import PriceTable, header
 from appliance.providers import PROVIDERS
 
@@ -100,6 +101,24 @@ def test_an_answer_served_faster_or_later_costs_what_the_source_says(vendor: str
         for counted in USAGES:
             usage = attrs.evolve(counted, tier=next(iter(context.values())))
             assert ours(vendor, model, usage, now) == nano(oracle(vendor, model, usage, now, **context)), (now, usage)
+
+
+def test_of_several_variants_that_hold_the_first_has_the_word_for_its_kinds_and_the_standard_for_all_others():
+    variants = [
+        {"tier": "flex", "usd": {"input": "1"}, "from": "2026-07-01"}, {"tier": "flex", "usd": {"input": "2", "output": "5"}},
+        {"tier": "priority", "usd": {"input": "9"}},
+    ]  # fmt: skip
+    standard = {"usd": {"input": "3", "output": "7", "cache_read": "0.3"}, "tiers": [[100, {"input": "4", "output": "8"}]]}
+    line = ["m", [], [], [standard], variants]
+    listed = read_listed("v", line)
+    found = []
+    for now in (NOW, LATER):
+        price = listed.price(now.timestamp(), "flex")
+        assert price is not None
+        found.append([cost_nusd(price, Usage(*counts)) for counts in ((10, 0), (0, 10), (10, 0, 10), (200, 0))])
+    assert found == [[20_000, 50_000, 3_000, 400_000], [10_000, 50_000, 3_000, 200_000]]
+    other = read_listed("v", line, own=False).price(NOW.timestamp(), "flex")
+    assert other == listed.price(NOW.timestamp()) == listed.price(NOW.timestamp(), "unheard-of")
 
 
 def test_priority_costs_more_and_flex_less_than_the_standard():
