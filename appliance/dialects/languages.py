@@ -22,13 +22,13 @@ from appliance.dialects.gemini import GEMINI, GEMINI_ARRAY
 from appliance.dialects.gemini_array_tap import ArrayTap
 from appliance.dialects.gemini_path import GeminiCall, renamed
 from appliance.dialects.gemini_seal import WRAPPED_QUOTED
+from appliance.dialects.gemini_settings import set_members
 from appliance.dialects.gemini_strict import CALL_ID, strict
 from appliance.dialects.gemini_unsigned import lacks_signature
 from appliance.dialects.json_scan import load_object, repeated
 from appliance.dialects.language import Language, TapWish, Verbatim
 from appliance.dialects.openai_chat import read_request, rewrite
 from appliance.dialects.operation import Sides
-from appliance.dialects.overrides import overridden
 from appliance.dialects.protocol import COUNT, EMBEDDINGS, Answer, ParsedRequest, Rewrite, StreamTap
 from appliance.dialects.responses import RESPONSES, unsealed
 from appliance.dialects.stream_taps import ReadingTap
@@ -156,13 +156,13 @@ def _gemini_request(call: GeminiCall, body: bytes, operation: str) -> ParsedRequ
 
 
 def _gemini_rewrite(body: bytes, parsed: ParsedRequest, wanted: Rewrite) -> bytes:
-    """The model's name stands in the path, and again in the bodies of some calls, where it must be the same; operators' own fields are set
-    at the top."""
+    """The model's name stands in the path, and again in the bodies of some calls, where it must be the same."""
     if CALL_ID in wanted.drop:
         body = strict(body, parsed.fields)
     elif wanted.model is not None and parsed.operation != "chat":
         body = renamed(body, parsed.fields, wanted.model)
-    return overridden(body, wanted.overrides) if wanted.overrides else body
+    members = set_members(parsed, wanted)
+    return rewrite(body, parsed, Rewrite(overrides=members)) if members else body
 
 
 def gemini_estimate(fields: Mapping[str, Any]) -> int:
