@@ -213,10 +213,11 @@ def _forbidden(message: str) -> Fault:
 
 
 def _new_record(gateway: Gateway, scope: Scope, caller: Caller, operation: str, language: Language) -> RequestRecord:
-    own = gateway.new_id()
+    wall = gateway.wall_clock()
+    own = gateway.accounts.new_id(wall)
     client = scope.get("client")
     return RequestRecord(
-        own, caller.request_id or own, trio.current_time(), gateway.wall_clock(), scope["method"], scope["path"], language.name, operation,
+        own, caller.request_id or own, trio.current_time(), wall, scope["method"], scope["path"], language.name, operation,
         client=client[0] if client else "",
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from appliance.store.writer import Say, Writer
 
 FATAL = frozenset({"newer", "foreign", "in_use"})
 """What waiting cannot mend, and nothing may be written over: the gateway does not start."""
+
+LOCK_TRIES, LOCK_TRY_S = 10, 0.1
+"""A command may look for a moment whether the store is in use, and the gateway before this one may be about to end."""
 
 FATAL_WHERE_REFUSED = frozenset({"corrupt", "unwritable"})
 """The same where requests are refused without a ledger: an operator had better hear of it at once. A full or locked disk may pass."""
@@ -157,10 +161,13 @@ class EmbeddedLedger:
             fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             return fault_of(error, str(path))
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(fd)
-            return StoreFault("in_use", f"{path} is in use by another gateway: give this one a store.path of its own")
-        self._lock_fd = fd
-        return None
+        for _ in range(LOCK_TRIES):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(LOCK_TRY_S)
+                continue
+            self._lock_fd = fd
+            return None
+        os.close(fd)
+        return StoreFault("in_use", f"{path} is in use by another gateway: give this one a store.path of its own")
