@@ -19,6 +19,7 @@ COMMANDS = {
     "simulate": "appliance.cli.simulate",
     "key": "appliance.cli.key",
     "tenant": "appliance.cli.tenant",
+    "usage": "appliance.cli.usage",
     "store": "appliance.cli.store",
     "status": "appliance.cli.status",
     "explain": "appliance.cli.explain",

@@ -11,8 +11,7 @@ from appliance.cli.desk import desk, told
 from appliance.cli.exits import USAGE, Stop
 from appliance.cli.holder import budget_text, day_text, given_settings, globs_text, holder_options, limits_text
 from appliance.cli.source import config_option
-from appliance.cli.span import moment_s, span_s
-from appliance.store.moment import iso
+from appliance.store.moment import iso, moment_s, span_s
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 

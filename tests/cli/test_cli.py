@@ -16,7 +16,9 @@ import httpx
 import pytest
 from rig import KEY_SHA256, Gateway, Process, Simulator, call, chat, eventually, free_port, get_json, one_backend, running
 
-COMMANDS = ("serve", "demo", "check", "init", "simulate", "key", "tenant", "store", "status", "explain", "prices", "config", "version")
+COMMANDS = (
+    "serve", "demo", "check", "init", "simulate", "key", "tenant", "usage", "store", "status", "explain", "prices", "config", "version",
+)  # fmt: skip
 FIVE_MISTAKES = """
 [server]
 listen = ["127.0.0.1:99999"]
