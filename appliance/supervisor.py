@@ -182,7 +182,7 @@ class Supervisor:
                 services.stop(running)
 
     async def _serve_admin(self) -> None:
-        app = AdminApp(self.gateway, self.view, self.admin_door.loopback, self.reload)
+        app = AdminApp(self.gateway, self.view, self.tenants, self.admin_door.loopback, self.reload)
         limits = self.gateway.plan.config.server.limits
         server = engine(app, self.admin_door, limits, self._on_error, self.view.refusals.enter, render_admin_refusal)
         await server.serve([sock.dup() for sock in self.admin_door.sockets])

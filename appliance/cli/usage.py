@@ -18,7 +18,8 @@ ROWS_MAX = 1_000_000
 """For a spreadsheet; the admin API has a lower bound, since the gateway's memory is for callers."""
 
 _TITLES = {
-    "input_tokens": "input", "output_tokens": "output", "cached_input_tokens": "cached", "cost_usd": "USD", "estimated_requests": "estimated",
+    "input_tokens": "input", "output_tokens": "output", "cached_input_tokens": "cached", "cost_usd": "USD",
+    "estimated_requests": "estimated",
 }  # fmt: skip
 
 

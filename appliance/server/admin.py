@@ -1,34 +1,37 @@
-"""The admin listener's ASGI application: metrics, what is live, recent requests, reload, and a hand on each backend.
+"""The admin listener's ASGI application: who may come in, and the way to the routes of the admin API (see `admin_table`).
 
 Bearer admin token; without one configured the listener is loopback only, and Host and Origin are checked, because a browser on this
 machine is not the operator: a page on the web may make it send requests here (DNS rebinding, cross-site POST).
 """
 
-import math
 from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import attrs
-import trio
+import orjson
 
-from appliance.config.masked import masked_dict
-from appliance.core.record import RequestRecord
+from appliance.config.problem import Problem
+from appliance.core.fault import Fault
 from appliance.gateway.gateway import Gateway
-from appliance.gateway.upstream import Upstream
+from appliance.gateway.tenancy_keeper import TenancyKeeper
 from appliance.http1.asgi import Receive, Scope, Send
 from appliance.http1.listen import is_loopback
+from appliance.server.admin_route import AdminRoute, Answer, Asked, find_route, refused
+from appliance.server.admin_table import PATHS, TABLE
+from appliance.server.body import read_body, wrong_type
 from appliance.server.health import serve_live, serve_ready
 from appliance.server.lifespan import serve_lifespan
 from appliance.server.metrics import matches, may_read, serve_metrics
 from appliance.server.public import LIVE, READY
-from appliance.server.reply import bearer, header_map, reply_json
+from appliance.server.reply import HeaderList, bearer, header_map, reply, reply_json
 from appliance.telemetry.live import LiveView
-from appliance.telemetry.recent import PAGE_MAX, Filter
-from appliance.telemetry.stats import stats_steps
 
-LISTING = 100
-DIGITS_MAX = 9
-ACTIONS = ("drain", "resume", "reset-breaker")
+BODY_MAX_BYTES = 262_144
+"""Of a request to the admin API: a tenant with thousands of globs fits."""
+
+NO_STORE: HeaderList = [(b"cache-control", b"no-store")]
+"""Answers are of this moment, and some hold a secret."""
 
 
 @attrs.frozen
@@ -43,6 +46,7 @@ class ReloadResult:
 class AdminApp:
     gateway: Gateway
     view: LiveView
+    tenants: TenancyKeeper
     loopback: bool
     reload: Callable[[], Awaitable[ReloadResult]]
 
@@ -50,9 +54,9 @@ class AdminApp:
         if scope["type"] == "lifespan":
             await serve_lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._answer(scope, send)
+            await self._answer(scope, receive, send)
 
-    async def _answer(self, scope: Scope, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
         headers = header_map(scope)
         if path in LIVE:
@@ -70,12 +74,36 @@ class AdminApp:
                 await self._unauthorized(send, "metrics token or admin token")
         elif not self._operator(headers):
             await self._unauthorized(send, "admin token")
-        elif method in ("GET", "HEAD"):
-            await self._get(scope, send, path)
-        elif method == "POST":
-            await self._post(send, path)
         else:
-            await reply_json(send, {"error": f"{method} is not possible here"}, 405, [(b"allow", b"GET, HEAD, POST")])
+            await self._route(scope, receive, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        found = find_route(TABLE, method, path)
+        if not isinstance(found, tuple):
+            if found:
+                allow = ", ".join(dict.fromkeys(found))
+                await reply_json(send, {"error": f"{method} is not possible at {path[:200]}"}, 405, [(b"allow", allow.encode())])
+            else:
+                await reply_json(send, {"error": f"there is nothing at {path[:200]}", "paths": PATHS}, 404)
+            return
+        route, names = found
+        body = await _body(route, scope, receive)
+        if isinstance(body, Answer):
+            answer = body
+        else:
+            query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+            answer = await route.serve(self, Asked(names, query, body, self._actor(scope)))
+        if answer.text_type:
+            await reply(send, answer.status, str(answer.value).encode(), answer.text_type.encode(), NO_STORE)
+        else:
+            await reply_json(send, answer.value, answer.status, NO_STORE)
+
+    def _actor(self, scope: Scope) -> str:
+        """For the audit: there is one admin token, so what tells operators apart is where they come from."""
+        client = scope.get("client")
+        by = "token" if self.gateway.plan.config.admin.token is not None else "loopback"
+        return f"admin:{by}@{client[0]}" if client and client[0] else f"admin:{by}"
 
     async def _unauthorized(self, send: Send, token: str) -> None:
         await reply_json(send, {"error": f"send the {token} as 'Authorization: Bearer TOKEN'"}, 401, [(b"www-authenticate", b"Bearer")])
@@ -102,76 +130,24 @@ class AdminApp:
             return "without an admin token this listener answers no cross-site request; set admin.token"
         return ""
 
-    async def _get(self, scope: Scope, send: Send, path: str) -> None:
-        if path == "/admin/providers":
-            await reply_json(send, {"providers": self._providers()})
-        elif path == "/admin/stats":
-            await reply_json(send, await self._stats())
-        elif path == "/admin/requests":
-            await self._requests(scope, send)
-        elif path.startswith("/admin/requests/"):
-            record = self.gateway.recent.find(path.removeprefix("/admin/requests/"))
-            if record is None:
-                await reply_json(send, {"error": f"no such request among the last {len(self.gateway.recent)}"}, 404)
-            else:
-                await reply_json(send, record.as_dict())
-        elif path == "/admin/config":
-            await reply_json(send, masked_dict(self.gateway.plan.config))
-        elif path == "/":
-            await reply_json(send, {"service": "appliance", "paths": PATHS})
-        else:
-            await reply_json(send, {"error": f"there is nothing at {path[:200]}", "paths": PATHS}, 404)
 
-    async def _post(self, send: Send, path: str) -> None:
-        if path == "/admin/reload":
-            result = await self.reload()
-            await reply_json(send, attrs.asdict(result), 422 if result.problems else 200)
-            return
-        pieces = path.split("/")
-        if len(pieces) == 5 and path.startswith("/admin/backends/") and pieces[4] in ACTIONS:
-            upstream = self.gateway.plan.upstreams.get(pieces[3])
-            if upstream is None:
-                names = ", ".join(self.gateway.plan.upstreams)
-                await reply_json(send, {"error": f"no backend is called {pieces[3][:80]!r}; there are: {names}"}, 404)
-                return
-            _act(upstream, pieces[4])
-            await reply_json(send, _provider(upstream))
-            return
-        await reply_json(send, {"error": f"there is nothing to POST to at {path[:200]}", "paths": PATHS}, 404)
-
-    def _providers(self) -> list[dict[str, object]]:
-        return [_provider(upstream) for upstream in self.gateway.plan.upstreams.values()]
-
-    async def _stats(self) -> dict[str, object]:
-        """Summed in steps: a great many series must not hold up the streams."""
-        steps = stats_steps(self.gateway.cells, self.view.state(), self.gateway.wall_clock())
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                result: dict[str, object] = done.value
-                return result
-            await trio.lowlevel.checkpoint()
-
-    async def _requests(self, scope: Scope, send: Send) -> None:
-        asked = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-        wanted = _filter(asked)
-        if isinstance(wanted, str):
-            await reply_json(send, {"error": wanted}, 400)
-            return
-        limit = asked.get("limit", str(LISTING))
-        if not limit.isdecimal() or len(limit) > DIGITS_MAX or not 1 <= int(limit) <= PAGE_MAX:
-            await reply_json(send, {"error": f"limit is a number from 1 to {PAGE_MAX}"}, 400)
-            return
-        records: list[RequestRecord] = self.gateway.recent.newest(wanted, int(limit))
-        await reply_json(send, {"requests": [record.as_dict() for record in records]})
-
-
-PATHS = [
-    "GET /metrics", "GET /admin/providers", "GET /admin/stats", "GET /admin/requests", "GET /admin/requests/{id}", "GET /admin/config",
-    "POST /admin/reload", "POST /admin/backends/{name}/drain", "POST /admin/backends/{name}/resume",
-    "POST /admin/backends/{name}/reset-breaker",
-]  # fmt: skip
+async def _body(route: AdminRoute, scope: Scope, receive: Receive) -> dict[str, Any] | Answer:
+    """The body of a route that takes one: a JSON object. Nothing sent is an empty one."""
+    if route.takes is None:
+        return {}
+    headers = header_map(scope)
+    unsuitable = wrong_type(headers)
+    if unsuitable is not None:
+        return Answer({"error": unsuitable.message}, unsuitable.surface_status)
+    length = headers.get(b"content-length", b"0")
+    data = await read_body(receive, int(length) if length.isdigit() and len(length) < 19 else 0, BODY_MAX_BYTES)
+    if isinstance(data, Fault):
+        return Answer({"error": data.message}, data.surface_status)
+    try:
+        value = orjson.loads(data) if data else {}
+    except orjson.JSONDecodeError as error:
+        return refused([Problem("", f"the body is no JSON ({error.msg}, line {error.lineno}, column {error.colno})")])
+    return value if isinstance(value, dict) else refused([Problem("", "the body is no JSON object")])
 
 
 def _host(url: str) -> str:
@@ -180,57 +156,3 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def _act(upstream: Upstream, action: str) -> None:
-    if action == "reset-breaker":
-        upstream.state.breaker.reset()
-        upstream.state.failures_in_a_row = upstream.state.probe_failures = 0
-    else:
-        upstream.state.drained = action == "drain"
-
-
-def _provider(upstream: Upstream) -> dict[str, object]:
-    """One backend as /admin/providers and `appliance status` show it; no credentials in it."""
-    state, pool = upstream.state, upstream.transport.stats()
-    return {
-        "name": upstream.name, "provider": upstream.provider.name, "base_url": upstream.base_url, "healthy": state.healthy,
-        "drained": state.drained, "breaker": str(state.breaker.state), "breaker_opened_total": state.breaker.opened_total,
-        "in_flight": state.in_flight, "max_concurrency": upstream.slots.limit, "waiting": upstream.slots.waiting,
-        "connections": {"open": pool.open, "idle": pool.idle, "queued": pool.queued},
-        "first_byte_ms": round(state.first_byte_s * 1000, 1), "requests": state.requests, "errors": state.errors,
-        "last_error": state.last_error, "last_probe": state.last_probe, "credentials": _credentials(upstream),
-    }  # fmt: skip
-
-
-def _credentials(upstream: Upstream) -> dict[str, object] | None:
-    """How the temporary credentials of a backend's account are; None where it has none."""
-    account = None if upstream.prover is None else upstream.prover.account
-    if account is None:
-        return None
-    left_s = account.seconds_left()
-    return {
-        "valid_s": round(left_s) if math.isfinite(left_s) else None, "failures": account.held.failures,
-        "problem": account.trouble.words if account.trouble is not None else "",
-    }  # fmt: skip
-
-
-def _filter(asked: dict[str, str]) -> Filter | str:
-    """The listing's conditions from the query string; a string says what is wrong with them."""
-    known = {"tenant", "backend", "model", "route", "error_type"}
-    flags = {"true": True, "false": False}
-    values: dict[str, str | int | bool] = {}
-    for name, text in asked.items():
-        if name in known:
-            values[name] = text
-        elif name == "status":
-            if not text.isdecimal() or len(text) > DIGITS_MAX:
-                return "status is an HTTP status such as 502"
-            values[name] = int(text)
-        elif name in ("stream", "failed"):
-            if text not in flags:
-                return f"{name} is true or false"
-            values[name] = flags[text]
-        elif name != "limit":
-            return f"unknown parameter {name[:40]!r}; known are {', '.join(sorted(known))}, status, stream, failed, limit"
-    return attrs.evolve(Filter(), **values)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 The rule: a file that is not certainly ours and whole is left as it is; what is wrong with it comes back as a `StoreFault`.
 """
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -32,7 +33,7 @@ def open_database(path: Path, *, busy_s: float = BUSY_WAIT_S, make: bool = True)
     try:
         if make:
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # usage and hashes of keys are nobody else's affair
+            _make(path)
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw", timeout=busy_s, isolation_level=None, check_same_thread=False, uri=True
         )
@@ -46,6 +47,16 @@ def open_database(path: Path, *, busy_s: float = BUSY_WAIT_S, make: bool = True)
         connection.close()
         return fault
     return connection
+
+
+def _make(path: Path) -> None:
+    """An empty file that its owner alone may read: usage and hashes of keys are nobody else's affair.
+
+    One that is there is not even opened: closing it would drop every POSIX lock that this process's connections hold on it (fcntl(2)), and
+    another process that closes the database would take itself for the last one and delete the write-ahead log under us.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _made_ready(connection: sqlite3.Connection, path: Path) -> StoreFault | None:

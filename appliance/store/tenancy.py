@@ -11,6 +11,7 @@ import attrs
 import orjson
 
 from appliance.store.audit import revision
+from appliance.store.transaction import reading, writing
 
 
 @attrs.frozen
@@ -72,15 +73,12 @@ class Stored:
 
 def read_stored(connection: sqlite3.Connection) -> Stored:
     """Raises sqlite3.Error."""
-    connection.execute("BEGIN")
-    try:
+    with reading(connection):
         return Stored(
             revision(connection),
             tuple(StoredTenant(*row) for row in connection.execute(f"SELECT {TENANT_COLUMNS} FROM tenants ORDER BY name")),
             tuple(StoredKey(*row) for row in connection.execute(f"SELECT {KEY_COLUMNS} FROM keys ORDER BY tenant, id")),
         )
-    finally:
-        connection.execute("COMMIT")
 
 
 def find_tenant(connection: sqlite3.Connection, name: str) -> StoredTenant | None:
@@ -95,14 +93,8 @@ def find_key(connection: sqlite3.Connection, key_id: str) -> StoredKey | None:
 
 def note_used(connection: sqlite3.Connection, used: dict[str, float]) -> None:
     """When each key was last used, in seconds since the epoch. Keys that are not in the store are passed over. Raises sqlite3.Error."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with writing(connection):
         connection.executemany(
             "UPDATE keys SET last_used_at = ?2 WHERE id = ?1 AND coalesce(last_used_at, 0) < ?2",
             [(key_id, int(at)) for key_id, at in used.items()],
         )
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise

@@ -16,6 +16,7 @@ from appliance.store.audit import Note, write_audit
 from appliance.store.moment import iso_or_none
 from appliance.store.secret_key import digest_of, prefix_of
 from appliance.store.tenancy import KEY_COLUMNS, StoredKey, StoredTenant, find_key, find_tenant
+from appliance.store.transaction import writing
 
 TENANTS_MAX = 10_000
 KEYS_MAX = 10_000
@@ -197,16 +198,9 @@ def _told(key: StoredKey) -> dict[str, Any]:
 
 
 def _whole(connection: sqlite3.Connection, change: Callable[[], T]) -> T:
-    """All of a change or none of it. Raises sqlite3.Error."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        done = change()
-        connection.execute("ROLLBACK" if isinstance(done, Denied) else "COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return done
+    """All of a change or none of it: one that is denied has written nothing yet. Raises sqlite3.Error."""
+    with writing(connection):
+        return change()
 
 
 def _count(connection: sqlite3.Connection, what: str) -> int:

@@ -105,6 +105,12 @@ class Desk:
         views = key_views(self.config, read_stored(self.connection), self.note.now)
         return [one for one in views if tenant is None or one["tenant"] == tenant]
 
+    def key(self, key_id: str) -> View | Denied:
+        """A key of that id that counts goes before one of the store that is shadowed by it."""
+        found = [one for one in self.all_keys() if one["id"] == key_id]
+        found.sort(key=lambda one: one["source"] == "store")
+        return found[0] if found else Denied("missing", f"there is no key {key_id!r}")
+
     def create_key(self, tenant: str, key_id: str | None, given: Mapping[str, Any]) -> View | Denied | Invalid:
         """The view of a new key with its secret, as `key`."""
         key_id = new_key_id() if key_id is None else key_id

@@ -18,6 +18,7 @@ from appliance.config.problem import Problem, meant
 from appliance.store.moment import iso, moment_s
 from appliance.store.schema import rows_table
 from appliance.store.tables import DAY_S, rows_tables
+from appliance.store.transaction import reading
 
 FIELDS = ("day", "tenant", "key", "route", "backend", "model")
 FILTERS = FIELDS[1:]
@@ -87,16 +88,13 @@ class _Part:
 
 def read_usage(connection: sqlite3.Connection, query: UsageQuery, now: float, rows_max: int = ROWS_MAX) -> dict[str, Any] | Problem:
     """`{"from", "to", "by", "rows": [...], "total": {...}}`, JSON-ready. Raises sqlite3.Error."""
-    connection.execute("BEGIN")
-    try:
+    with reading(connection):
         begin, end, parts = _parts(query, now, frozenset(rows_tables(connection)))
         found = _summed(connection, query, parts, rows_max)
         if len(found) > rows_max:
             return Problem("by", f"makes more than {rows_max} rows", "a shorter time, a filter, or fewer fields")
         kinds = ", ".join(f"'{name}'" for name in query.by)
         texts = dict(connection.execute(f"SELECT id, text FROM names WHERE kind IN ({kinds})"))
-    finally:
-        connection.execute("COMMIT")
     rows = [_row(query.by, values, texts) for values in found]
     if "day" in query.by:
         rows.sort(key=lambda row: tuple(row[name] for name in query.by))

@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -112,6 +114,19 @@ def test_many_may_open_a_new_store_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert [type(one) for one in found] == [sqlite3.Connection] * 8
+
+
+def test_opening_it_again_leaves_the_locks_of_this_process_alone(tmp_path):
+    """Another process that closes the database while we have it open must not take itself for the last one."""
+    path = tmp_path / "one.db"
+    ours = opened(path)
+    opened(path).close()
+    ours.execute("INSERT INTO spend VALUES ('a', 0, 1)")
+    look = f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('SELECT * FROM spend').fetchall(); c.close()"
+    subprocess.run([sys.executable, "-c", look], check=True, timeout=60)
+    assert (tmp_path / "one.db-wal").exists()
+    ours.execute("INSERT INTO spend VALUES ('b', 0, 1)")
+    assert len(opened(path).execute("SELECT * FROM spend").fetchall()) == 2
 
 
 def test_a_months_rows_have_a_table_of_their_own(tmp_path):

@@ -40,9 +40,9 @@ def rows() -> list[LedgerRow]:
         source = chance.choice(["provider", "provider", "estimated", "none"])
         made.append(
             LedgerRow(
-                int(started * 1e6) + number % 2, started, "", chance.choice("ab"), chance.choice(["k1", "k2", "k3"]), "", chance.choice("rs"),
-                chance.choice(["x", "y"]), chance.choice(["m", "n", "o"]), "d", "chat", False, 200, error, source, chance.randrange(100),
-                chance.randrange(50), chance.randrange(9), cost_nusd=chance.randrange(10**7),
+                int(started * 1e6) + number % 2, started, "", chance.choice("ab"), chance.choice(["k1", "k2", "k3"]), "",
+                chance.choice("rs"), chance.choice(["x", "y"]), chance.choice(["m", "n", "o"]), "d", "chat", False, 200, error, source,
+                chance.randrange(100), chance.randrange(50), chance.randrange(9), cost_nusd=chance.randrange(10**7),
             )
         )  # fmt: skip
     return made
