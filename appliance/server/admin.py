@@ -64,40 +64,41 @@ class AdminApp:
             return
         foreign = self._foreign(headers)
         if foreign:
-            await reply_json(send, {"error": foreign}, 403)
+            await reply_json(send, {"error": foreign}, 403, _unread(headers))
         elif path in READY:
             await serve_ready(self.gateway, send)
         elif path == "/metrics" and method in ("GET", "HEAD"):
             if may_read(self.gateway.plan.config, scope, loopback=self.loopback, public=False):
                 await serve_metrics(self.gateway, self.view, scope, send)
             else:
-                await self._unauthorized(send, "metrics token or admin token")
+                await self._unauthorized(send, headers, "metrics token or admin token")
         elif not self._operator(headers):
-            await self._unauthorized(send, "admin token")
+            await self._unauthorized(send, headers, "admin token")
         else:
             await self._route(scope, receive, send)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        found = find_route(TABLE, method, path)
+        found, unread = find_route(TABLE, method, path), _unread(header_map(scope))
         if not isinstance(found, tuple):
             if found:
-                allow = ", ".join(dict.fromkeys(found))
-                await reply_json(send, {"error": f"{method} is not possible at {path[:200]}"}, 405, [(b"allow", allow.encode())])
+                allow = (b"allow", ", ".join(dict.fromkeys(found)).encode())
+                await reply_json(send, {"error": f"{method} is not possible at {path[:200]}"}, 405, [allow, *unread])
             else:
-                await reply_json(send, {"error": f"there is nothing at {path[:200]}", "paths": PATHS}, 404)
+                await reply_json(send, {"error": f"there is nothing at {path[:200]}", "paths": PATHS}, 404, unread)
             return
         route, names = found
         body = await _body(route, scope, receive)
         if isinstance(body, Answer):
-            answer = body
+            answer, told = body, [*NO_STORE, *unread]
         else:
+            told = NO_STORE
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
             answer = await route.serve(self, Asked(names, query, body, self._actor(scope)))
         if answer.text_type:
-            await reply(send, answer.status, str(answer.value).encode(), answer.text_type.encode(), NO_STORE)
+            await reply(send, answer.status, str(answer.value).encode(), answer.text_type.encode(), told)
         else:
-            await reply_json(send, answer.value, answer.status, NO_STORE)
+            await reply_json(send, answer.value, answer.status, told)
 
     def _actor(self, scope: Scope) -> str:
         """For the audit: there is one admin token, so what tells operators apart is where they come from."""
@@ -105,8 +106,9 @@ class AdminApp:
         by = "token" if self.gateway.plan.config.admin.token is not None else "loopback"
         return f"admin:{by}@{client[0]}" if client and client[0] else f"admin:{by}"
 
-    async def _unauthorized(self, send: Send, token: str) -> None:
-        await reply_json(send, {"error": f"send the {token} as 'Authorization: Bearer TOKEN'"}, 401, [(b"www-authenticate", b"Bearer")])
+    async def _unauthorized(self, send: Send, headers: dict[bytes, bytes], token: str) -> None:
+        told = [(b"www-authenticate", b"Bearer"), *_unread(headers)]
+        await reply_json(send, {"error": f"send the {token} as 'Authorization: Bearer TOKEN'"}, 401, told)
 
     def _operator(self, headers: dict[bytes, bytes]) -> bool:
         token = self.gateway.plan.config.admin.token
@@ -132,22 +134,29 @@ class AdminApp:
 
 
 async def _body(route: AdminRoute, scope: Scope, receive: Receive) -> dict[str, Any] | Answer:
-    """The body of a route that takes one: a JSON object. Nothing sent is an empty one."""
-    if route.takes is None:
-        return {}
+    """The body of a route that takes one: a JSON object. Nothing sent is an empty one; what another route is sent is thrown away."""
     headers = header_map(scope)
-    unsuitable = wrong_type(headers)
+    unsuitable = wrong_type(headers) if route.takes is not None else None
     if unsuitable is not None:
         return Answer({"error": unsuitable.message}, unsuitable.surface_status)
     length = headers.get(b"content-length", b"0")
     data = await read_body(receive, int(length) if length.isdigit() and len(length) < 19 else 0, BODY_MAX_BYTES)
     if isinstance(data, Fault):
         return Answer({"error": data.message}, data.surface_status)
+    if route.takes is None:
+        return {}
     try:
         value = orjson.loads(data) if data else {}
     except orjson.JSONDecodeError as error:
         return refused([Problem("", f"the body is no JSON ({error.msg}, line {error.lineno}, column {error.colno})")])
     return value if isinstance(value, dict) else refused([Problem("", "the body is no JSON object")])
+
+
+def _unread(headers: dict[bytes, bytes]) -> HeaderList:
+    """For an answer that comes before the request's body was read: the connection ends with it (RFC 9112 §9.6), and a client that is not
+    told would send its next request into that."""
+    has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+    return [(b"connection", b"close")] if has_body else []
 
 
 def _host(url: str) -> str:
