@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit unit-parts unit-system matrix bench bench-hot prices lock clean
+.PHONY: help setup run test lint unit unit-parts unit-system matrix bench bench-hot bench-ledger kill prices lock clean
 
 help:            ## this list
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## make .venv with every dependency, hash-checked, and the project in editable form
 
@@ -49,6 +49,12 @@ bench-hot: setup ## the hot pure functions, each alone
 
 prices: setup    ## write the price table anew from the installed genai-prices package (a development dependency)
 	PYTHONPATH=. $(BIN)/python packaging/update_prices.py
+
+bench-ledger: setup ## a million rows: bytes and CPU a row, and how long usage by day takes
+	$(BIN)/python tests/benchmarks/ledger.py
+
+kill: setup      ## kill -9 of a busy gateway, 50 rounds: every request is in the ledger once
+	LEDGER_KILL_ROUNDS=50 $(BIN)/python -m pytest -q -s tests/system/test_system_ledger.py -k whenever
 
 lock:            ## resolve the dependencies again (needs uv) and write the hash-locked lists
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url -q -o packaging/requirements.txt

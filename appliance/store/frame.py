@@ -34,6 +34,7 @@ INTEGER_MAX: Final = 2**53
 
 _FRAME = struct.Struct("<II")
 _ALIGN = 8
+_PADDING = tuple(bytes(-size % _ALIGN) for size in range(_ALIGN))
 
 
 def frame(kind: bytes, values: tuple[Any, ...] | list[Any]) -> bytes:
@@ -43,7 +44,7 @@ def frame(kind: bytes, values: tuple[Any, ...] | list[Any]) -> bytes:
     except TypeError:  # half a surrogate pair in a name, or a number of more than 64 bits
         body = kind + orjson.dumps(_writable(values), tuple)
     size = len(body)
-    return _FRAME.pack(size, zlib.crc32(body)) + body + bytes(-size % _ALIGN)
+    return b"%b%b%b" % (_FRAME.pack(size, zlib.crc32(body)), body, _PADDING[size % _ALIGN])
 
 
 @attrs.frozen

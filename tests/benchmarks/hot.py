@@ -5,9 +5,11 @@
 No sockets, no event loop: what moves here moved because of its own code. Compare figures of one run on one machine only.
 """
 
+import tempfile
 import timeit
 from itertools import count
 
+from appliance.config.schema import Store
 from appliance.core.choice import weighted_order
 from appliance.core.claim import Claim, limit_headers
 from appliance.core.fault import Fault, FaultKind
@@ -16,11 +18,14 @@ from appliance.core.step import RetryPolicy, Tried, next_step
 from appliance.core.usage import Usage
 from appliance.dialects.openai_chat import OpenAIStreamTap, read_answer, read_request, rewrite
 from appliance.dialects.protocol import Rewrite
+from appliance.gateway.ledger_row import opened_of, row_of
 from appliance.gateway.limits import EmbeddedLimiter, Grant
+from appliance.gateway.plan import Resolved
 from appliance.http1.answer import frame_answer
 from appliance.http1.head_memory import HeadMemory
 from appliance.http1.request_head import read_head
 from appliance.http1.server_limits import ServerLimits
+from appliance.store.embedded import EmbeddedLedger
 from appliance.telemetry.access import access_line, json_bytes
 from appliance.telemetry.cells import Cells
 from appliance.telemetry.fold import fold
@@ -53,7 +58,7 @@ FAILED = [Tried(0, Fault(FaultKind.SERVER_ERROR, "x", upstream_status=500))]
 def record():
     attempt = AttemptRecord("openai", "openai", "gpt-4o-mini", "gpt-4o-mini", 1.0, 1.4, "success", 200, usage=Usage(19, 21))
     return RequestRecord(
-        "5f3a-1", "5f3a-1", 1.0, 1.7e9, "POST", "/v1/chat/completions", tenant="acme", key="ci", route="chat",
+        "5f3a1", "5f3a1", 1.0, 1.7e9, "POST", "/v1/chat/completions", tenant="acme", key="ci", route="chat",
         requested_model="gpt-4o-mini",
         model="gpt-4o-mini", attempts=[attempt], status=200, ended_at=1.41, usage=Usage(19, 21),
     )  # fmt: skip
@@ -83,7 +88,31 @@ def limited(*claims):
     return request
 
 
+class Route:
+    name = "chat"
+
+
+def ledgered(folder, finished):
+    """A request's two entries in the journal: made, framed, written. The writer's share is measured by `make bench-ledger`."""
+    settings = Store(path=f"{folder}/bench.db", journal_segment_bytes=1 << 28)
+    ledger = EmbeddedLedger(settings, lambda: 1.7e9, lambda *_, **__: None)
+    assert ledger.start() is None
+    resolved = Resolved(Route, "gpt-4o-mini")
+
+    def request():
+        opened = opened_of(finished, resolved, 20)
+        ledger.open(opened)
+        ledger.settle(row_of(finished, opened))
+
+    return request
+
+
 def main():
+    with tempfile.TemporaryDirectory() as folder:
+        measure(folder)
+
+
+def measure(folder):
     parsed = read_request(REQUEST, "chat")
     asked = Rewrite(model="gpt-4o", include_usage=True)
     tap = OpenAIStreamTap(hide_usage=True, event_max_bytes=1 << 24)
@@ -105,6 +134,7 @@ def main():
         "core: step after a fault": lambda: next_step(FAILED, [True, True], POLICY, 0.1, 0.5),
         "limits: a tenant's requests, tokens, concurrency": limited(tenant),
         "limits: the same of a tenant and a key": limited(tenant, key),
+        "ledger: open and settle a request": ledgered(folder, finished),
         "telemetry: fold a record": lambda: fold(finished, cells),
         "telemetry: access log line": lambda: json_bytes(access_line(finished)),
     }
