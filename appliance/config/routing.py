@@ -19,7 +19,7 @@ class Target:
     weight: int = knob(1, "share under `weighted`; 0 = never chosen first", low=0, high=1000000)
     label: str = knob("", "the `model` label in metrics, when the model id is not telling (Azure, Bedrock)")
     max_tokens: int | None = knob(None, "cap on the answer's length", unit="tokens", low=1, high=100000000)
-    overrides: Mapping[str, Any] = knob(attrs.Factory(dict), "the backend's own request fields; generationConfig, inferenceConfig by member")
+    overrides: Mapping[str, Any] = knob(attrs.Factory(dict), "the backend's own fields; generationConfig, inferenceConfig by member")
 
 
 @attrs.frozen

@@ -168,9 +168,9 @@ class _Request:
         for name, value in self.conversation.extra.items():
             own = self.conversation.family == NAME and not name.startswith("messages[")
             if own and (name not in KNOWN or name == "safety_identifier"):
-                self._say(name, value, f"extra.{name}")
+                self._say(name, value, name)
             else:
-                self.dropped.append(f"extra.{name}")
+                self.dropped.append(name)
 
 
 def _hashed(user: str) -> str:

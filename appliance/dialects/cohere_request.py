@@ -63,7 +63,7 @@ def _write(conversation: Conversation, target: Target) -> Written | Fault:
 def _refuse(conversation: Conversation) -> None:
     """What cannot be left out."""
     if (conversation.sampling.candidates or 1) > 1:
-        raise Unfit("sampling.candidates", "must be 1: this backend gives one answer at a time")
+        raise Unfit("n", "must be 1: this backend gives one answer at a time")
     if any(one != "text" for one in conversation.modalities):
         raise Unfit("modalities", "must be text: this backend answers in words")
     if conversation.previous:
@@ -185,7 +185,7 @@ def _more(conversation: Conversation, body: dict[str, Any], dropped: list[str]) 
             dropped.append(name)
     for name, value in conversation.extra.items():
         if conversation.family != FAMILY:
-            dropped.append(f"extra.{name}")
+            dropped.append(name)
         elif name == "documents" and isinstance(value, list):
             body[name] = [*body.get(name, ()), *value]
         else:

@@ -132,7 +132,7 @@ def _write_reasoning(
 
 def _write_sampling(sampling: Sampling, target: Target, body: dict[str, Any], dropped: list[str]) -> list[str]:
     if (sampling.candidates or 1) > 1:
-        raise Unfit("sampling.candidates", "must be 1: the Responses API gives one answer")
+        raise Unfit("n", "must be 1: the Responses API gives one answer")
     for name in ("temperature", "top_p", "top_logprobs"):
         if (value := getattr(sampling, name)) is not None:
             body[name] = value

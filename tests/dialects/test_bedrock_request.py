@@ -244,7 +244,7 @@ def test_no_tools_but_a_history_with_calls():
     ({"tool_choice": ToolChoice("required")}, "tool_choice"), ({"tools": (F,), "tool_choice": ToolChoice("named", "g")},
     "tool_choice.name"),
     ({"tools": (Tool("a b"),)}, "tools[0].name"), ({"tools": (Tool(JSON_TOOL),)}, "tools[0].name"),
-    ({"sampling": Sampling(candidates=2)}, "sampling.candidates"), ({"modalities": ("audio",)}, "modalities"), ({"previous": "resp_1"},
+    ({"sampling": Sampling(candidates=2)}, "n"), ({"modalities": ("audio",)}, "modalities"), ({"previous": "resp_1"},
     "previous"),
     ({"messages": ()}, "messages"), ({"messages": (Message("user", (Text(" "),)),)}, "messages"),
     ({"messages": (Message("system", (Media("image", "image/png", "aGk="),)), *HI)}, "messages[0].parts[0]"),

@@ -120,7 +120,7 @@ def test_the_rest_is_said_or_reported():
     )  # fmt: skip
     assert body["requestMetadata"] == {"team": "search"}
     assert body["serviceTier"] == {"type": "flex"}
-    assert dropped == ("metadata", "user", "cache_key", "verbosity", "store", "extra.prediction")
+    assert dropped == ("metadata", "user", "cache_key", "verbosity", "store", "prediction")
 
 
 def test_fields_of_the_own_family_are_said_again():

@@ -289,5 +289,5 @@ def test_what_nothing_reads_of_a_message_is_kept_to_be_reported():
     conversation = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": "Hi"}, said]})
     assert conversation.extra == {"messages[1].thinking_blocks": [{"type": "thinking"}]}
     written = CHAT.write_request(conversation, Target("m"))
-    assert written.dropped == ("extra.messages[1].thinking_blocks",)
+    assert written.dropped == ("messages[1].thinking_blocks",)
     assert json.loads(written.body).keys() == {"model", "messages"}

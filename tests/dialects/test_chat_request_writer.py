@@ -97,7 +97,7 @@ def test_what_is_not_missed_is_reported():
     )  # fmt: skip
     assert set(dropped) == {
         "sampling.top_k", "sampling.seed", "sampling.candidates", "tools[1]: web_search", "tool_choice", "reasoning", "user", "output",
-        "extra.container", "service_tier",
+        "container", "service_tier",
     }  # fmt: skip
     assert body.keys() == {"model", "messages", "temperature", "tools"}
 

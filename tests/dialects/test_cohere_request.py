@@ -144,7 +144,7 @@ def test_free_text_tools_namespaces_and_tools_of_others():
 
 @pytest.mark.parametrize(("fields", "param"), [
     ({"tool_choice": ToolChoice("required")}, "tool_choice"), ({"tools": (F,), "tool_choice": ToolChoice("named", "g")}, "tool_choice"),
-    ({"sampling": Sampling(candidates=2)}, "sampling.candidates"), ({"modalities": ("text", "audio")}, "modalities"), ({"previous": "r"},
+    ({"sampling": Sampling(candidates=2)}, "n"), ({"modalities": ("text", "audio")}, "modalities"), ({"previous": "r"},
     "previous"),
     ({"messages": ()}, "messages"), ({"output": OutputFormat("json_object"), "tools": (F,)}, "output"),
     ({"messages": (Message("user", (Media("document", "application/pdf", "aGk="),)),)}, "messages[0].parts[0]"),
@@ -202,7 +202,7 @@ def test_the_rest_is_said_or_reported():
         tools=(Tool("g"),),
         family="openai", extra={"prediction": {}},
     )  # fmt: skip
-    assert dropped == ("user", "metadata", "cache_key", "verbosity", "service_tier", "store", "parallel_tools", "extra.prediction")
+    assert dropped == ("user", "metadata", "cache_key", "verbosity", "service_tier", "store", "parallel_tools", "prediction")
     body, dropped = written(
         messages=(Message("user", (Text("x"), Media("document", data="d", plain=True))),), family="cohere",
         extra={"safety_mode": "STRICT", "documents": ["mine"], "citation_options": {"mode": "FAST"}},

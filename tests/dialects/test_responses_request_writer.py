@@ -258,7 +258,7 @@ def deep(levels: int) -> dict[str, Any]:
         ({"messages": (Message("user", (Media("audio", "audio/wav", "UklG"),)),)}, "messages[0].parts[0]"),
         ({"messages": (Message("assistant", (Media("image", "image/png", "aGk="),)),)}, "messages[0].parts[0]"),
         ({"messages": (Message("tool", (ToolResult("c", (Media("video", "video/mp4", "aGk="),)),)),)}, "messages[0].parts[0].parts[0]"),
-        ({"sampling": Sampling(candidates=2)}, "sampling.candidates"),
+        ({"sampling": Sampling(candidates=2)}, "n"),
         ({"modalities": ("text", "audio")}, "modalities"),
         (
             {"tools": (Tool("bash", server=True, family="anthropic_messages"),), "tool_choice": ToolChoice("named", "bash")},
