@@ -28,12 +28,16 @@ from appliance.config.loader import Loaded, Problems
 from appliance.config.masked import diff
 from appliance.config.report import problem_text
 from appliance.config.schema import Config
+from appliance.config.secret import Secret
 from appliance.config.unenforced import not_enforced, not_enforced_lines
 from appliance.core.renewal import Held
 from appliance.dialects.language_table import load_all
 from appliance.drain import Drain
 from appliance.gateway.accounts import Accounts
 from appliance.gateway.allowance import Allowances
+from appliance.gateway.budget_alerts import BudgetAlerts
+from appliance.gateway.budget_keeper import BudgetKeeper
+from appliance.gateway.budgets import Budgets
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.keeper import check_health, keep_breakers
 from appliance.gateway.ledger_keeper import LedgerKeeper
@@ -88,7 +92,7 @@ class Supervisor:
         reload_config: loads and checks the configuration anew; None where there is no file (the demo).
         doors: the public listeners, open; admin_door: the admin listener, open.
         arrivals: where streams that flow steadily are read.
-        keeper: of the usage ledger, which is started. tenants: of tenants and keys made at run time.
+        keeper: of the usage ledger, which is started. tenants: of tenants and keys made at run time. alerts: of budgets.
     """
 
     gateway: Gateway
@@ -101,6 +105,7 @@ class Supervisor:
     arrivals: Arrivals
     keeper: LedgerKeeper
     tenants: TenancyKeeper
+    alerts: BudgetAlerts
     drain: Drain = attrs.field(init=False)
     _doors_open: int = 0
     _services: Services | None = None
@@ -159,6 +164,8 @@ class Supervisor:
         if self.keeper.powered:
             services.start("ledger_sync", self.keeper.sync)
         services.start("tenants", self.tenants.run)
+        services.start("budgets", BudgetKeeper(gateway.accounts.budgets, self.keeper.ledger, self.alerts).run)
+        services.start("budget_alerts", self.alerts.run)
         services.start("languages", partial(_load_languages, gateway))
         services.start("loop_lag", partial(watch_lag, gateway.cells.loop_lag, trio.sleep, trio.current_time))
         services.start("retirement", gateway.retire)
@@ -311,10 +318,11 @@ def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Proble
     gateway = _build_gateway(config, upstreams, sink, keeper, tenancy_of(config, reader.last))
     tenants = TenancyKeeper(gateway, reader, keeper.ledger.say)
     tenants.say_problems()
-    view = View(gateway, sink, RefusalBook(log.info if settings.access else None, time.monotonic))
+    alerts = _budget_alerts(gateway, keeper)
+    view = View(gateway, sink, RefusalBook(log.info if settings.access else None, time.monotonic), alerts)
     return Supervisor(
         gateway=gateway, view=view, sink=sink, doors=doors, admin_door=admin_door, reload_config=reload_config, log=log,
-        arrivals=arrivals, keeper=keeper, tenants=tenants,
+        arrivals=arrivals, keeper=keeper, tenants=tenants, alerts=alerts,
     )  # fmt: skip
 
 
@@ -362,7 +370,21 @@ def _build_gateway(
 
 def _accounts(config: Config, keeper: LedgerKeeper) -> Accounts:
     allowances = Allowances(EmbeddedLimiter(config.limits.users_max), config.limits.answer_tokens_max)
-    return Accounts(keeper.ledger, allowances, keeper if keeper.powered else None)
+    budgets = Budgets(config.budgets.answer_tokens_max, config.store.on_failure == "refuse", time.time)
+    return Accounts(keeper.ledger, allowances, budgets, keeper if keeper.powered else None)
+
+
+def _budget_alerts(gateway: Gateway, keeper: LedgerKeeper) -> BudgetAlerts:
+    """Who tells of budgets; they tell it from now on."""
+
+    def webhook() -> Secret | None:
+        found = gateway.plan.config.alerts.webhook
+        return None if found is None else found.url
+
+    ledger = keeper.ledger
+    alerts = BudgetAlerts(Path(ledger.settings.path), webhook, ledger.say, time.time, gateway.proxy.draw)
+    gateway.accounts.budgets.tell = alerts.tell
+    return alerts
 
 
 def _tell_unpriced(backend: str, model: str, policy: str) -> None:

@@ -99,10 +99,19 @@ class Limits:
 
 
 @attrs.frozen
+class Budgets:
+    """How requests count against the budgets of tenants and keys."""
+
+    answer_tokens_max: int = knob(
+        8192, "of an answer, reserved at admission: the caller's bound up to this; settled at the end", unit="tokens", low=0, high=100000000
+    )
+
+
+@attrs.frozen
 class Alerts:
     """Warnings sent by the gateway itself."""
 
-    webhook: Webhook | None = knob(None, "budget warnings at 50, 80, 95 and 100 %", later="budgets")
+    webhook: Webhook | None = knob(None, "budget warnings at 50, 80, 95 and 100 %")
 
 
 @attrs.frozen
@@ -114,6 +123,7 @@ class Config:
     store: Store = table(Store)
     telemetry: Telemetry = table(Telemetry)
     limits: Limits = table(Limits)
+    budgets: Budgets = table(Budgets)
     prices: Prices = table(Prices)
     alerts: Alerts = table(Alerts)
     aliases: Mapping[str, str] = knob(attrs.Factory(dict), "model names of your own, each standing for another")

@@ -15,7 +15,7 @@ class Budget:
     """A spend ceiling."""
 
     usd: float = required("ceiling", unit="USD")
-    period: Period = knob("month", "when it starts anew", later="budgets")
+    period: Period = knob("month", "when it starts anew")
     timezone: str = knob("UTC", "whose midnight counts")
     on_exceeded: Literal["refuse", "warn"] = knob("refuse", "402, or a warning alone")
 
@@ -32,7 +32,7 @@ class Key:
     rpm: int | None = knob(None, "requests per minute", low=1)
     tpm: int | None = knob(None, "tokens per minute", low=1)
     concurrency: int | None = knob(None, "requests at once", low=1)
-    budget: Budget | None = knob(None, "its own ceiling, within the tenant's", later="budgets")
+    budget: Budget | None = knob(None, "its own ceiling, within the tenant's")
 
 
 @attrs.frozen
@@ -45,5 +45,5 @@ class Tenant:
     rpm: int | None = knob(None, "requests per minute", low=1)
     tpm: int | None = knob(None, "tokens per minute", low=1)
     concurrency: int | None = knob(None, "requests at once", low=1)
-    budget: Budget | None = knob(None, "spend ceiling", later="budgets")
+    budget: Budget | None = knob(None, "spend ceiling")
     keys: tuple[Key, ...] = knob((), "static keys; 'appliance key create' makes more at run time, kept in the store")

@@ -186,6 +186,13 @@ class Book:
             kept[one.scope] = account
         self.accounts = kept
 
+    def recall(self, scope: str, told: int) -> tuple[Warned, ...]:
+        """It is known how far a scope's owner was warned in this period (the highest of THRESHOLDS). What was crossed since then is for
+        the caller to tell."""
+        account = self.accounts[scope]
+        account.told = told
+        return tuple(_crossed(account, reached(account.spent_nusd, account.terms.ceiling_nusd)))
+
     def reserve(self, scopes: Sequence[str], nusd: int, now: float) -> Reservation | Refused:
         """Hold `nusd` in every scope that has an account, or in none: the first that refuses it says why."""
         accounts = [account for scope in scopes if (account := self.accounts.get(scope)) is not None]

@@ -125,10 +125,16 @@ def cost_nusd(price: Price, usage: Usage) -> int:
     return _rounded(amount)
 
 
-def estimate_nusd(price: Price, prompt_tokens: int, output_tokens: int) -> int:
-    """What a request may cost at most, before it is sent, in nano-USD: nothing read from a cache, and all of `output_tokens` made."""
+def estimate_nusd(price: Price, prompt_tokens: int, output_tokens: int, *, every_kind: bool = False) -> int:
+    """What a request may cost at most, before it is sent, in nano-USD: nothing read from a cache, and all of `output_tokens` made.
+
+    Args:
+        every_kind: tokens may be sound and pictures; else they are words.
+    """
     at = price.rates(prompt_tokens)
     asked, made = max(at.input, at.cache_write), max(at.output, at.reasoning)
+    if every_kind:
+        asked, made = max(asked, at.input_audio, at.input_image), max(made, at.output_audio, at.output_image)
     return _rounded(asked * prompt_tokens + made * output_tokens + at.request)
 
 

@@ -9,10 +9,11 @@ import attrs
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
 from appliance.gateway.allowance import Allowance, Allowances, reached
+from appliance.gateway.budgets import Budgets, Held
 from appliance.gateway.call import Call
 from appliance.gateway.ledger_keeper import LedgerKeeper
 from appliance.gateway.ledger_row import opened_of, row_of
-from appliance.gateway.plan import Resolved
+from appliance.gateway.plan import KeyPlan, Resolved
 from appliance.store.fault import StoreFault
 from appliance.store.protocol import Ledger
 from appliance.store.row import Opened
@@ -23,12 +24,13 @@ RETRY_AFTER_S = 1.0
 @attrs.define(eq=False)
 class Accounts:
     """Attributes:
-    allowances: what the limits let pass.
+    allowances: what the limits let pass. budgets: who may spend how much.
     keeper: for `durability = "power"`; None otherwise.
     """
 
     ledger: Ledger
     allowances: Allowances
+    budgets: Budgets
     keeper: LedgerKeeper | None = None
 
     def new_id(self, wall: float) -> str:
@@ -36,28 +38,43 @@ class Accounts:
         return f"{self.ledger.new_id(wall):x}"
 
     async def admit(self, call: Call, resolved: Resolved) -> "Admission | Fault":
-        """Let the request go to a backend: its limits have room for it, and what it may cost is written down. A fault where it must not go;
-        nothing is kept then."""
-        if not (call.key.claims or resolved.route.claims):
-            return await self._written(call, resolved, None)
-        admission: Admission | Fault | None = None
-        allowance = await self.allowances.admit(call, resolved)
-        if isinstance(allowance, Fault):
-            return allowance
+        """Let the request go to a backend: its limits and budgets have room for it, and what it may cost is written down. A fault where it
+        must not go; nothing is kept then."""
+        if not (call.key.scopes or call.key.claims or resolved.route.claims):
+            return await self._written(call, resolved, None, None)
+        allowance: Allowance | None = None
+        held: Held | None = None
+        admission: Admission | None = None
         try:
-            admission = await self._written(call, resolved, allowance)
-            return admission
+            if call.key.claims or resolved.route.claims:
+                allowed = await self.allowances.admit(call, resolved)
+                if isinstance(allowed, Fault):
+                    return allowed
+                allowance = allowed
+            if call.key.scopes:
+                reserved = await self.budgets.reserve(call, resolved)
+                if isinstance(reserved, Fault):
+                    call.outlet.limited = None  # what the limits stood at is given back
+                    return reserved
+                held = reserved
+            written = await self._written(call, resolved, allowance, held)
+            if isinstance(written, Admission):
+                admission = written
+            return written
         finally:
-            if not isinstance(admission, Admission):
-                allowance.release()
+            if admission is None:
+                if held is not None:
+                    self.budgets.release(held)
+                if allowance is not None:
+                    allowance.release()
 
-    async def _written(self, call: Call, resolved: Resolved, allowance: Allowance | None) -> "Admission | Fault":
+    async def _written(self, call: Call, resolved: Resolved, allowance: Allowance | None, held: Held | None) -> "Admission | Fault":
         """Write down what it may cost, as durably as configured."""
-        opened = opened_of(call.record, resolved, max(1, call.parsed.prompt_tokens_estimate))
+        opened = opened_of(call.record, resolved, held)
         failed = self.ledger.open(opened)
         if failed is not None:
             return _unavailable(failed.message)
-        admission = Admission(self, opened, allowance)
+        admission = Admission(self, opened, call.key, allowance, held)
         if self.keeper is not None:
             problem = "the caller has left"
             try:
@@ -77,18 +94,24 @@ class Accounts:
 
 @attrs.define(eq=False)
 class Admission:
-    """One request that was let in. allowance: None where nothing limits it."""
+    """One request that was let in. allowance: None where nothing limits it; held: None where it has no budget."""
 
     accounts: Accounts
     opened: Opened
+    key: KeyPlan
     allowance: Allowance | None
+    held: Held | None
 
     def close(self, record: RequestRecord) -> None:
         """Settle, from the finished record. One that no backend saw leaves nothing."""
+        accounts = self.accounts
         if any(map(reached, record.attempts)):
-            self.accounts.ledger.settle(row_of(record, self.opened))
+            spent = accounts.budgets.settle(self.held, self.key, record, self.opened.id)
+            accounts.ledger.settle(row_of(record, self.opened, spent))
         else:
-            self.accounts.ledger.release(self.opened.id)
+            if self.held is not None:
+                accounts.budgets.release(self.held)
+            accounts.ledger.release(self.opened.id)
         if self.allowance is not None:
             self.allowance.close(record)
 

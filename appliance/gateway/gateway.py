@@ -66,6 +66,7 @@ class Gateway:
 
     def __attrs_post_init__(self) -> None:
         self.forwarded = self._forwarder()
+        self.accounts.budgets.fit(self.plan.budgets(), self.plan.config.budgets.answer_tokens_max)
 
     def new_id(self) -> str:
         """The id of a request that begins now."""
@@ -91,6 +92,7 @@ class Gateway:
         self.forwarded = self._forwarder()
         self.proxy.drains_max = plan.config.server.drains_max
         self.accounts.allowances.fit(plan.config.limits)
+        self.accounts.budgets.fit(plan.budgets(), plan.config.budgets.answer_tokens_max)
         self.live.responses.bound(plan.config.server.responses_max)
         self.live.forget_routes({route.name: route for route in plan.routes})
 

@@ -5,24 +5,33 @@ The rule: a row says what is known. Tokens and costs are those of every attempt 
 
 from appliance.core.record import RequestRecord
 from appliance.gateway.billed import billed
+from appliance.gateway.budgets import Held
 from appliance.gateway.plan import Resolved
-from appliance.store.row import TEXT_MAX_CHARS, USER_MAX_CHARS, LedgerRow, Opened, attempts_text
+from appliance.store.row import TEXT_MAX_CHARS, USER_MAX_CHARS, LedgerRow, Opened, Spent, attempts_text
+
+BYTES_PER_TOKEN = 4
+"""Of a request's body: rather too many tokens, as JSON has more than words in it."""
 
 ATTEMPTS_MAX = 8
 """Attempts of one request that its row names, the last ones; more take more room than the journal keeps for a row."""
 
 
-def opened_of(record: RequestRecord, resolved: Resolved, prompt_tokens: int) -> Opened:
-    """What is written down before a backend sees the request. The served model is not known yet; the requested one is."""
+def opened_of(record: RequestRecord, resolved: Resolved, held: Held | None) -> Opened:
+    """What is written down before a backend sees the request. The served model is not known yet; the requested one is.
+
+    Without a budget nobody needs to know its tokens beforehand: the size of its body stands for the prompt, which is not looked through.
+    """
+    most = None if held is None else held.foreseen
     return Opened(
         int(record.id, 16), record.wall_time, "" if record.request_id == record.id else record.request_id, record.tenant, record.key,
         record.user[:USER_MAX_CHARS], resolved.route.name, resolved.model[:TEXT_MAX_CHARS], record.dialect, record.operation, record.stream,
-        prompt_tokens,
+        record.bytes_in // BYTES_PER_TOKEN if most is None else most.input_tokens, 0 if most is None else most.output_tokens,
+        0 if most is None else most.nusd, () if held is None else held.spent,
     )  # fmt: skip
 
 
-def row_of(record: RequestRecord, opened: Opened) -> LedgerRow:
-    """What became of it."""
+def row_of(record: RequestRecord, opened: Opened, spent: tuple[Spent, ...]) -> LedgerRow:
+    """What became of it. spent: what it costs each budget it counts against."""
     usage = billed(record)
     first = record.first_token_at
     return LedgerRow(
@@ -30,7 +39,7 @@ def row_of(record: RequestRecord, opened: Opened) -> LedgerRow:
         record.model[:TEXT_MAX_CHARS], opened.dialect, opened.operation, record.stream, record.status, record.error_type, usage.source,
         usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens,
         usage.input_audio_tokens, usage.output_audio_tokens, usage.search_units, record.cost_nusd,
-        round(record.duration_s * 1000), round((first - record.started_at) * 1000) if first else None, _attempts(record), opened.spent,
+        round(record.duration_s * 1000), round((first - record.started_at) * 1000) if first else None, _attempts(record), spent,
     )  # fmt: skip
 
 

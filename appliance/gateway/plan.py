@@ -3,7 +3,7 @@
 Nothing here changes after it was built; a running request keeps the plan it started with. What is learnt lives in `live`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -11,11 +11,13 @@ import attrs
 from appliance.config.routing import Retry, Route, Target
 from appliance.config.schema import Config
 from appliance.config.tenancy import Key, Tenant
+from appliance.core.budget import Terms
 from appliance.core.choice import rotated_order, weighted_order
 from appliance.core.claim import Claim, claims_of
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.glob import compile_globs
 from appliance.core.step import RetryPolicy
+from appliance.gateway.ceilings import key_scope, tenant_scope, terms_of
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import Upstream
 from appliance.providers import PROVIDERS, bare_model
@@ -95,7 +97,12 @@ class RoutePlan:
 
 @attrs.frozen
 class KeyPlan:
-    """One key, ready to be checked: predicates instead of globs, an instant instead of a date."""
+    """One key, ready to be checked: predicates instead of globs, an instant instead of a date.
+
+    Attributes:
+        holders: the scopes of its tenant and of itself, with a budget or not; budgets: the terms of those that have one, and scopes, their
+            scopes.
+    """
 
     tenant: str
     id: str
@@ -106,6 +113,13 @@ class KeyPlan:
     key_routes: Callable[[str], bool]
     pin: bool
     claims: tuple[Claim, ...] = ()
+    budgets: tuple[Terms, ...] = ()
+    scopes: tuple[str, ...] = attrs.field(init=False)
+    holders: tuple[str, ...] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "scopes", tuple(one.scope for one in self.budgets))
+        object.__setattr__(self, "holders", (tenant_scope(self.tenant), key_scope(self.tenant, self.id)))
 
     def may_use(self, model: str) -> bool:
         return self.tenant_models(model) and self.key_models(model)
@@ -194,6 +208,10 @@ class Plan:
             return Resolved(self.direct[backend], resolved.model)
         route = attrs.evolve(resolved.route, targets=chosen, fallback=(), weights=tuple(one.weight for one in chosen))
         return Resolved(route, resolved.model)
+
+    def budgets(self) -> Iterable[Terms]:
+        """Of every key and its tenant."""
+        return {one.scope: one for key in self.keys.values() for one in key.budgets}.values()
 
     def listed_models(self, key: KeyPlan) -> list[str]:
         """The models this key may ask for by name: aliases, exact route names, and targets' models that a wildcard route lets through."""
@@ -311,6 +329,7 @@ def _key(tenant_name: str, tenant: Tenant, key: Key, expires_at: float | None) -
         key_routes=compile_globs(key.routes),
         pin=tenant.pin,
         claims=claims_of("tenant", tenant_name, tenant) + claims_of("key", key.id, key),
+        budgets=terms_of(tenant_scope(tenant_name), tenant.budget) + terms_of(key_scope(tenant_name, key.id), key.budget),
     )
 
 

@@ -5,6 +5,7 @@ import platform
 import attrs
 
 from appliance import __version__
+from appliance.gateway.budget_alerts import BudgetAlerts
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.upstream import Upstream
 from appliance.server.listeners import Engine
@@ -24,6 +25,7 @@ class View:
     gateway: Gateway
     sink: LineSink
     refusals: RefusalBook
+    alerts: BudgetAlerts
     engines: list[Engine] = attrs.field(factory=list)
 
     def state(self) -> LiveState:
@@ -38,7 +40,8 @@ class View:
             client_connections=sum(engine.connections_open for engine in self.engines), draining=live.draining,
             started_at=live.started_wall, config_loaded_at=live.reloaded_at, reloads_ok=live.reloads_ok,
             reloads_failed=live.reloads_failed, restarts=dict(live.restarts), refusals=dict(self.refusals.counts),
-            log_dropped=self.sink.dropped, unpriced=dict(gateway.unpriced.counts), ledger=_ledger(gateway),
+            log_dropped=self.sink.dropped, unpriced=dict(gateway.unpriced.counts), budgets=gateway.accounts.budgets.ratios(),
+            budget_warnings=dict(self.alerts.given), budget_webhooks=dict(self.alerts.posted), ledger=_ledger(gateway),
             version=__version__, python=platform.python_version(),
         )  # fmt: skip
 

@@ -110,6 +110,15 @@ class EmbeddedLedger:
         open_ = len(self.journal.opened)
         return LedgerStatus(writer.rows, queued, self._lost, writer.errors + self._lost, open_, fault, fault is not None and self._refuses)
 
+    @property
+    def settled(self) -> int:
+        """Rows that were settled in this run."""
+        return self._settled
+
+    def has(self, settled: int) -> bool:
+        """Whether the database has the first `settled` of those, or never will."""
+        return self.writer.moved + self._lost >= settled
+
     def start(self) -> StoreFault | None:
         """Take the store: nobody else may, and what a killed process left is brought in. A fault where the gateway must not start."""
         fault = self._lock()

@@ -44,6 +44,21 @@ CREATE TABLE spend (
     spent_nusd INTEGER NOT NULL,
     PRIMARY KEY (scope, period_start)
 ) WITHOUT ROWID;
+CREATE TABLE budgets (
+    scope TEXT PRIMARY KEY,
+    period TEXT NOT NULL,
+    timezone TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE budget_warnings (
+    scope TEXT NOT NULL,
+    period_start INTEGER NOT NULL,
+    percent INTEGER NOT NULL,
+    ceiling_nusd INTEGER NOT NULL,
+    spent_nusd INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    delivered_at INTEGER,
+    PRIMARY KEY (scope, period_start, percent, ceiling_nusd)
+) WITHOUT ROWID;
 CREATE TABLE tenants (
     name TEXT PRIMARY KEY,
     settings TEXT NOT NULL,

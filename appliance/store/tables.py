@@ -17,6 +17,8 @@ from appliance.store.schema import ROWS_COLUMNS, ROWS_NAME, create_rows, rows_ta
 
 DAY_S = 86_400
 DAY_MAX = 2_932_896  # 9999-12-31
+PERIOD_MAX_S = 32 * DAY_S
+"""The longest period of a budget that has an end."""
 
 SHIFT_MIN_S = 1.0
 """A row whose time and id disagree by less has the time of its id."""
@@ -141,6 +143,8 @@ class Tables:
         for table in gone:
             self.connection.execute(f"DROP TABLE {table}")
             self._made.discard(table)
+        for table in ("spend", "budget_warnings"):  # a total starts at 0, and stays
+            self.connection.execute(f"DELETE FROM {table} WHERE period_start > 0 AND period_start < ?", (int(moment) - PERIOD_MAX_S,))
         return gone
 
     def last_id(self) -> int:

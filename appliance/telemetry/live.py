@@ -55,6 +55,8 @@ class LiveState:
             can come, so that their zeros are seen.
         log_dropped: log lines thrown away because standard error did not take them.
         unpriced: requests for models without a price, by model (bounded) and what was made of them (refuse, zero, estimate).
+        budget_warnings: given, by tenant (bounded), scope (tenant, key) and percent; budget_webhooks: warnings by what became of their
+            delivery.
         ledger: None when there is no ledger.
     """
 
@@ -75,6 +77,8 @@ class LiveState:
     refusals: Mapping[tuple[int, str], int] = attrs.field(factory=dict)
     log_dropped: int = 0
     unpriced: Mapping[tuple[str, str], int] = attrs.field(factory=dict)
+    budget_warnings: Mapping[tuple[str, str, str], int] = attrs.field(factory=dict)
+    budget_webhooks: Mapping[str, int] = attrs.field(factory=dict)
     ledger: LedgerState | None = None
     version: str = ""
     commit: str = ""

@@ -76,10 +76,9 @@ def test_a_problem_fits_on_a_line_of_a_log() -> None:
 
 def test_settings_that_do_nothing_yet_are_named_only_when_written() -> None:
     assert waiting(TEXT) == []
-    assert waiting(TEXT + "hedge = { after_s = 2 }\ncache = { ttl_s = 5 }\n[tenants.a]\nbudget = { usd = 1 }\nrpm = 3\n") == [
+    assert waiting(TEXT + "hedge = { after_s = 2 }\ncache = { ttl_s = 5 }\n[tenants.a]\nrpm = 3\n") == [
         ("routes[0].hedge.after_s", "hedging"),
         ("routes[0].cache.ttl_s", "the response cache"),
-        ("tenants.a.budget", "budgets"),
     ]
 
 

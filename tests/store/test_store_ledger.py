@@ -39,13 +39,13 @@ def test_what_settles_is_a_row_after_the_next_round_and_the_journal_goes_with_th
 def test_a_request_that_was_under_way_when_the_process_died_costs_what_was_reserved_and_says_so(tmp_path):
     path = tmp_path / "one.db"
     ledger = started(path)
-    reserved = opened(1, input_tokens=11, output_tokens=22, cost_nusd=33, spent=(Spent("tenant:acme", 5, 33),), request_id="theirs")
+    reserved = opened(1, input_tokens=11, output_tokens=22, cost_nusd=33, spent=(Spent("tenant:acme", 0, 33),), request_id="theirs")
     ledger.open(reserved)
     kill(ledger)
     again = started(path)
     columns = ("id", "status", "error_type", "usage_source", "input_tokens", "output_tokens", "cost_nusd", "request_id", "backend")
     assert stored(path, *columns) == [(reserved.id, 0, "recovered", "estimated", 11, 22, 33, "theirs", "unknown")]
-    assert again.spent("tenant:acme", 5) == 33
+    assert again.spent("tenant:acme", 0) == 33
     assert [event for event in again.say.events() if event != "ledger_works_again"] == ["ledger_recovered"]
     again.close()
 

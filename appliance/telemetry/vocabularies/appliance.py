@@ -75,6 +75,14 @@ FAMILIES = (
         (Label("model"), Label("policy")), read=lambda scope: list(scope.live.unpriced.items()),
     ),
     Family(
+        "appliance_budget_warnings_total", "counter", "Budgets that reached a part of their ceiling.", "live",
+        (Label("tenant"), Label("scope"), Label("percent")), read=lambda scope: list(scope.live.budget_warnings.items()),
+    ),
+    Family(
+        "appliance_budget_webhooks_total", "counter", "Budget warnings by what became of their delivery.", "live", (Label("result"),),
+        read=lambda scope: [((result,), times) for result, times in scope.live.budget_webhooks.items()],
+    ),
+    Family(
         "appliance_ledger_rows_total", "counter", "Rows written to the usage ledger.", "live",
         read=lambda scope: _ledger(scope.live.ledger, "rows"),
     ),

@@ -1,0 +1,88 @@
+"""What a request may cost at most, as far as can be known before it is sent. Pure.
+
+The rule: the dearest of the backends that may come to be asked counts, with a prompt of estimated length and an answer as long as the
+caller, the target and `budgets.answer_tokens_max` let it become. What it really cost counts at the end; where that is more, the difference
+is what a budget may be passed by.
+"""
+
+import attrs
+
+from appliance.core.price import estimate_nusd
+from appliance.dialects.protocol import COUNT, UPLOADS, ParsedRequest
+from appliance.gateway.allowance import choices
+from appliance.gateway.billed import ANSWERING
+from appliance.gateway.call import Call
+from appliance.gateway.plan import Resolved, TargetPlan
+
+IMAGE_TOKENS = 6_240
+"""Of one picture that is drawn: the largest at high quality (OpenAI's guide to image generation)."""
+
+IMAGES_MAX = 10
+"""OpenAI's bound on `n` of pictures."""
+
+SPEECH_TOKENS = 8
+"""Of sound, for one token of text to be spoken: some 20 tokens a second, in which three words are said."""
+
+UPLOAD_BYTES_PER_TOKEN = 400
+"""Of a file: speech, compressed to 32 kbit/s, has 4,000 bytes and ten tokens a second; pictures have more bytes a token."""
+
+DRAWING = frozenset({"image_generation", "image_edit", "image_variation"})
+HEARING = frozenset({"transcription", "translation"})
+SPEAKING = "speech"
+
+
+@attrs.frozen
+class Foreseen:
+    """input_tokens, output_tokens: estimates; nusd: what they cost at most."""
+
+    input_tokens: int
+    output_tokens: int
+    nusd: int
+
+
+NOTHING = Foreseen(0, 0, 0)
+
+
+def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen:
+    """For every target and fallback of the route."""
+    parsed, record, pricing = call.parsed, call.record, call.pricing
+    if parsed.operation == COUNT:
+        return NOTHING
+    prompt, route = _prompt(call), resolved.route
+    every_kind = parsed.operation not in ANSWERING or _modal(parsed)
+    most, longest = 0, 0
+    for targets in (route.targets, route.fallback):
+        for target in targets:
+            answer = _answer(parsed, prompt, target, answer_tokens_max)
+            asked = target.model or resolved.model
+            served = target.served or target.served_name(resolved.model)
+            price = pricing.price(target, asked, served, record.requested_model, record.wall_time).price
+            most = max(most, estimate_nusd(price, prompt, answer, every_kind=every_kind))
+            longest = max(longest, answer)
+    return Foreseen(prompt, longest, most)
+
+
+def _prompt(call: Call) -> int:
+    """Of a form nothing but its size is known, and that not always."""
+    if call.parsed.operation in UPLOADS and call.upload is not None:
+        return max(1, (call.upload.incoming.length or 0) // UPLOAD_BYTES_PER_TOKEN)
+    return max(1, call.parsed.prompt_tokens_estimate)
+
+
+def _answer(parsed: ParsedRequest, prompt: int, target: TargetPlan, answer_tokens_max: int) -> int:
+    operation = parsed.operation
+    if operation in ANSWERING:
+        bound = answer_tokens_max if parsed.max_tokens is None else min(max(0, parsed.max_tokens), answer_tokens_max)
+        return (bound if target.max_tokens is None else min(bound, target.max_tokens)) * choices(parsed)
+    if operation in DRAWING:
+        wanted = parsed.fields.get("n")
+        return IMAGE_TOKENS * (max(1, min(wanted, IMAGES_MAX)) if isinstance(wanted, int) else 1)
+    if operation == SPEAKING:
+        return prompt * SPEECH_TOKENS
+    return min(prompt, answer_tokens_max) if operation in HEARING else 0
+
+
+def _modal(parsed: ParsedRequest) -> bool:
+    """Whether a chat is to be answered with sound or pictures, which cost more than words."""
+    settings = parsed.fields.get("generationConfig") or parsed.fields.get("generation_config")
+    return "modalities" in parsed.fields or (isinstance(settings, dict) and "responseModalities" in settings)
