@@ -143,7 +143,7 @@ class Supervisor:
         self.drain.ask("stop")
 
     async def _serve_door(self, door: Door, task_status: trio.TaskStatus[None]) -> None:
-        app = PublicApp(self.gateway, self.view, door.loopback, self.view.refusals.enter)
+        app = PublicApp(self.gateway, self.view, self.tenants, door.loopback, self.view.refusals.enter)
         limits = self.gateway.plan.config.server.limits
         self._doors_open += 1
         server = engine(app, door, limits, self._on_error, self.view.refusals.enter)

@@ -9,6 +9,7 @@ import attrs
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.gateway.gateway import Gateway
+from appliance.gateway.tenancy_keeper import TenancyKeeper
 from appliance.http1.asgi import Receive, Scope, Send
 from appliance.http1.refusal import OnRefusal
 from appliance.server.health import serve_live, serve_ready
@@ -17,6 +18,7 @@ from appliance.server.lifespan import serve_lifespan
 from appliance.server.metrics import may_read, serve_metrics
 from appliance.server.models import serve_models
 from appliance.server.paths import OPERATIONS, operation_of
+from appliance.server.usage import serve_usage
 from appliance.server.watched import serve_watched
 from appliance.telemetry.live import LiveView
 
@@ -27,8 +29,10 @@ NOTHING_STORED = (
     "this gateway keeps no answers, so that none can be fetched, deleted, cancelled, listed or compacted here; "
     "previous_response_id in POST /v1/responses goes to the backend that made the response"
 )
+USAGE = "/v1/usage"
 MODELS, GEMINI_MODELS = "/v1/models", "/v1beta/models"
 MODEL_LISTS = (MODELS + "/", GEMINI_MODELS + "/")
+LOOKS = ("/metrics", USAGE, MODELS, GEMINI_MODELS)
 
 
 @attrs.define(eq=False)
@@ -42,6 +46,7 @@ class PublicApp:
 
     gateway: Gateway
     view: LiveView
+    tenants: TenancyKeeper
     loopback: bool
     on_refusal: OnRefusal | None = None
 
@@ -68,7 +73,7 @@ class PublicApp:
             await self._wrong_method(scope, send, "POST")
         elif method == "POST" and path.startswith(MODEL_LISTS) and ":" in path:  # a method of Gemini's that is not served
             await self._nothing_here(scope, send)
-        elif path in LIVE or path in READY or path == "/metrics" or path.startswith(MODEL_LISTS) or path in (MODELS, GEMINI_MODELS):
+        elif path in LIVE or path in READY or path in LOOKS or path.startswith(MODEL_LISTS):
             if method not in ("GET", "HEAD"):
                 await self._wrong_method(scope, send, "GET, HEAD")
                 return
@@ -82,7 +87,7 @@ class PublicApp:
         if scope["path"].startswith(STORED):
             await refuse_plainly(self.gateway, scope, send, Fault(FaultKind.NOT_FOUND, NOTHING_STORED))
             return
-        served = ", ".join((*OPERATIONS, f"{GEMINI_MODELS}/MODEL:generateContent", MODELS))
+        served = ", ".join((*OPERATIONS, f"{GEMINI_MODELS}/MODEL:generateContent", MODELS, USAGE))
         message = f"there is nothing at {scope['method']} {scope['path'][:200]}; this gateway serves {served}"
         await refuse_plainly(self.gateway, scope, send, Fault(FaultKind.NOT_FOUND, message))
 
@@ -93,6 +98,8 @@ class PublicApp:
             await serve_ready(self.gateway, send)
         elif path == "/metrics":
             await self._metrics(scope, send)
+        elif path == USAGE:
+            await serve_usage(self.gateway, self.tenants, scope, send, anonymous=self.anonymous)
         else:
             model = path.removeprefix(GEMINI_MODELS).removeprefix(MODELS).removeprefix("/")
             await serve_models(self.gateway, scope, send, model, anonymous=self.anonymous)

@@ -153,6 +153,38 @@ def test_usage_is_summed_for_the_operator_and_for_the_caller(client: httpx.Clien
         assert client.get(f"/admin/usage?{query}").status_code == 400, query
 
 
+def test_a_caller_sees_its_own_tenants_usage_and_nobody_elses(client: httpx.Client, gateway: Gateway) -> None:
+    budget = {"usd": 100, "period": "day", "timezone": "Asia/Tokyo"}
+    client.post("/admin/tenants", json={"name": "seeing", "rpm": 600, "concurrency": 9, "budget": budget})
+    secret = client.post("/admin/keys", json={"tenant": "seeing", "id": "seeing-1"}).json()["key"]
+    assert [asked(gateway, secret), asked(gateway, secret), asked(gateway, KEY)] == [200, 200, 200]
+
+    def usage(query: str = "", **headers: str) -> httpx.Response:
+        given = {name.replace("_", "-"): value for name, value in headers.items()} or {"authorization": f"Bearer {secret}"}
+        return httpx.get(f"{gateway.url}/v1/usage{query}", headers=given, trust_env=False)
+
+    view = eventually(lambda: usage().json() if usage().json()["total"]["requests"] == 2 else None)
+    assert list(view)[:7] == ["tenant", "period", "budget_usd", "spent_usd", "reserved_usd", "limits", "from"]
+    assert (view["tenant"], view["budget_usd"], view["reserved_usd"]) == ("seeing", 100.0, 0.0)
+    assert view["limits"] == {"requests_per_minute": 600, "tokens_per_minute": None, "concurrency": 9}
+    assert view["period"]["start"].endswith("T15:00:00Z"), "midnight in Tokyo"
+    assert view["period"]["end"].endswith("T15:00:00Z")
+    assert view["spent_usd"] == view["total"]["cost_usd"]
+    assert [(row["model"], row["requests"]) for row in view["rows"]] == [("sim", 2)]
+    assert usage("?by=key&key=seeing-1").json()["rows"][0]["key"] == "seeing-1"
+    assert usage("?by=key&key=test").json()["rows"] == [], "another tenant's key"
+    assert usage("?by=model&format=csv").text.splitlines()[1].startswith("sim,2,")
+    assert usage(f"?key={secret}", x_nothing="").json()["total"]["requests"] == 2, "Gemini's clients send it there"
+    assert usage(x_api_key="wrong").status_code == 401
+    for query in ("?tenant=test", "?by=colour", "?since=soon", "?format=xml"):
+        refused = usage(query)
+        assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error"), query
+    assert usage().headers["x-ratelimit-limit-requests"] == "600"
+    month = httpx.get(f"{gateway.url}/v1/usage", headers={"authorization": f"Bearer {KEY}"}, trust_env=False).json()
+    assert (month["budget_usd"], month["period"]["start"][8:]) == (None, "01T00:00:00Z")
+    assert httpx.post(f"{gateway.url}/v1/usage", trust_env=False).status_code == 405
+
+
 # The document.
 
 
