@@ -16,6 +16,7 @@ from appliance.config.zone import zone
 from appliance.core.budget import NEVER, period_at
 from appliance.core.fault import Fault, FaultKind
 from appliance.gateway.admission import authenticate
+from appliance.gateway.ceilings import tenant_scope
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.plan import KeyPlan
 from appliance.gateway.tenancy_keeper import TenancyKeeper
@@ -78,7 +79,10 @@ async def serve_usage(gateway: Gateway, tenants: TenancyKeeper, scope: Scope, se
 
 
 def standing_of(gateway: Gateway, key: KeyPlan, now: float) -> Standing:
-    """The tenant's budget as it stands; where it has none, the month."""
+    """The tenant's budget as it stands; where it has none, or nobody knows yet what is spent of it, its period."""
+    live = gateway.accounts.budgets.standing_of(tenant_scope(key.tenant))
+    if live is not None:
+        return Standing(live.start, live.end, live.ceiling_nusd, live.spent_nusd, live.reserved_nusd)
     tenant = gateway.plan.tenancy.tenants.get(key.tenant, Tenant())
     budget = tenant.budget or Budget(usd=0.0)
     place = zone(budget.timezone)

@@ -25,7 +25,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("tenancy")
     sim = Simulator(folder)
     with running(sim):
-        one = Gateway(folder, one_backend(sim), admin=f'token = "{TOKEN}"')
+        priced = '[prices.models."sim-priced"]\ninput_usd_per_mtok = 1000\noutput_usd_per_mtok = 1000\n'
+        one = Gateway(folder, one_backend(sim) + priced, admin=f'token = "{TOKEN}"')
         with running(one):
             yield one
 
@@ -183,6 +184,26 @@ def test_a_caller_sees_its_own_tenants_usage_and_nobody_elses(client: httpx.Clie
     month = httpx.get(f"{gateway.url}/v1/usage", headers={"authorization": f"Bearer {KEY}"}, trust_env=False).json()
     assert (month["budget_usd"], month["period"]["start"][8:]) == (None, "01T00:00:00Z")
     assert httpx.post(f"{gateway.url}/v1/usage", trust_env=False).status_code == 405
+
+
+def test_what_a_tenant_has_spent_of_its_budget_is_told_as_it_stands(client: httpx.Client, gateway: Gateway) -> None:
+    client.post("/admin/tenants", json={"name": "paying", "budget": {"usd": 50}})
+    secret = client.post("/admin/keys", json={"tenant": "paying"}).json()["key"]
+    headers = {"authorization": f"Bearer {secret}"}
+    status, answered, _ = call(f"{gateway.url}/v1/chat/completions", chat("sim-priced"), authorization=headers["authorization"])
+    assert status == 200
+    cost = float(answered["x-gateway-cost-usd"])
+    assert cost > 0
+
+    def settled() -> dict[str, Any] | None:
+        view = dict(httpx.get(f"{gateway.url}/v1/usage", headers=headers, trust_env=False).json())
+        return view if view["total"]["requests"] else None
+
+    view = eventually(settled)
+    assert (view["budget_usd"], view["reserved_usd"]) == (50.0, 0.0)
+    assert view["spent_usd"] == pytest.approx(cost)
+    assert view["total"]["cost_usd"] == pytest.approx(cost)
+    assert client.get("/admin/usage?tenant=paying").json()["total"]["cost_usd"] == pytest.approx(cost)
 
 
 # The document.
