@@ -56,6 +56,7 @@ class LedgerKeeper:
             running, self._next = self._next, _Sync()
             try:
                 await trio.to_thread.run_sync(self.ledger.sync)
+                running.failure = ""
             except OSError as error:
                 running.failure = error.strerror or str(error)
             finally:
@@ -71,5 +72,7 @@ class LedgerKeeper:
 
 @attrs.define(eq=False)
 class _Sync:
+    """One write to the disk: over when `done`, and what went wrong."""
+
     done: trio.Event = attrs.field(factory=trio.Event)
-    failure: str = ""
+    failure: str = "it was broken off"

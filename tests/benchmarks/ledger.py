@@ -3,8 +3,8 @@
     make bench-ledger [ROWS=1000000]
 
 The rows go the way of real ones: opened and settled in the journal, moved by the writer in groups. They lie over 90 days, of 20 tenants
-with 50 keys, 5 backends with 20 models and a fallback for each; half of them have a request id of the caller's (36 characters). Bytes are the growth of all files of the
-store together, once everything is committed and checkpointed.
+with 50 keys, 5 backends with 20 models and a fallback for each; half of them have a request id of the caller's (36 characters). Bytes are
+the growth of the database once everything is committed.
 """
 
 import os
