@@ -33,6 +33,8 @@ LOCK_WAIT_S = 2.0
 """How long another program may hold the database before that counts as a failure."""
 
 RETAIN_EVERY_S = 3600.0
+RETAIN_FIRST_S = 60.0
+"""After the start, which must not wait for a large month to be dropped."""
 
 Say = Callable[..., None]
 """`say(level, event, **fields)` writes a line of the operator's log, from any thread."""
@@ -65,7 +67,7 @@ class Writer:
     _held: list[LedgerRow] = attrs.field(factory=list, repr=False)
     _tables: Tables | None = None
     _file: tuple[int, int] | None = None
-    _retained_at: float = 0.0
+    _retained_at: float | None = None
 
     @property
     def path(self) -> Path:
@@ -182,6 +184,8 @@ class Writer:
 
     def _retain(self, tables: Tables) -> None:
         now = self.wall_clock()
+        if self._retained_at is None:
+            self._retained_at = now - RETAIN_EVERY_S + RETAIN_FIRST_S
         if abs(now - self._retained_at) < RETAIN_EVERY_S:
             return
         gone = tables.drop_before(now - self.settings.retention_days * DAY_S)

@@ -7,10 +7,12 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
 import threading
 import time
 import urllib.error
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -173,6 +175,42 @@ def test_a_locked_file_refuses_requests_says_so_and_is_over_by_itself(tmp_path, 
         eventually(lambda: "ledger_works_again" in gateway.log)
         assert gateway.log.count('"event":"ledger_') == 2
         assert "Traceback" not in gateway.log
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", place], capture_output=True, check=False).returncode:
+        pytest.skip("this user cannot mount a small file system")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_full_disk_refuses_requests_and_everything_that_was_answered_is_in_the_ledger_when_there_is_room(small_disk, simulator):
+    gateway = Gateway(small_disk, one_backend(simulator))
+    with running(gateway):
+        answered = []
+
+        def ask() -> int:
+            request_id = f"full-{len(answered)}"
+            status = call(f"{gateway.url}/v1/chat/completions", chat("sim@tps=0"), x_request_id=request_id)[0]
+            if status == 200:
+                answered.append(request_id)
+            return int(status)
+
+        assert ask() == 200
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096))
+        eventually(lambda: ask() == 503)
+        with pytest.raises(urllib.error.HTTPError) as unready:
+            get_json(f"{gateway.url}/readyz")
+        assert b"ledger: full" in unready.value.read()
+        ballast.unlink()
+        eventually(lambda: ask() == 200)
+        eventually(lambda: gateway.metric("appliance_ledger_queued_rows") == 0)
+        assert get_json(f"{gateway.url}/readyz") == {"status": "ready"}
+        assert [row["request_id"] for row in ledger_rows(store_of(gateway))] == answered
 
 
 def test_with_serve_requests_are_answered_though_nothing_can_be_written(tmp_path, simulator):
