@@ -104,12 +104,19 @@ def _next_candidate(data: bytes, at: int) -> int | None:
 
 
 def values_of(payload: bytes) -> list[Any]:
-    """The array of a good frame, whole numbers cut to INTEGER_MAX."""
+    """The array of a good frame, whole numbers in it and in arrays inside it cut to INTEGER_MAX."""
     values: list[Any] = orjson.loads(payload)
-    for place, value in enumerate(values):
-        if isinstance(value, int) and value > INTEGER_MAX:
-            values[place] = INTEGER_MAX
+    _cut(values)
     return values
+
+
+def _cut(values: list[Any]) -> None:
+    for place, value in enumerate(values):
+        if isinstance(value, int):
+            if not -INTEGER_MAX <= value <= INTEGER_MAX:
+                values[place] = max(-INTEGER_MAX, min(INTEGER_MAX, value))
+        elif isinstance(value, list):
+            _cut(value)
 
 
 def _writable(value: Any) -> Any:

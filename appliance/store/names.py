@@ -32,10 +32,11 @@ class Names:
         wanted = (kind, text)
         row = connection.execute("SELECT id FROM names WHERE kind = ? AND text = ?", wanted).fetchone()
         if row is None:
-            if text != OTHER and self._count(connection, kind) >= self.names_max:
+            count = self._count(connection, kind)
+            if text != OTHER and count >= self.names_max:
                 return self.number(connection, kind, OTHER)
             number = connection.execute("INSERT INTO names (kind, text) VALUES (?, ?)", wanted).lastrowid
-            self.counts[kind] += 1
+            self.counts[kind] = count + 1
         else:
             (number,) = row
         assert number is not None  # an INSERT has an id

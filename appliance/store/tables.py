@@ -31,13 +31,21 @@ DAILY_SUMS = (
     "reasoning_tokens", "cost_nusd",
 )  # fmt: skip
 
+SUM_MAX = 2**63 - 1
+"""Where sums stop, SQLite's largest whole number: a backend may claim any number of tokens, again and again."""
+
+
+def _added(name: str) -> str:
+    return f"{name} = min({name} + excluded.{name}, {SUM_MAX})"
+
+
 _INSERT_ROW = f"({', '.join(ROWS_COLUMNS)}) VALUES ({', '.join('?' * len(ROWS_COLUMNS))})"
 _ADD_DAILY = (
     f"INSERT INTO daily (day, tenant, key, route, backend, model, {', '.join(DAILY_SUMS)})"
     f" VALUES ({', '.join('?' * (6 + len(DAILY_SUMS)))})"
-    f" ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in DAILY_SUMS)}"
+    f" ON CONFLICT DO UPDATE SET {', '.join(map(_added, DAILY_SUMS))}"
 )
-_ADD_SPENT = "INSERT INTO spend VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET spent_nusd = spent_nusd + excluded.spent_nusd"
+_ADD_SPENT = f"INSERT INTO spend VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET {_added('spent_nusd')}"
 
 DailyKey = tuple[int, int, int, int, int, int]
 
@@ -84,8 +92,8 @@ class Tables:
             for row in wanted.values():
                 for scope, period_start, nusd in row.spent:
                     spent[scope, period_start] = spent.get((scope, period_start), 0) + nusd
-        self.connection.executemany(_ADD_DAILY, ((*key, *sums) for key, sums in daily.items()))
-        self.connection.executemany(_ADD_SPENT, ((*key, nusd) for key, nusd in spent.items()))
+        self.connection.executemany(_ADD_DAILY, ((*key, *(min(one, SUM_MAX) for one in sums)) for key, sums in daily.items()))
+        self.connection.executemany(_ADD_SPENT, ((*key, min(nusd, SUM_MAX)) for key, nusd in spent.items()))
         return added
 
     def _values(self, row: LedgerRow, daily: dict[DailyKey, list[int]]) -> tuple[object, ...]:

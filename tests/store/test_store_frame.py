@@ -87,6 +87,7 @@ def test_what_json_cannot_say_is_written_all_the_same():
 
 def test_numbers_that_sqlite_cannot_hold_are_cut():
     assert read(MAGIC + frame(SETTLED, [2**64 - 1, True])) == [(SETTLED, [INTEGER_MAX, True])]
+    assert read(MAGIC + frame(SETTLED, [-(2**63), [("x", 0, 2**63)]])) == [(SETTLED, [-INTEGER_MAX, [["x", 0, INTEGER_MAX]]])]
 
 
 def test_lengths_beyond_the_bound_are_damage():

@@ -12,7 +12,7 @@ from store.ledger_rows import MARCH, row
 from appliance.store.database import open_database
 from appliance.store.names import OTHER, Names
 from appliance.store.row import Spent
-from appliance.store.tables import DAY_S, Tables, rows_tables
+from appliance.store.tables import DAY_S, SUM_MAX, Tables, rows_tables
 
 
 def tables_at(path: Path, names_max: int = 100) -> Tables:
@@ -144,6 +144,19 @@ def test_the_dictionary_is_bounded(tables):
     again = Tables(tables.connection, Names(5))
     again.add([row(200, model="much-later")])
     assert dict(daily(tables, "model", "requests"))[OTHER] == 36
+
+
+def test_a_model_may_be_called_as_what_stands_for_the_rest(tables):
+    """Callers can name it so, before any other name of its kind is looked for."""
+    tables.add([row(1, model=OTHER)])
+    assert daily(tables, "model", "requests") == [(OTHER, 1)]
+
+
+def test_sums_stop_at_the_largest_number_there_is(tables):
+    tables.add([row(number, input_tokens=2**62, spent=(Spent("x", 0, 2**62),)) for number in range(2)])
+    tables.add([row(number, input_tokens=2**62, spent=(Spent("x", 0, 2**62),)) for number in range(2, 4)])
+    assert daily(tables, "requests", "input_tokens") == [(4, SUM_MAX)]
+    assert tables.spent("x", 0) == SUM_MAX
 
 
 def test_a_name_that_another_program_added_is_found(tables):
