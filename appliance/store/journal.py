@@ -123,8 +123,8 @@ class Journal:
 
     def segments(self) -> list[Segment]:
         """All that may have something to take, the oldest first."""
+        current = self.current  # before the others: if it is sealed right now it is found there, and the one behind it the next time
         found = [*self.sealed]
-        current = self.current  # one that is sealed right now is missed, and found the next time
         return found if current is None or current in found else [*found, current]
 
     def drop_taken(self, *, synced: bool) -> None:

@@ -1,6 +1,8 @@
 """The embedded ledger: every request that settled is a row, once; every one that only opened is explained; whenever the process dies."""
 
 import sqlite3
+from collections import deque
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from appliance.store.database import open_database
 from appliance.store.journal import SETTLED_RESERVE_BYTES
 from appliance.store.recovery import add_left
 from appliance.store.row import Spent
-from appliance.store.segment import segment_paths
+from appliance.store.segment import Segment, segment_paths
 
 
 def test_what_settles_is_a_row_after_the_next_round_and_the_journal_goes_with_the_run(tmp_path):
@@ -282,4 +284,22 @@ def test_a_command_may_write_beside_a_running_gateway(tmp_path):
         ledger.commit()
     assert ledger.status().errors == 0
     other.close()
+    ledger.close()
+
+
+def test_a_segment_that_is_sealed_while_all_are_looked_for_is_among_them(tmp_path):
+    """Rows behind it would be committed before its own, and what it holds would not be put on the disk for whoever waits for that."""
+    ledger = started(tmp_path / "one.db")
+    journal = ledger.journal
+    first = journal.current
+
+    class SealedMeanwhile(deque[Segment]):
+        def __iter__(self) -> Iterator[Segment]:
+            before = list(super().__iter__())
+            if not before:
+                journal._rotated(0)
+            return iter(before)
+
+    journal.sealed = SealedMeanwhile()
+    assert first in journal.segments()
     ledger.close()
