@@ -72,10 +72,15 @@ def _made_ready(connection: sqlite3.Connection, path: Path) -> StoreFault | None
 
 
 def _not_ours(connection: sqlite3.Connection, path: Path) -> StoreFault | None:
-    """Read before anything is written."""
-    application = _pragma(connection, "application_id")
-    version = _pragma(connection, "user_version")
-    if application != APPLICATION_ID and (application or version or connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()):
+    """Read before anything is written, in one transaction: another process may be making the file right now."""
+    connection.execute("BEGIN")
+    try:
+        application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+        used = application or version or connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    if application != APPLICATION_ID and used:
         return StoreFault("foreign", f"{path} is another program's SQLite file; name another file in store.path")
     if version > VERSION:
         words = f"was written by a later version of this program (schema {version}, this one knows {VERSION})"

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -107,13 +107,11 @@ def test_migrations_run_in_order_each_whole_or_not_at_all(tmp_path, monkeypatch)
 
 
 def test_many_may_open_a_new_store_at_once(tmp_path):
-    found: list[object] = []
-    threads = [threading.Thread(target=lambda: found.append(open_database(tmp_path / "one.db"))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [type(one) for one in found] == [sqlite3.Connection] * 8
+    for number in range(10):
+        path = tmp_path / f"{number}.db"
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(open_database, [path] * 8))
+        assert [one for one in found if not isinstance(one, sqlite3.Connection)] == []
 
 
 def test_opening_it_again_leaves_the_locks_of_this_process_alone(tmp_path):
