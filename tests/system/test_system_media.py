@@ -144,10 +144,10 @@ def record(gateway: Gateway, headers: dict[str, str]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "body", "expected", "usage"),
     [
-        ("/v1/rerank", {"query": "q", "documents": ["a"]}, JINA, (12, 0, 0)),
-        ("/v1/moderations", {"input": "a"}, MODERATION, None),
-        ("/v1/images/generations", {"prompt": "a cat"}, IMAGE, (9, 30, 0)),
-        ("/v1/images/edits", {"prompt": "a cat", "image": "data:image/png;base64,aa"}, IMAGE, (9, 30, 0)),
+        ("/v1/rerank", {"query": "q", "documents": ["a"]}, JINA, (12, 0, 0, "provider")),
+        ("/v1/moderations", {"input": "a"}, MODERATION, (1, 0, 0, "estimated")),
+        ("/v1/images/generations", {"prompt": "a cat"}, IMAGE, (9, 30, 0, "provider")),
+        ("/v1/images/edits", {"prompt": "a cat", "image": "data:image/png;base64,aa"}, IMAGE, (9, 30, 0, "provider")),
     ],
 )
 def test_json_passes_byte_for_byte_both_ways(
@@ -162,7 +162,7 @@ def test_json_passes_byte_for_byte_both_ways(
     seen = record(gateway, headers)
     assert (seen["route"], seen["model"], seen["status"]) == ("any", "m", 200)
     found = seen["usage"]
-    assert (found and (found["input_tokens"], found["output_tokens"], found["search_units"])) == usage
+    assert (found["input_tokens"], found["output_tokens"], found["search_units"], found["source"]) == usage
 
 
 def test_both_versions_of_rerank_reach_cohere_and_its_units_are_noted(gateway: Gateway, provider: MediaUpstream, url: str) -> None:

@@ -360,7 +360,8 @@ def test_a_recorded_answer_passes_unchanged_and_is_counted_as_it_says(
     record = gateway.record(answer.headers["x-request-id"])
     assert record["error_type"] == ""
     usage = record["usage"]
-    assert (usage and (usage["input_tokens"], usage["output_tokens"])) == counted(documents)
+    told = (usage["input_tokens"], usage["output_tokens"]) if usage["source"] == "provider" else None
+    assert told == counted(documents)
     reasons = [choice["finish_reason"] for one in documents for choice in one["choices"] if choice.get("finish_reason")]
     assert record["attempts"][0]["finish_reason"] == (reasons[0] if reasons else "")
 
