@@ -42,7 +42,8 @@ models = ["*"]
 targets = [{ backend = "openai" }]
 
 # Who may call. With a tenant here every call needs one of its keys, and listeners other than loopback may be opened.
-# Make a key and its hash:   key=sk-$(openssl rand -hex 24); echo $key; printf %s $key | sha256sum
+# Make both at run time:     appliance tenant create team && appliance key create --tenant team
+# or a key and its hash:     key=sk-$(openssl rand -hex 24); echo $key; printf %s $key | sha256sum
 #[tenants.team]
 #keys = [{ id = "first", sha256 = "..." }]
 """

@@ -107,8 +107,8 @@ class TenancyKeeper:
         if not tenancy.known:
             problems = ("tenants and keys in the store are not known, since it cannot be read: only those of the file may call",)
         elif self.reader.replaced:
-            words = "the store was begun anew, without tenants and keys: those that were known work until the next start; restore a backup"
-            problems = (*problems, words)
+            words = "the store was begun anew, without tenants and keys: those that were known work until the next start or change"
+            problems = (*problems, f"{words}; restore a backup")
         if problems != self._said:
             self._said = problems
             for problem in problems:

@@ -79,7 +79,8 @@ class AdminApp:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        found, unread = find_route(TABLE, method, path), _unread(header_map(scope))
+        raw = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+        found, unread = find_route(TABLE, method, raw), _unread(header_map(scope))
         if not isinstance(found, tuple):
             if found:
                 allow = (b"allow", ", ".join(dict.fromkeys(found)).encode())

@@ -5,6 +5,7 @@ The rule: a route stands in the table or it does not exist; what serves it and w
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import attrs
 
@@ -93,9 +94,8 @@ class AdminRoute:
     def name_fields(self) -> tuple[str, ...]:
         return tuple(segment[1:-1] for segment in self.segments if segment.startswith("{"))
 
-    def names(self, path: str) -> dict[str, str] | None:
-        """What stands for each name in a path; None where the path is another's."""
-        pieces = path.split("/")
+    def names(self, pieces: Sequence[str]) -> dict[str, str] | None:
+        """What stands for each name in the segments of a path; None where the path is another's."""
         if len(pieces) != len(self.segments):
             return None
         names: dict[str, str] = {}
@@ -108,11 +108,15 @@ class AdminRoute:
 
 
 def find_route(table: Sequence[AdminRoute], method: str, path: str) -> tuple[AdminRoute, dict[str, str]] | list[str]:
-    """The route and the names in the path; else the methods that the path has, none where there is no such path. HEAD is GET."""
+    """The route and the names in the path; else the methods that the path has, none where there is no such path. HEAD is GET.
+
+    `path` is as it was sent: an escaped slash is part of a name.
+    """
+    pieces = [unquote(piece) for piece in path.split("/")]
     wanted = "GET" if method == "HEAD" else method
     methods: list[str] = []
     for route in table:
-        names = route.names(path)
+        names = route.names(pieces)
         if names is not None and route.method == wanted:
             return route, names
         if names is not None:

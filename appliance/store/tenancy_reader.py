@@ -35,6 +35,7 @@ class TenancyReader:
     _connection: sqlite3.Connection | None = None
     _file: tuple[int, int] | None = None
     _written: int = -1
+    _seen: int = -1
 
     def look(self) -> Stored | StoreFault | None:
         """All of it where something has changed, None where nothing has."""
@@ -46,7 +47,7 @@ class TenancyReader:
             if written == self._written:
                 return None
             found = None
-            if self.last is None or revision(connection) != self.last.revision:
+            if revision(connection) != self._seen:
                 found = self._read(connection)
             self._written = written
             return found
@@ -74,6 +75,7 @@ class TenancyReader:
     def _read(self, connection: sqlite3.Connection) -> Stored | None:
         """A file that lost every trace of tenants and keys was begun anew, by us or by somebody: nobody revoked them."""
         found = read_stored(connection)
+        self._seen = found.revision
         had_some = self.last is not None and (self.last.tenants or self.last.keys)
         self.replaced = bool(had_some) and not found.revision
         if self.replaced:
@@ -90,7 +92,9 @@ class TenancyReader:
         connection = open_database(self.path, busy_s=LOCK_WAIT_S, make=False)
         if isinstance(connection, StoreFault):
             return connection
-        self._connection, self._file, self._written = connection, _identity(self.path), -1
+        if (here := _identity(self.path)) != self._file:
+            self._file, self._seen = here, -1
+        self._connection, self._written = connection, -1
         return connection
 
 
