@@ -11,6 +11,7 @@ The rule: what was written whole is found, whatever lies around it. A body holds
 caller's can look like a frame when a damaged stretch is searched for the next good one.
 """
 
+import re
 import struct
 import zlib
 from typing import Any, Final
@@ -29,8 +30,11 @@ _KINDS: Final = frozenset(OPENED + SETTLED + RELEASED)
 BODY_MAX_BYTES: Final = 65_536
 """A length above this is damage. The longest entry that is made has some 3,000 bytes."""
 
-INTEGER_MAX: Final = 2**53
+INTEGER_MAX: Final = 10**16 - 1
 """What a count is cut to: a backend may claim any number of tokens, and sums of them must fit into SQLite's 64 bits."""
+
+_LONG = re.compile(rb"\d{17}")
+"""A number above INTEGER_MAX has seventeen digits, or begins a text that has."""
 
 _FRAME = struct.Struct("<II")
 _ALIGN = 8
@@ -106,7 +110,8 @@ def _next_candidate(data: bytes, at: int) -> int | None:
 def values_of(payload: bytes) -> list[Any]:
     """The array of a good frame, whole numbers in it and in arrays inside it cut to INTEGER_MAX."""
     values: list[Any] = orjson.loads(payload)
-    _cut(values)
+    if _LONG.search(payload) is not None:
+        _cut(values)
     return values
 
 

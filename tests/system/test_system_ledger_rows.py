@@ -68,7 +68,8 @@ NUMBERS = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    routes = "".join(ROUTE.format(policy=policy, backend=backend) for policy in POLICIES for backend in ("gpt", "claude", "google"))
+    backends = ("gpt", "claude", "google", "spare")
+    routes = "".join(ROUTE.format(policy=policy, backend=backend) for policy in POLICIES for backend in backends)
     one = Gateway(tmp_path_factory.mktemp("rows"), CONFIG.format(url=simulator.url) + routes)
     with running(one):
         yield one
@@ -147,6 +148,19 @@ def test_a_client_that_leaves_with_estimate_costs_the_longest_answer_there_could
     assert of(row, "status", "error_type", "usage_source") == (499, "client_gone", "estimated")
     assert row["output_tokens"] == ANSWER_MAX
     assert row["input_tokens"] >= 1
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_translated_stream_that_is_left_costs_the_same(gateway, simulator, caller, policy):
+    row = ask(gateway, caller, f"{policy}-spare@tps=40", stream=True, leave_after=4)
+    told = eventually(lambda: (one := seen(simulator)) and one["outcome"] != "running" and one)
+    assert of(row, "status", "error_type", "backend") == (499, "client_gone", "spare")
+    if policy == "drain":
+        assert row["usage_source"] == "drained"
+        assert of(row, "input_tokens", "output_tokens") == (told["prompt_tokens"], told["completion_tokens"])
+    else:
+        assert row["usage_source"] == "estimated"
+        assert row["output_tokens"] == ANSWER_MAX if policy == "estimate" else 1 <= row["output_tokens"] < ANSWER_MAX
 
 
 @pytest.mark.parametrize(("policy", "source", "output"), [("cancel", "estimated", 0), ("estimate", "estimated", ANSWER_MAX)])
