@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit unit-parts unit-system matrix bench bench-hot bench-ledger kill prices lock clean
+.PHONY: help setup run test lint unit unit-parts unit-system matrix soak-ledger bench bench-hot bench-ledger kill prices lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ unit-system: setup
 
 matrix: setup    ## every recorded answer of a provider × every language that is accepted: the table, with counts
 	$(BIN)/python -m pytest -q -s tests/system/test_system_matrix.py
+
+soak-ledger: setup  ## fifty rounds of requests against a small budget, each ended by kill -9; figures of each round
+	LEDGER_ROUNDS=$(or $(ROUNDS),50) $(BIN)/python -m pytest -q -s tests/system/test_system_invariant.py
 
 bench: setup     ## CPU, latency and memory against the floor (needs wrk, nginx, two quiet cores)
 	$(BIN)/python tests/benchmarks/measure.py
