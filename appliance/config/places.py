@@ -1,8 +1,10 @@
 """Relative file names in the configuration, made absolute: they are relative to the config file's folder, wherever the process runs.
 
-One rule: this is done once, here, so that every other package takes a path from the configuration as it is.
+One rule: this is done once, here, so that every other package takes a path from the configuration as it is. The store's is freed of
+symbolic links, too: what lies beside it (the lock, the journal) must be the same for everybody who means the same file.
 """
 
+import os
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,7 +22,7 @@ def placed(config: Config, folder: Path) -> Config:
     return attrs.evolve(
         config,
         server=attrs.evolve(config.server, listen=tuple(_listener(listener, folder) for listener in config.server.listen)),
-        store=attrs.evolve(config.store, path=_file(config.store.path, folder)),
+        store=attrs.evolve(config.store, path=os.path.realpath(_file(config.store.path, folder))),
         backends=MappingProxyType({name: _backend(backend, folder) for name, backend in config.backends.items()}),
     )
 

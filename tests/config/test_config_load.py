@@ -154,6 +154,14 @@ def test_relative_files_are_relative_to_the_config_file(tmp_path: Path) -> None:
     assert loaded("[store]\npath = '/var/lib/x.db'", folder=tmp_path).config.store.path == "/var/lib/x.db"
 
 
+def test_a_store_has_one_name_whatever_links_lead_to_it(tmp_path):
+    """Two gateways would else both take it: a lock lies beside each name."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "linked.db").symlink_to("real/one.db")
+    found = loaded("[store]\npath = 'linked.db'", folder=tmp_path).config.store.path
+    assert found == loaded("[store]\npath = 'real/one.db'", folder=tmp_path).config.store.path == str(tmp_path / "real/one.db")
+
+
 @pytest.mark.parametrize(
     ("written", "read"),
     [
