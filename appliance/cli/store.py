@@ -18,7 +18,8 @@ def command() -> None:
 @click.option("--replace", is_flag=True, help="Replace FILE if it is there.")
 @config_option
 def backup(file: Path, replace: bool, path: str | None) -> None:
-    """Write a consistent copy to FILE, while the gateway runs or not. To restore it, stop the gateway and put it in store.path's place."""
+    """Write a consistent copy to FILE, while the gateway runs or not. To restore it, stop the gateway, take away store.path and
+    its -wal, and put FILE there."""
     from appliance.store.copy import Copied, back_up
 
     copied = back_up(_store(path), file, replace=replace)

@@ -40,11 +40,14 @@ def back_up(path: Path, target: Path, *, replace: bool = False) -> Copied | Stor
     Args:
         replace: whether a file that is there may be replaced.
     """
+    if target.exists() and path.exists() and target.samefile(path):
+        return StoreFault("unwritable", f"{target} is the store itself")
     if target.exists() and not replace:
         return StoreFault("unwritable", f"{target} exists already")
     working = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        left = read_left([one for _, one in segment_paths(path)])  # before the database: what leaves the journal meanwhile is there
+        # Before the database: what leaves the journal meanwhile is there. The newest first: what is written meanwhile leaves no gap.
+        left = read_left([one for _, one in reversed(segment_paths(path))])
         if isinstance(left, StoreFault):
             return left
         fault = _copied(path, working)
@@ -53,6 +56,8 @@ def back_up(path: Path, target: Path, *, replace: bool = False) -> Copied | Stor
         found = fault or _with_journal(working, left)
         if isinstance(found, Copied):
             _sync(working)
+            for end in ("-wal", "-shm"):
+                Path(f"{target}{end}").unlink(missing_ok=True)  # of the one that it replaces: they would be taken for its own
             working.replace(target)
         return found
     except (sqlite3.Error, OSError) as error:

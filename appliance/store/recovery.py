@@ -37,7 +37,7 @@ class Left:
 
 
 def read_left(paths: Iterable[Path]) -> Left | StoreFault:
-    """Read the segments, the oldest first; they may be in use. Raises OSError."""
+    """Read the segments, in any order; they may be in use. Raises OSError."""
     left = Left()
     ended: set[int] = set()
     for path in paths:

@@ -164,3 +164,29 @@ def test_damage_in_the_journal_is_found(tmp_path):
     found = check(path)
     assert "journal is damaged" in found.problems[0]
     assert not found.damaged
+
+
+def test_a_copy_never_takes_the_place_of_the_store_itself(tmp_path):
+    ledger = started(tmp_path / "one.db")
+    (tmp_path / "link.db").symlink_to("one.db")
+    for target in ("one.db", "link.db"):
+        found = back_up(tmp_path / "one.db", tmp_path / target, replace=True)
+        assert isinstance(found, StoreFault)
+        assert "the store itself" in found.message
+    ledger.commit()
+    assert ledger.say.events() == []
+    ledger.close()
+
+
+def test_a_copy_is_not_spoilt_by_what_lies_beside_the_one_it_replaces(tmp_path):
+    started(tmp_path / "one.db").close()
+    target = tmp_path / "copy.db"
+    older = sqlite3.connect(target)
+    older.executescript("PRAGMA journal_mode = WAL; CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)")
+    kept = {end: (tmp_path / f"copy.db{end}").read_bytes() for end in ("", "-wal")}
+    older.close()
+    for end, data in kept.items():
+        (tmp_path / f"copy.db{end}").write_bytes(data)  # as a kill leaves it
+    assert isinstance(back_up(tmp_path / "one.db", target, replace=True), Copied)
+    assert check(target).problems == ()
+    assert stored(target, "id") == []
