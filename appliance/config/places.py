@@ -22,7 +22,7 @@ def placed(config: Config, folder: Path) -> Config:
     return attrs.evolve(
         config,
         server=attrs.evolve(config.server, listen=tuple(_listener(listener, folder) for listener in config.server.listen)),
-        store=attrs.evolve(config.store, path=os.path.realpath(_file(config.store.path, folder))),
+        store=attrs.evolve(config.store, path=_without_links(_file(config.store.path, folder))),
         backends=MappingProxyType({name: _backend(backend, folder) for name, backend in config.backends.items()}),
     )
 
@@ -37,3 +37,7 @@ def _backend(backend: Backend, folder: Path) -> Backend:
 
 def _file(name: str, folder: Path) -> str:
     return str(folder / name) if name else name
+
+
+def _without_links(name: str) -> str:
+    return os.path.realpath(name) if name else name
