@@ -75,12 +75,14 @@ def read_request(body: bytes, operation: str) -> ParsedRequest | Fault:
 
 
 def token_limit(fields: Mapping[str, Any]) -> int | None:
-    """The caller's bound on the answer: the newer field first, as OpenAI documents `max_tokens` deprecated in its favour."""
+    """The caller's bound on the answer. OpenAI documents `max_tokens` deprecated in favour of the newer field; of both given, backends obey
+    one or the other (and OpenAI neither), so the larger one counts."""
+    found = None
     for name in ("max_completion_tokens", "max_tokens"):
         value = fields.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    return None
+            found = value if found is None else max(found, value)
+    return found
 
 
 def _bad(param: str, message: str, code: str) -> Fault:

@@ -23,6 +23,9 @@ NEVER = (b"x-should-retry", b"false")
 CHOICES_MAX = 128
 """OpenAI's bound on `n`: answers to one request, each as long as the caller lets it be."""
 
+DIGITS_MAX = 10
+"""A text with more of them is no number of answers."""
+
 
 @attrs.define(eq=False)
 class Allowance:
@@ -107,12 +110,30 @@ def needed(parsed: ParsedRequest, answer_tokens_max: int) -> tuple[int, int]:
 
 
 def choices(parsed: ParsedRequest) -> int:
-    """How many answers the caller wants to the one request: OpenAI's `n`, Gemini's `candidateCount`."""
-    wanted = parsed.fields.get("n")
+    """How many answers the caller wants to the one request: OpenAI's `n`, Gemini's `candidateCount`; of a legacy completion, to each of its
+    prompts, and also those that are made only to choose from (`best_of`)."""
+    fields = parsed.fields
+    wanted = fields.get("n")
     if wanted is None:
-        settings = parsed.fields.get("generationConfig") or parsed.fields.get("generation_config")
+        settings = fields.get("generationConfig") or fields.get("generation_config")
         wanted = (settings.get("candidateCount") or settings.get("candidate_count")) if isinstance(settings, dict) else None
-    return min(wanted, CHOICES_MAX) if isinstance(wanted, int) and wanted > 1 else 1
+    found = 1 if wanted is None else _number(wanted)
+    if parsed.operation == "text_completion":
+        prompts = fields.get("prompt")
+        if not isinstance(prompts, list) or not prompts or isinstance(prompts[0], int):  # numbers are the tokens of one
+            prompts = ("",)
+        found = max(found, _number(fields.get("best_of"))) * len(prompts)
+    return min(found, CHOICES_MAX)
+
+
+def _number(wanted: object) -> int:
+    """A count as lenient backends read it: pydantic takes `4.0` and `"4"` for 4."""
+    if isinstance(wanted, float):
+        wanted = int(max(0.0, min(wanted, CHOICES_MAX)))
+    elif isinstance(wanted, str):
+        digits = wanted.strip()
+        wanted = int(digits) if digits.isdecimal() and len(digits) < DIGITS_MAX else None
+    return wanted if isinstance(wanted, int) and wanted > 1 else 1
 
 
 def user_of(key: KeyPlan, user: str) -> str:

@@ -85,7 +85,8 @@ def test_the_same_name_deeper_or_inside_a_text_is_no_duplicate() -> None:
 
 
 def test_the_newer_token_field_wins() -> None:
-    assert _read({**CHAT, "max_tokens": 9, "max_completion_tokens": 4}).max_tokens == 4
+    assert _read({**CHAT, "max_tokens": 9, "max_completion_tokens": 4}).max_tokens == 9, "some backends obey one, some the other"
+    assert _read({**CHAT, "max_tokens": 4, "max_completion_tokens": 9}).max_tokens == 9
     assert _read({**CHAT, "max_completion_tokens": None, "max_tokens": 9}).max_tokens == 9
     assert _read({**CHAT, "max_tokens": True}).max_tokens is None
 

@@ -8,7 +8,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord, RequestRecord
 from appliance.core.usage import Usage
 from appliance.dialects.protocol import ParsedRequest
-from appliance.gateway.allowance import needed, reached, used_tokens
+from appliance.gateway.allowance import CHOICES_MAX, choices, needed, reached, used_tokens
 
 PROMPT = 40
 
@@ -25,7 +25,12 @@ NEEDED = [
     ("several answers", parsed(max_tokens=100, n=3), (340, 0)),
     ("several of Gemini's", parsed(max_tokens=100, generationConfig={"candidateCount": 2}), (240, 0)),
     ("more answers than there can be", parsed(max_tokens=10, n=10**9), (1320, 0)),
-    ("a strange number of answers", parsed(max_tokens=10, n="9"), (50, 0)),
+    ("a number of answers that only lenient backends read", parsed(max_tokens=10, n="9"), (130, 0)),
+    ("another one", parsed(max_tokens=10, n=3.0), (70, 0)),
+    ("a strange number of answers", parsed(max_tokens=10, n="1" * 50), (50, 0)),
+    ("no number of answers", parsed(max_tokens=10, n=[]), (50, 0)),
+    ("an infinite one", parsed(max_tokens=10, n=1e300), (1320, 0)),
+    ("a negative one", parsed(max_tokens=10, n=-1e300), (50, 0)),
     ("an empty prompt", parsed(prompt=0, max_tokens=0), (1, 0)),
     ("a legacy completion", parsed("text_completion", max_tokens=16), (56, 0)),
     ("embeddings", parsed("embeddings"), (40, 0)),
@@ -33,6 +38,19 @@ NEEDED = [
     ("a file of which nobody can say", parsed("transcription", prompt=0), (1, 0)),
     ("a count of tokens", parsed("count_tokens"), (0, 0)),
 ]
+
+
+OF_PROMPTS = [
+    ("one text", {"prompt": "a"}, 1), ("three texts", {"prompt": ["a", "b", "c"]}, 3), ("tokens of one", {"prompt": [1, 2, 3]}, 1),
+    ("tokens of two", {"prompt": [[1, 2], [3]]}, 2), ("two for each", {"prompt": ["a", "b", "c"], "n": 2}, 6),
+    ("the best of five each", {"prompt": ["a", "b"], "n": 2, "best_of": 5}, 10), ("none", {"prompt": []}, 1),
+    ("more than there can be", {"prompt": ["a"] * 100, "n": 2}, CHOICES_MAX),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "answers"), [row[1:] for row in OF_PROMPTS], ids=[row[0] for row in OF_PROMPTS])
+def test_a_legacy_completion_has_answers_to_each_of_its_prompts(fields: dict[str, Any], answers: int) -> None:
+    assert choices(ParsedRequest("text_completion", "m", False, 16, True, "", fields, lambda _: PROMPT)) == answers
 
 
 @pytest.mark.parametrize(("request_", "tokens"), [row[1:] for row in NEEDED], ids=[row[0] for row in NEEDED])
