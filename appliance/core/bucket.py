@@ -90,7 +90,8 @@ class Bucket:
     @property
     def left(self) -> int:
         """Whole pieces that could be taken at the last look; 0 of an overdrawn one."""
-        return max(0, self.limit - -(-self.used // NS_PER_MIN))
+        left = self.limit - -(-self.used // NS_PER_MIN)
+        return left if left > 0 else 0
 
     @property
     def full_in_ns(self) -> int:

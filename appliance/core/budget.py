@@ -222,6 +222,8 @@ class Book:
 
 def reached(spent_nusd: int, ceiling_nusd: int) -> int:
     """The highest of THRESHOLDS that is spent, 0 for none. Exact: 80 % is reached at 80 %, not just before or after."""
+    if spent_nusd * 100 < THRESHOLDS[0] * ceiling_nusd:  # so it is for nearly every request
+        return 0
     return max((percent for percent in THRESHOLDS if spent_nusd * 100 >= percent * ceiling_nusd), default=0)
 
 

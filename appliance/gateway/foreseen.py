@@ -51,9 +51,10 @@ def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen
     prompt, route = _prompt(call), resolved.route
     every_kind = parsed.operation not in ANSWERING or _modal(parsed)
     most, longest = 0, 0
+    answers = choices(parsed) if parsed.operation in ANSWERING else 1
     for targets in (route.targets, route.fallback):
         for target in targets:
-            answer = _answer(parsed, prompt, target, answer_tokens_max)
+            answer = _answer(parsed, prompt, answers, target, answer_tokens_max)
             asked = target.model or resolved.model
             served = target.served or target.served_name(resolved.model)
             price = pricing.price(target, asked, served, record.requested_model, record.wall_time).price
@@ -69,11 +70,11 @@ def _prompt(call: Call) -> int:
     return max(1, call.parsed.prompt_tokens_estimate)
 
 
-def _answer(parsed: ParsedRequest, prompt: int, target: TargetPlan, answer_tokens_max: int) -> int:
+def _answer(parsed: ParsedRequest, prompt: int, answers: int, target: TargetPlan, answer_tokens_max: int) -> int:
     operation = parsed.operation
     if operation in ANSWERING:
         bound = answer_tokens_max if parsed.max_tokens is None else min(max(0, parsed.max_tokens), answer_tokens_max)
-        return (bound if target.max_tokens is None else min(bound, target.max_tokens)) * choices(parsed)
+        return (bound if target.max_tokens is None else min(bound, target.max_tokens)) * answers
     if operation in DRAWING:
         wanted = parsed.fields.get("n")
         return IMAGE_TOKENS * (max(1, min(wanted, IMAGES_MAX)) if isinstance(wanted, int) else 1)

@@ -256,15 +256,18 @@ def _tightest(holders: Sequence[Holder]) -> tuple[Figures | None, Figures | None
     """The limits of requests and of tokens that have the least left."""
     requests: Bucket | None = None
     tokens: Bucket | None = None
+    fewest = least = 0
     for holder in holders:
-        claim, one = holder.claim, holder.requests
-        if claim.rpm is not None and (requests is None or one.left < requests.left):
-            requests = one
-        one = holder.tokens
-        if claim.tpm is not None and (tokens is None or one.left < tokens.left):
-            tokens = one
-    return (None if requests is None else _figures(requests)), (None if tokens is None else _figures(tokens))
-
-
-def _figures(bucket: Bucket) -> Figures:
-    return Figures(bucket.limit, bucket.left, bucket.full_in_ns)
+        claim = holder.claim
+        if claim.rpm is not None:
+            left = holder.requests.left
+            if requests is None or left < fewest:
+                requests, fewest = holder.requests, left
+        if claim.tpm is not None:
+            left = holder.tokens.left
+            if tokens is None or left < least:
+                tokens, least = holder.tokens, left
+    return (
+        None if requests is None else Figures(requests.limit, fewest, requests.full_in_ns),
+        None if tokens is None else Figures(tokens.limit, least, tokens.full_in_ns),
+    )
