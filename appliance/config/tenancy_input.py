@@ -108,8 +108,8 @@ def _checked(table: dict[str, Any], at: Steps, config: Config) -> Config | Check
 
 
 def _below(finding: Finding, at: Steps) -> Problem:
-    """A name that cannot be one is a problem of the whole, which has the name `name` or `id`."""
-    steps = finding.steps[len(at) :] or ("name",)
+    """What is wrong with the tenant's own name is not below what was given: it is `name` of a tenant, `tenant` of a key."""
+    steps = finding.steps[len(at) :] or (("name",) if len(at) == 2 else ("tenant",))
     return attrs.evolve(finding, steps=steps).placed({})
 
 

@@ -29,7 +29,10 @@ USED_EVERY_S = 10.0
 """How late `last_used_at` may be; a kill loses as much."""
 
 AT_ONCE = 4
-"""Looks and changes of the admin API that run at the same time; others wait."""
+"""Looks and changes of operators that run at the same time; others wait."""
+
+CALLERS_AT_ONCE = 2
+"""The same of callers who ask for their usage, so that operators never wait for them."""
 
 T = TypeVar("T")
 
@@ -47,7 +50,8 @@ class TenancyKeeper:
     changing: trio.Lock = attrs.field(factory=trio.Lock)
     _memory: Memory = attrs.field(factory=dict)
     _said: tuple[str, ...] = ()
-    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(AT_ONCE))
+    _operators: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(AT_ONCE))
+    _callers: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(CALLERS_AT_ONCE))
 
     async def run(self) -> None:
         """Service: look for changes, and write down uses."""
@@ -68,6 +72,8 @@ class TenancyKeeper:
         """Write down when keys were used; what cannot be written is kept for the next time."""
         async with self.changing:
             used, self.gateway.used = self.gateway.used, {}
+            last = self.reader.last
+            used = {} if last is None else {key.id: used[key.id] for key in last.keys if key.id in used}
             if used and await trio.to_thread.run_sync(self.reader.note_used, used) is not None:
                 self.gateway.used = {**used, **self.gateway.used}
 
@@ -82,23 +88,19 @@ class TenancyKeeper:
 
     async def at_desk(self, actor: str, act: Callable[[Desk], T], *, changes: bool) -> T | StoreFault:
         """Do something with tenants and keys for an operator; what it changes is in force when this returns."""
-        config, path, now = self.gateway.plan.config, self.reader.path, self.gateway.wall_clock()
+        config, now = self.gateway.plan.config, self.gateway.wall_clock()
 
-        def work() -> T | StoreFault:
-            connection = open_database(path)
-            if isinstance(connection, StoreFault):
-                return connection
-            try:
-                return act(Desk(connection, config, Note(actor, now)))
-            except sqlite3.Error as error:
-                return fault_of(error, str(path))
-            finally:
-                connection.close()
+        def work(connection: sqlite3.Connection) -> T:
+            return act(Desk(connection, config, Note(actor, now)))
 
-        done = await trio.to_thread.run_sync(work, limiter=self._limiter)
+        done = await trio.to_thread.run_sync(self._opened, work, limiter=self._operators)
         if changes:
             await self.refresh()
         return done
+
+    async def for_caller(self, look: Callable[[sqlite3.Connection], T]) -> T | StoreFault:
+        """Look something up that a caller asks for."""
+        return await trio.to_thread.run_sync(self._opened, look, limiter=self._callers)
 
     def say_problems(self) -> None:
         """To the log: what of the store does not count. Each time that it is something else."""
@@ -122,6 +124,18 @@ class TenancyKeeper:
             gateway.swap(with_tenancy(gateway.plan, tenancy, keys))
             self.say("info", "tenancy_changed", tenants=len(tenancy.tenants), keys=len(keys), anonymous=gateway.plan.anonymous is not None)
         self.say_problems()
+
+    def _opened(self, act: Callable[[sqlite3.Connection], T]) -> T | StoreFault:
+        """In a thread, on a connection of its own."""
+        connection = open_database(self.reader.path)
+        if isinstance(connection, StoreFault):
+            return connection
+        try:
+            return act(connection)
+        except sqlite3.Error as error:
+            return fault_of(error, str(self.reader.path))
+        finally:
+            connection.close()
 
     def _compiled(self, config: Config) -> tuple[Tenancy, dict[bytes, KeyPlan]]:
         tenancy = tenancy_of(config, self.reader.last, self._memory)

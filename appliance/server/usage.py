@@ -3,6 +3,7 @@
 The rule: a caller sees its own tenant and no other, whatever it asks for.
 """
 
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -112,16 +113,17 @@ async def _read(
     rows = attrs.evolve(query, only={**query.only, "tenant": tenant})
     period = UsageQuery(standing.start, None, (), {"tenant": tenant})
 
-    def look(connection: Any) -> tuple[Any, Any]:
+    def look(connection: sqlite3.Connection) -> tuple[dict[str, Any] | Problem, dict[str, Any] | Problem]:
         return read_usage(connection, rows, now), read_usage(connection, period, now)
 
-    found = await tenants.at_desk("", lambda desk: look(desk.connection), changes=False)
+    found = await tenants.for_caller(look)
     if isinstance(found, StoreFault):
         words = "the usage ledger cannot be read right now; try again shortly"
         return Fault(FaultKind.LEDGER_UNAVAILABLE, words, retry_after_s=1.0, detail=found.message)
     usage, whole = found
     if isinstance(usage, Problem):
         return Fault(FaultKind.BAD_REQUEST, problem_text(usage), param=usage.path)
+    assert not isinstance(whole, Problem)  # it is one row
     return usage, standing.spent / NUSD_PER_USD if standing.spent is not None else float(whole["total"]["cost_usd"])
 
 

@@ -71,7 +71,9 @@ def test_every_problem_is_told_at_once_with_its_path_and_nothing_is_written(at, 
     assert {problem.path for problem in refused.problems} == {"expires", "tpm"}
     for name in ("", "a/b", "direct", "x" * 129, "a b"):
         assert isinstance(at().create_tenant(name, {}), Invalid), name
-        assert isinstance(at().create_key("filed", name, {}), Invalid), name
+        assert [one.path for one in at().create_key("filed", name, {}).problems] == ["id"], name
+    assert [one.path for one in at().create_key("a/b", "k", {}).problems] == ["tenant"]
+    assert [one.path for one in at().create_tenant("a/b", {}).problems] == ["name"]
     assert read_stored(connection).tenants == ()
     assert read_stored(connection).keys == ()
     assert revision(connection) == 0
