@@ -106,11 +106,11 @@ class TenancyKeeper:
         """To the log: what of the store does not count. Each time that it is something else."""
         tenancy = self.gateway.plan.tenancy
         problems = tenancy.problems
-        if not tenancy.known:
-            problems = ("tenants and keys in the store are not known, since it cannot be read: only those of the file may call",)
-        elif self.reader.replaced:
+        if self.reader.replaced:
             words = "the store was begun anew, without tenants and keys: those that were known work until the next start or change"
-            problems = (*problems, f"{words}; restore a backup")
+            problems = (*problems, f"{words}; nobody is let in without a key; restore a backup")
+        elif not tenancy.known:
+            problems = ("tenants and keys in the store are not known, since it cannot be read: only those of the file may call",)
         if problems != self._said:
             self._said = problems
             for problem in problems:

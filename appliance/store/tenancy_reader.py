@@ -26,7 +26,8 @@ class TenancyReader:
 
     Attributes:
         last: what was read last; None before the first time.
-        replaced: the file was exchanged for one without tenants and keys; what was read before that is kept.
+        replaced: the file is one begun anew, without tenants and keys; what was read before that is kept, and nothing is known where that
+            was nothing.
     """
 
     path: Path
@@ -73,11 +74,12 @@ class TenancyReader:
             self._connection = None
 
     def _read(self, connection: sqlite3.Connection) -> Stored | None:
-        """A file that lost every trace of tenants and keys was begun anew, by us or by somebody: nobody revoked them."""
+        """A file that lost every trace of tenants and keys was begun anew, by us or by somebody: nobody revoked them. Where a damaged one
+        was set aside (see `writer`) and this one has nothing yet, there may have been some."""
         found = read_stored(connection)
         self._seen = found.revision
         had_some = self.last is not None and (self.last.tenants or self.last.keys)
-        self.replaced = bool(had_some) and not found.revision
+        self.replaced = not found.revision and (bool(had_some) or any(self.path.parent.glob(f"{self.path.name}.corrupt-*")))
         if self.replaced:
             return None
         self.last = found

@@ -97,6 +97,17 @@ def test_an_empty_file_in_its_place_revokes_nobody(path):
     assert not reader.replaced
 
 
+def test_where_a_damaged_store_was_set_aside_nothing_is_known_until_somebody_makes_a_tenant(path):
+    """So that callers without a key are not let in because a file broke."""
+    path.with_name(path.name + ".corrupt-20270101T000000Z").write_bytes(b"?")
+    reader = TenancyReader(path)
+    assert reader.look() is None
+    assert (reader.last, reader.replaced) == (None, True)
+    desk(path).create_tenant("a", {})
+    assert names(reader.look()) == ["a"]
+    assert not reader.replaced
+
+
 def test_a_store_that_cannot_be_read_changes_nothing_and_is_looked_at_again(path, tmp_path):
     desk(path).create_tenant("a", {})
     reader = TenancyReader(path)

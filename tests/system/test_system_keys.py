@@ -194,3 +194,17 @@ def test_callers_need_a_key_from_the_first_tenant_on_and_no_other_address_opens_
     with running(two):
         two.wait_port(port)
         assert call(url, chat("sim"), authorization="")[0] == 401
+
+
+def test_a_store_that_breaks_lets_nobody_in_without_a_key(sim: Simulator, tmp_path: Path) -> None:
+    port, admin = free_port(), free_port()
+    config = tmp_path / "config.toml"
+    head = f'[server]\nlisten = ["127.0.0.1:{port}"]\n[admin]\nlisten = "127.0.0.1:{admin}"\n[store]\non_failure = "serve"\n'
+    config.write_text(head + one_backend(sim))
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "appliance.db").write_bytes(b"damaged" * 1000)
+    one = Process(["serve", "-c", str(config)], tmp_path / "one.log")
+    with running(one):
+        one.wait_port(port)
+        assert call(f"http://127.0.0.1:{port}/v1/chat/completions", chat("sim"), authorization="")[0] == 401
+        assert any(event["event"] == "tenancy_problem" for event in one.events())
