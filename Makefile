@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit unit-parts unit-system matrix soak-ledger bench bench-hot bench-ledger kill prices lock clean
+.PHONY: help setup run test lint unit matrix soak-ledger bench bench-hot bench-ledger kill prices lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -29,19 +29,13 @@ lint: setup      ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-unit: setup      ## the tests alone: the end-to-end ones, which mostly wait, beside the others, which mostly compute
-	@$(MAKE) --no-print-directory -j2 unit-parts unit-system
-
-unit-parts: setup
-	$(BIN)/python -m pytest -q --ignore=tests/system
-
-unit-system: setup
-	$(BIN)/python -m pytest -q tests/system
+unit: setup      ## the tests alone, three files side by side: end-to-end ones mostly wait, the others compute
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 matrix: setup    ## every recorded answer of a provider × every language that is accepted: the table, with counts
 	$(BIN)/python -m pytest -q -s tests/system/test_system_matrix.py
 
-soak-ledger: setup  ## fifty rounds of requests against a small budget, each ended by kill -9; figures of each round
+soak-ledger: setup ## fifty rounds of requests against a small budget, each ended by kill -9; figures of each round
 	LEDGER_ROUNDS=$(or $(ROUNDS),50) $(BIN)/python -m pytest -q -s tests/system/test_system_invariant.py
 
 bench: setup     ## CPU, latency and memory against the floor (needs wrk, nginx, two quiet cores)

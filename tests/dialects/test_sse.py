@@ -73,11 +73,11 @@ def test_a_megabyte_in_small_pieces_costs_linear_time() -> None:
 
     def cost(pieces: int) -> float:
         cutter = EventCutter()
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(pieces):
             block = cutter.take(b"data: " + b"x" * 90 + b"\n")
             assert not block or not cutter.cut(block)
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
     small, large = min(cost(1_000) for _ in range(3)), min(cost(10_000) for _ in range(3))
     assert large < 50 * small + 0.01  # linear would be 10, quadratic 100
