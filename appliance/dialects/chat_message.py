@@ -29,6 +29,7 @@ def read_messages(messages: list[Any]) -> tuple[Message, ...]:
     history = _History()
     for place, one in enumerate(messages):
         history.add(mapping(one, f"messages[{place}]"), f"messages[{place}]")
+    history.end_results()
     return tuple(history.turns)
 
 
@@ -37,10 +38,11 @@ class _History:
     """What later messages refer to.
 
     Attributes:
-        calls: by id. unanswered: ids made for calls in the older form, by function name; their results name nothing else.
+        results: of the tools' turn under way. calls: by id. unanswered: ids made for calls in the older form, by function name; their results name nothing else.
     """
 
     turns: list[Message] = attrs.field(factory=list)
+    results: list[Part] = attrs.field(factory=list)
     calls: dict[str, ToolCall] = attrs.field(factory=dict)
     unanswered: dict[str, str] = attrs.field(factory=dict)
     legacy: int = 0
@@ -51,13 +53,20 @@ class _History:
         content, where = message.get("content"), f"{path}.content"
         if role in ("tool", "function"):
             self._add_result(message, role, path)
-        elif role == "assistant":
+            return
+        self.end_results()
+        if role == "assistant":
             self.turns.append(Message("assistant", tuple(self._said(message, path)), name))
         else:
             read = read_content if role == "user" else read_texts
             parts: tuple[Part, ...] = read(needed(_anything, message, "content", path) if content is None else content, where)
             said: Role = "user" if role == "user" else "developer" if role == "developer" else "system"
             self.turns.append(Message(said, parts, name))
+
+    def end_results(self) -> None:
+        if self.results:
+            self.turns.append(Message("tool", tuple(self.results)))
+            self.results.clear()
 
     def _said(self, message: Mapping[str, Any], path: str) -> list[Part]:
         parts: list[Part] = list(read_thoughts(message))
@@ -101,11 +110,7 @@ class _History:
         content = message.get("content")
         name = call.name if call is not None else optional(text, message, "name", path) or ""
         parts = () if content is None else read_content(content, f"{path}.content")
-        result = ToolResult(call_id, parts, name, custom=call is not None and call.custom)
-        if self.turns and self.turns[-1].role == "tool":
-            self.turns[-1] = attrs.evolve(self.turns[-1], parts=(*self.turns[-1].parts, result))
-        else:
-            self.turns.append(Message("tool", (result,)))
+        self.results.append(ToolResult(call_id, parts, name, custom=call is not None and call.custom))
 
 
 def _anything(value: Any, _path: str) -> Any:

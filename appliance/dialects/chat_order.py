@@ -55,15 +55,15 @@ def one_system_first(messages: Sequence[Placed], dropped: list[str]) -> list[Pla
 def one_turn_each(messages: Sequence[Placed]) -> list[Placed]:
     """Neighbours that speak for one side in one message, as Anthropic takes them and as templates of servers want them ("Conversation roles
     must alternate user/assistant/user/assistant")."""
-    out: list[Placed] = []
+    out: list[tuple[int, Message, list[Part]]] = []  # the parts grow in a list, or many neighbours would cost the square of their number
     for place, message in messages:
         before = out[-1][1] if out else None
         speaks = message.role in ("user", "assistant")
         if speaks and before is not None and (message.role, message.name) == (before.role, before.name):
-            out[-1] = out[-1][0], attrs.evolve(before, parts=(*before.parts, *message.parts))
+            out[-1][2].extend(message.parts)
         else:
-            out.append((place, message))
-    return out
+            out.append((place, message, list(message.parts)))
+    return [(place, one if len(parts) == len(one.parts) else attrs.evolve(one, parts=tuple(parts))) for place, one, parts in out]
 
 
 def with_system_words(written: Sequence[dict[str, Any]], words: str) -> list[dict[str, Any]]:
