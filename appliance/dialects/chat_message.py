@@ -38,7 +38,8 @@ class _History:
     """What later messages refer to.
 
     Attributes:
-        results: of the tools' turn under way. calls: by id. unanswered: ids made for calls in the older form, by function name; their results name nothing else.
+        results: of the tools' turn under way.
+        calls: by id. unanswered: ids made for calls in the older form, by function name; their results name nothing else.
     """
 
     turns: list[Message] = attrs.field(factory=list)
