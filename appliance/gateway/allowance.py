@@ -147,9 +147,12 @@ def refused(refusal: Refusal) -> Fault:
 
 
 def reached(attempt: AttemptRecord) -> bool:
-    """Whether a backend was asked, or is what failed; not where the gateway itself had no place for the request, or no words."""
+    """Whether a backend was asked, or is what failed; not where the gateway itself had no place for the request, or no words. One that is
+    billed was asked, whoever broke it off: a gateway that shuts down, too."""
     fault = attempt.fault
-    return fault is None or fault.upstream_status is not None or fault.row.blame is Blame.UPSTREAM or fault.kind is FaultKind.CLIENT_GONE
+    if fault is None or attempt.usage is not None or fault.upstream_status is not None:
+        return True
+    return fault.row.blame is Blame.UPSTREAM or fault.kind is FaultKind.CLIENT_GONE
 
 
 def used_tokens(record: RequestRecord) -> int:

@@ -96,3 +96,10 @@ def test_a_request_counts_where_a_backend_was_asked_or_failed_and_not_where_we_h
 ) -> None:
     assert reached(one("error", fault=Fault(kind, "x", upstream_status=status))) is asked
     assert reached(one())
+
+
+@pytest.mark.parametrize("kind", [FaultKind.DRAINING, FaultKind.INTERNAL])
+def test_an_attempt_that_the_gateway_itself_broke_off_counts_where_it_is_billed(kind: FaultKind) -> None:
+    fault = Fault(kind, "x")
+    assert reached(one("error", Usage(10, 5, source="estimated"), fault))
+    assert not reached(one("error", fault=fault))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ledger_reader import ledger_rows, store_of
 from raw_client import RawClient, events
 from rig import Gateway, Simulator, chat, eventually, one_backend, running
 
@@ -126,6 +127,9 @@ def test_streams_beyond_the_drain_end_with_an_error_event(start: Start, simulato
     records = {one["request_id"]: one["error_type"] for one in gateway.requests()}
     assert records == {"stream-builtin": "draining", "stream-hypercorn": "draining", "waiting": "draining"}
     assert "Traceback" not in gateway.log
+    rows = {row["request_id"]: row for row in ledger_rows(store_of(gateway))}
+    assert {name: row["usage_source"] for name, row in rows.items()} == dict.fromkeys(records, "estimated"), "the provider bills them"
+    assert rows["stream-builtin"]["output_tokens"] > 0
 
 
 @pytest.mark.parametrize("settings", ["notice_s = 60", "drain_s = 60"])
