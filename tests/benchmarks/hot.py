@@ -100,9 +100,9 @@ def ledgered(folder, finished):
     resolved = Resolved(Route, "gpt-4o-mini")
 
     def request():
-        opened = opened_of(finished, resolved, 20)
+        opened = opened_of(finished, resolved, None)
         ledger.open(opened)
-        ledger.settle(row_of(finished, opened))
+        ledger.settle(row_of(finished, opened, ()))
 
     return request
 
