@@ -1,4 +1,4 @@
-"""The composition root: builds every part, runs every service under the root nursery, and ends them in order.
+"""The composition root: runs every part under the root nursery and ends them in order. `composition` has built them.
 
     start    open sockets → build plan → serve (public listeners are vital) → services (supervised) → admin listener
     SIGHUP   load, validate, show the diff, swap one reference; a bad file changes nothing and says why
@@ -10,63 +10,39 @@ import gc
 import math
 import os
 import platform
-import random
 import signal
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 
 import attrs
 import structlog
 import trio
 
 from appliance import __version__
-from appliance.config.doors import Listener
 from appliance.config.loader import Loaded, Problems
 from appliance.config.masked import diff
 from appliance.config.report import problem_text
-from appliance.config.schema import Config
-from appliance.config.secret import Secret
-from appliance.config.unenforced import not_enforced, not_enforced_lines
 from appliance.core.renewal import Held
 from appliance.dialects.language_table import load_all
 from appliance.drain import Drain
-from appliance.gateway.accounts import Accounts
-from appliance.gateway.allowance import Allowances
 from appliance.gateway.budget_alerts import BudgetAlerts
 from appliance.gateway.budget_keeper import BudgetKeeper
-from appliance.gateway.budgets import Budgets
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.keeper import check_health, keep_breakers
 from appliance.gateway.ledger_keeper import LedgerKeeper
-from appliance.gateway.limits import EmbeddedLimiter
-from appliance.gateway.live import Live
-from appliance.gateway.plan import Plan, build_plan
-from appliance.gateway.pricing import Unpriced, make_pricing
-from appliance.gateway.proxy import Proxy
-from appliance.gateway.response_ids import ResponseIds
-from appliance.gateway.tenancy import Tenancy, tenancy_of
 from appliance.gateway.tenancy_keeper import TenancyKeeper
-from appliance.gateway.upstream import Upstream, build_upstreams, missing_key
+from appliance.gateway.upstream import Upstream, build_upstreams
 from appliance.http1.arrivals import Arrivals
-from appliance.prices.table import PriceTable
 from appliance.providers.account import Grant, Trouble
+from appliance.reload import make_plan, needs_restart, warn
 from appliance.server.admin import AdminApp, ReloadResult
-from appliance.server.listeners import Door, engine, open_door
+from appliance.server.listeners import Door, engine
 from appliance.server.public import PublicApp
 from appliance.server.refusal import render_admin_refusal
-from appliance.server.refusal_book import RefusalBook
 from appliance.server.view import View
 from appliance.services import Services
-from appliance.store.embedded import EmbeddedLedger
-from appliance.store.tenancy_reader import TenancyReader
-from appliance.telemetry.access import AccessLog
-from appliance.telemetry.cells import Cells
-from appliance.telemetry.log import configure_logging
 from appliance.telemetry.loop_lag import watch_lag
-from appliance.telemetry.recent import Recent
 from appliance.telemetry.sink import LineSink
 
 FORMS = ("appliance.server.upload_body", "appliance.gateway.upload_attempt")
@@ -74,14 +50,6 @@ FORMS = ("appliance.server.upload_body", "appliance.gateway.upload_attempt")
 
 GC_YOUNG = 20_000
 """Objects between two collections of the youngest generation (Python's default: 700). At some 500 bytes each it delays freeing by 10 MB."""
-
-
-class StartFailure(Exception):
-    """The gateway cannot start; each line says why. For the command line to print, never for a traceback."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        super().__init__("; ".join(lines))
-        self.lines = tuple(lines)
 
 
 @attrs.define(eq=False)
@@ -240,7 +208,7 @@ class Supervisor:
             self.log.error("reload_refused", problems=list(problems), kept="the configuration that was in force")
             return ReloadResult(problems=problems)
         changes = tuple(str(change) for change in diff(gateway.plan.config, loaded.config))
-        restart = _needs_restart(gateway.plan.config, loaded.config)
+        restart = needs_restart(gateway.plan.config, loaded.config)
         async with self.tenants.changing:
             tenancy = await self.tenants.under(loaded.config)
             plan = make_plan(loaded.config, upstreams, gateway.prices, gateway.unpriced, tenancy)
@@ -289,135 +257,3 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_YOUNG, 20, 50)
-
-
-def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Problems] | None, *, log_fd: int = 2) -> Supervisor:
-    """Take the store, open the sockets and build every part. Raises StartFailure with every reason why that cannot be."""
-    config = loaded.config
-    sink = LineSink(log_fd)
-    settings = config.telemetry.log
-    configure_logging(sink, settings.format, settings.level, terminal=os.isatty(log_fd))
-    log = structlog.get_logger()
-    arrivals = Arrivals()
-    upstreams = build_upstreams(config.backends, {}, arrivals)
-    keeper, failures = _start_ledger(config, log)  # before the sockets: whoever can connect is served
-    doors, closed = _open_doors(config.server.listen)
-    failures += closed
-    admin_door = open_door(Listener(address=config.admin.listen), os.environ, os.getpid(), hypercorn_always=True)
-    if isinstance(upstreams, list):
-        failures += upstreams
-    if isinstance(admin_door, str):
-        failures.append(f"admin.listen: {admin_door}")
-    if failures or isinstance(upstreams, list) or isinstance(admin_door, str):
-        keeper.ledger.close()
-        sink.close()
-        raise StartFailure(failures)
-    warn(loaded, log)
-    reader = TenancyReader(Path(config.store.path))
-    reader.look()
-    gateway = _build_gateway(config, upstreams, sink, keeper, tenancy_of(config, reader.last))
-    tenants = TenancyKeeper(gateway, reader, keeper.ledger.say)
-    tenants.say_problems()
-    alerts = _budget_alerts(gateway, keeper)
-    view = View(gateway, sink, RefusalBook(log.info if settings.access else None, time.monotonic), alerts)
-    return Supervisor(
-        gateway=gateway, view=view, sink=sink, doors=doors, admin_door=admin_door, reload_config=reload_config, log=log,
-        arrivals=arrivals, keeper=keeper, tenants=tenants, alerts=alerts,
-    )  # fmt: skip
-
-
-def _start_ledger(config: Config, log: structlog.typing.FilteringBoundLogger) -> tuple[LedgerKeeper, list[str]]:
-    """The ledger, with everything in it that an earlier run left in its journal: budgets need to know. And why it cannot be."""
-    settings = config.store
-    ledger = EmbeddedLedger(settings, time.time, lambda level, event, **fields: getattr(log, level)(event, **fields))
-    keeper = LedgerKeeper(ledger, settings.commit_interval_s, settings.durability == "power")
-    fault = ledger.start()
-    if fault is None:
-        return keeper, []
-    hint = "; `appliance store check` says more" if fault.kind == "corrupt" else ""
-    return keeper, [f"store.path: {fault.message}{hint}"]
-
-
-def _open_doors(listeners: Sequence[Listener]) -> tuple[list[Door], list[str]]:
-    doors: list[Door] = []
-    failures: list[str] = []
-    for place, listener in enumerate(listeners):
-        door = open_door(listener, os.environ, os.getpid())
-        if isinstance(door, str):
-            failures.append(f"server.listen[{place}]: {door}")
-        else:
-            doors.append(door)
-    return doors, failures
-
-
-def _build_gateway(
-    config: Config, upstreams: dict[str, Upstream], sink: LineSink, keeper: LedgerKeeper, tenancy: Tenancy
-) -> Gateway:
-    chance = random.Random()
-    live = Live(reloaded_at=time.time(), started_wall=time.time(), responses=ResponseIds(config.server.responses_max))
-    prices, unpriced = PriceTable(), Unpriced(_tell_unpriced)
-    plan = make_plan(config, upstreams, prices, unpriced, tenancy)
-    cells = Cells(config.telemetry.series_max, config.telemetry.users_max)
-    cells.configure(plan.served_models())
-    settings = config.telemetry.log
-    access = AccessLog(sink, settings.format, settings.level).write if settings.access else lambda _: None
-    return Gateway(
-        plan=plan, live=live, prices=prices, unpriced=unpriced, proxy=Proxy(live, chance.random, config.server.drains_max), cells=cells,
-        recent=Recent(config.telemetry.recent_max), access=access,
-        accounts=_accounts(config, keeper), wall_clock=time.time,
-    )  # fmt: skip
-
-
-def _accounts(config: Config, keeper: LedgerKeeper) -> Accounts:
-    allowances = Allowances(EmbeddedLimiter(config.limits.users_max), config.limits.answer_tokens_max)
-    budgets = Budgets(config.budgets.answer_tokens_max, config.store.on_failure == "refuse", time.time)
-    return Accounts(keeper.ledger, allowances, budgets, keeper if keeper.powered else None)
-
-
-def _budget_alerts(gateway: Gateway, keeper: LedgerKeeper) -> BudgetAlerts:
-    """Who tells of budgets; they tell it from now on."""
-
-    def webhook() -> Secret | None:
-        found = gateway.plan.config.alerts.webhook
-        return None if found is None else found.url
-
-    ledger = keeper.ledger
-    alerts = BudgetAlerts(Path(ledger.settings.path), webhook, ledger.say, time.time, gateway.proxy.draw)
-    gateway.accounts.budgets.tell = alerts.tell
-    return alerts
-
-
-def _tell_unpriced(backend: str, model: str, policy: str) -> None:
-    counted = {"refuse": "refused", "zero": "counted as free", "estimate": "counted at the median of its vendor's models"}[policy]
-    structlog.get_logger().warning("model_without_price", backend=backend, model=model, requests=counted, setting="prices.models")
-
-
-def make_plan(config: Config, upstreams: dict[str, Upstream], prices: PriceTable, unpriced: Unpriced, tenancy: Tenancy) -> Plan:
-    """The plan of a checked configuration."""
-    return build_plan(config, upstreams, make_pricing(config.prices, prices, unpriced), tenancy)
-
-
-def warn(loaded: Loaded, log: structlog.typing.FilteringBoundLogger) -> None:
-    """Say what an operator must not believe in: settings that wait for a later version, and doubts of the checker."""
-    for line in not_enforced_lines(not_enforced(loaded.config, loaded.provenance)):
-        log.warning("not_enforced_yet", settings=line)
-    for warning in loaded.warnings:
-        log.warning("config_warning", problem=problem_text(warning))
-    for name, settings in loaded.config.backends.items():
-        if missing_key(settings):
-            log.warning("config_warning", problem=f"backends.{name} has no api_key, and {settings.provider} answers nobody without one")
-
-
-def _needs_restart(old: Config, new: Config) -> list[str]:
-    """Settings that a reload cannot bring into force."""
-    pairs = {
-        "server.listen": (old.server.listen, new.server.listen),
-        "server.limits": (old.server.limits, new.server.limits),
-        "admin.listen": (old.admin.listen, new.admin.listen),
-        "store": (old.store, new.store),
-        "telemetry.log": (old.telemetry.log, new.telemetry.log),
-        "telemetry.series_max": (old.telemetry.series_max, new.telemetry.series_max),
-        "telemetry.users_max": (old.telemetry.users_max, new.telemetry.users_max),
-        "telemetry.recent_max": (old.telemetry.recent_max, new.telemetry.recent_max),
-    }
-    return [name for name, (before, after) in pairs.items() if before != after]

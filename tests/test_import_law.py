@@ -24,7 +24,7 @@ MAY = {
     "simulator": {"core", "dialects", "http1", "attrs", "orjson", "trio"},
 }  # fmt: skip
 CORE_MAY_NOT = {"time", "random", "os", "socket", "logging", "asyncio", "threading"}
-ANYWHERE = {"supervisor", "services", "drain", "cli"}  # may import everything; nobody imports them but each other
+ANYWHERE = {"supervisor", "composition", "reload", "services", "drain", "cli"}  # may import everything; nobody imports them but each other
 
 
 def imported(tree: ast.AST) -> set[str]:

@@ -92,9 +92,9 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 async def run(listen: str, admin: str, traffic: bool, folder: str) -> None:
     """The demo until a signal ends it. folder: for its usage ledger, which ends with it."""
+    from appliance.composition import StartFailure, build_supervisor
     from appliance.simulator.serve import open_sockets, serve
     from appliance.simulator.settings import Settings
-    from appliance.supervisor import StartFailure, build_supervisor
 
     key = f"sk-demo-{secrets.token_hex(12)}"
     async with trio.open_nursery() as nursery:

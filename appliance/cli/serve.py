@@ -22,7 +22,7 @@ def command(path: str | None) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     load_it = loader(path)
     loaded = load_or_stop(load_it)
-    from appliance.supervisor import StartFailure, build_supervisor  # 0.4 s: not for --help, nor for a file with mistakes
+    from appliance.composition import StartFailure, build_supervisor  # 0.4 s: not for --help, nor for a file with mistakes
 
     try:
         supervisor = build_supervisor(loaded, load_it)

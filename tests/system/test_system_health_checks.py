@@ -10,9 +10,9 @@ import structlog
 import trio
 from rig import Gateway, Simulator, call, chat, eventually, free_port, running
 
+from appliance.composition import build_supervisor
 from appliance.config.loader import Loaded, load_text
 from appliance.providers import PROVIDERS
-from appliance.supervisor import build_supervisor
 
 CHAT = "/v1/chat/completions"
 
