@@ -63,7 +63,8 @@ class EmbeddedLedger:
         self.writer = Writer(settings, self.journal, self.wall_clock, self.say)
 
     def new_id(self, wall: float) -> int:
-        self._last_id = found = max(self._last_id + 1, int(wall * 1e6))
+        # The writer's, too: a database that could not be read at the start may know of later ones than a clock that was set back.
+        self._last_id = found = max(self._last_id + 1, self.writer.last_id + 1, int(wall * 1e6))
         return found
 
     def open(self, entry: Opened) -> StoreFault | None:
@@ -128,7 +129,6 @@ class EmbeddedLedger:
         self.writer.left = [path for _, path in left]
         self.journal.next_number = left[-1][0] + 1 if left else 1
         self.commit()
-        self._last_id = self.writer.last_id
         fault = self.writer.fault
         if fault is not None and (fault.kind in FATAL or (self._refuses and fault.kind in FATAL_WHERE_REFUSED)):
             self.close()

@@ -303,3 +303,23 @@ def test_a_segment_that_is_sealed_while_all_are_looked_for_is_among_them(tmp_pat
     journal.sealed = SealedMeanwhile()
     assert first in journal.segments()
     ledger.close()
+
+
+def test_ids_go_on_from_a_database_that_could_not_be_read_at_the_start_though_the_clock_was_set_back(tmp_path):
+    path, clock = tmp_path / "one.db", Clock()
+    ledger = started(path, clock)
+    first = ledger.new_id(MARCH + 100)
+    ledger.open(opened(id=first))
+    ledger.settle(row(id=first))
+    ledger.close()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("PRAGMA journal_mode = DELETE")
+    holder.execute("BEGIN EXCLUSIVE")
+    ledger = started(path, clock)
+    assert ledger.status().fault is not None
+    holder.execute("ROLLBACK")
+    holder.close()
+    ledger.commit()
+    assert ledger.status().fault is None
+    assert ledger.new_id(MARCH) > first
+    ledger.close()
