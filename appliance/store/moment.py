@@ -34,4 +34,5 @@ def moment_s(text: str, now: float, *, ahead: bool) -> float | None:
         found = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    exact = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return min(max(0.0, exact), MOMENT_MAX)  # at either end a zone leads out of the calendar

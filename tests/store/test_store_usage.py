@@ -151,6 +151,16 @@ def test_csv_holds_what_callers_may_put_into_names(tmp_path):
     assert text.split("\n", 1)[1] == '"m,""x""\nx",1,0,5,0,0,0.0015,0\r\n'
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01", "999999999d"])
+def test_any_time_that_can_be_told_can_be_asked_for(connection, text):
+    moment = moment_s(text, NOW, ahead=False)
+    assert moment is not None
+    assert moment_s(iso(moment), NOW, ahead=False) == int(moment)
+    query = usage_query({"since": text}, NOW)
+    assert isinstance(query, UsageQuery)
+    assert isinstance(read_usage(connection, query, NOW), dict)
+
+
 def test_questions_are_read_and_every_mistake_in_them_is_told():
     found = usage_query({"since": "7d", "until": "2027-03-01", "by": "tenant, model,tenant", "key": "k"}, NOW)
     assert found == UsageQuery(NOW - 7 * DAY_S, TODAY - 2 * DAY_S, ("tenant", "model"), {"key": "k"})
