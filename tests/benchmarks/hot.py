@@ -107,6 +107,50 @@ def ledgered(folder, finished):
     return request
 
 
+class Sim:
+    name, provider = "sim", PROVIDERS["custom"]
+
+
+class Target:
+    upstream, model, served, max_tokens = Sim, "gpt-4o-mini", "gpt-4o-mini", None
+
+
+class Wide:
+    name, claims, targets, fallback = "chat", (), (Target,), ()
+
+
+class Unsent:
+    limited = None
+
+
+def accounted(folder, name, finished, parsed, claims, scopes):
+    """What a request settles in all: its limits, its budgets, its entries in the journal."""
+    ledger = EmbeddedLedger(
+        Store(path=f"{folder}/{name}.db", journal_segment_bytes=1 << 28), lambda: 1.7e9, lambda *_, **__: None
+    )  # fmt: skip
+    assert ledger.start() is None
+    budgets = Budgets(8192, True, lambda: 1.7e9)
+    budgets.fit([Terms(scope, 10**15, "month", UTC) for scope in scopes], 8192)
+    budgets.take(tuple(budgets.unknown.values()), Spending(dict.fromkeys(scopes, 0), (), frozenset()))
+    pricing = Pricing(PriceTable(), Unpriced(), {"gpt-4o-mini": own_price(Price(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6))})
+    key = KeyPlan("acme", "ci", None, bool, bool, bool, bool, True, claims, tuple(budgets.terms.values()))
+    accounts, resolved = Accounts(ledger, Allowances(EmbeddedLimiter(100, lambda: 1.0), 4096), budgets), Resolved(Wide, "gpt-4o-mini")
+    ids = count(10**15)
+
+    def request():
+        finished.id, finished.cost_nusd = f"{next(ids):x}", 21_000
+        fresh = attrs.evolve(parsed)
+        call = Call(finished, fresh, REQUEST, None, key, b"", {}, Unsent(), None, pricing)
+        admitting = accounts.admit(call, resolved)
+        try:
+            admitting.send(None)
+        except StopIteration as ended:
+            admission = ended.value
+        admission.close(finished)
+
+    return request
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         measure(folder)
@@ -135,6 +179,10 @@ def measure(folder):
         "limits: a tenant's requests, tokens, concurrency": limited(tenant),
         "limits: the same of a tenant and a key": limited(tenant, key),
         "ledger: open and settle a request": ledgered(folder, finished),
+        "accounts: admit and close, the ledger alone": accounted(folder, "plain", record(), parsed, (), ()),
+        "accounts: the same with two limits and two budgets": accounted(
+            folder, "full", record(), parsed, (tenant, key), ("tenant:acme", "key:acme/ci")
+        ),
         "telemetry: fold a record": lambda: fold(finished, cells),
         "telemetry: access log line": lambda: json_bytes(access_line(finished)),
     }
