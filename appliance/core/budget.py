@@ -216,15 +216,20 @@ class Book:
                 continue  # its period is over; only the ledger still counts that
             account.reserved_nusd -= reservation.nusd
             account.spent_nusd += nusd
-            warned += _crossed(account, reached(account.spent_nusd, account.terms.ceiling_nusd))
+            now_at = reached(account.spent_nusd, account.terms.ceiling_nusd)
+            if now_at > account.told:
+                warned += _crossed(account, now_at)
         return tuple(warned)
 
 
 def reached(spent_nusd: int, ceiling_nusd: int) -> int:
     """The highest of THRESHOLDS that is spent, 0 for none. Exact: 80 % is reached at 80 %, not just before or after."""
-    if spent_nusd * 100 < THRESHOLDS[0] * ceiling_nusd:  # so it is for nearly every request
-        return 0
-    return max((percent for percent in THRESHOLDS if spent_nusd * 100 >= percent * ceiling_nusd), default=0)
+    found, hundredfold = 0, spent_nusd * 100
+    for percent in THRESHOLDS:
+        if hundredfold < percent * ceiling_nusd:
+            break
+        found = percent
+    return found
 
 
 def _crossed(account: Account, now_at: int) -> list[Warned]:

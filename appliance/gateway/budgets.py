@@ -28,13 +28,14 @@ KNOWN_WAIT_S = 5.0
 PERIODS = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Held:
-    """What a request reserved: in which accounts, and why so much."""
+    """What a request reserved: in which accounts, and why so much. version: of the budgets that were in force."""
 
     reservation: Reservation
     foreseen: Foreseen
     spent: tuple[Spent, ...]
+    version: int
 
 
 @attrs.define(eq=False)
@@ -86,6 +87,7 @@ class Budgets:
     refused: int = 0
     _known: trio.Event = attrs.field(factory=trio.Event)
     _begun: bool = False
+    _version: int = 0
 
     def fit(self, terms: Iterable[Terms], answer_tokens_max: int) -> None:
         """The budgets that hold from now on. One whose period and zone stay goes on with what it has spent; one that gets others holds as
@@ -111,6 +113,7 @@ class Budgets:
         if self.unknown or before.keys() - self.terms.keys() or not self._begun:
             self.wanted.set()
         self._begun = True
+        self._version += 1
 
     def take(self, asked: Iterable[Unknown], found: Spending) -> tuple[GivenWarning, ...]:
         """The figures of budgets are here. The warnings among them that nobody has been delivered."""
@@ -138,6 +141,7 @@ class Budgets:
                 told[warning.scope] = max(told[warning.scope], warning.percent)
         for scope, percent in told.items():
             self._tell(self.book.recall(scope, percent))
+        self._version += 1
         self._known.set()
         self._known = trio.Event()
         return tuple(one for one in found.warnings if one.scope in told and not one.delivered)
@@ -149,14 +153,13 @@ class Budgets:
             words = "what the budget of this key has spent cannot be looked up right now; try again shortly"
             return Fault(FaultKind.LEDGER_UNAVAILABLE, words, retry_after_s=1.0)
         most = foreseen(call, resolved, self.answer_tokens_max)
-        given = self.book.reserve(key.scopes, most.nusd, record.wall_time)
+        given = self.book.reserve(key.holders, most.nusd, record.wall_time)  # those of now, whatever its plan says
         if isinstance(given, Refused):
             self._tell(given.warned)
             self.refused += 1
             record.limit_type = "budget"
             return refusal(given, self.book.accounts[given.scope].terms)
-        nusd = most.nusd
-        return Held(given, most, tuple(Spent(scope, start, nusd) for scope, start in given.periods) if nusd else ())
+        return Held(given, most, _counted(given, most.nusd), self._version)
 
     def release(self, held: Held) -> None:
         """The request came to nothing."""
@@ -164,21 +167,17 @@ class Budgets:
 
     def settle(self, held: Held | None, key: KeyPlan, record: RequestRecord, ledger_id: int) -> tuple[Spent, ...]:
         """Put what a request cost in the place of what was held. What it counts against, for its row in the ledger."""
-        nusd, accounts = record.cost_nusd, self.book.accounts
-        counts: dict[tuple[str, int], None] = {}
-        current = 0
+        nusd, covered = record.cost_nusd, False
         if held is not None:
-            self._tell(self.book.settle(held.reservation, nusd))
-            for account, start in held.reservation.parts:
-                scope = account.terms.scope
-                if accounts.get(scope) is account:
-                    current += 1
-                    counts[scope, start] = None
-        if not nusd:
+            warned = self.book.settle(held.reservation, nusd)
+            if warned:
+                self._tell(warned)
+            covered = held.version == self._version and not self.unknown
+        elif not (self.unknown or self.book.accounts):
             return ()
-        if self.unknown or current != sum(scope in accounts for scope in key.holders):
-            self._count_late(held, key, record, ledger_id, counts)
-        return tuple(Spent(scope, start, nusd) for scope, start in counts)
+        if covered and held is not None:
+            return _counted(held.reservation, nusd)
+        return self._count_late(held, key, record, ledger_id) if nusd else ()
 
     def standing(self, key: KeyPlan) -> list[Standing]:
         """How the budgets of a key and its tenant stand, the tenant's first; those whose figures are not known yet are left out."""
@@ -206,32 +205,37 @@ class Budgets:
     async def _figures(self, key: KeyPlan) -> bool:
         """Wait until the figures of a key's budgets are here. False when they do not come."""
         with trio.move_on_after(KNOWN_WAIT_S):
-            while any(scope in self.unknown and scope not in self.book.accounts for scope in key.scopes):
+            while any(scope in self.unknown and scope not in self.book.accounts for scope in key.holders):
                 await self._known.wait()
             return True
         return False
 
-    def _count_late(
-        self, held: Held | None, key: KeyPlan, record: RequestRecord, ledger_id: int, counts: dict[tuple[str, int], None]
-    ) -> None:
-        """Budgets that came into force while the request ran, or whose figures are on their way."""
-        nusd = record.cost_nusd
-        covered = () if held is None else [account for account, _ in held.reservation.parts]
+    def _count_late(self, held: Held | None, key: KeyPlan, record: RequestRecord, ledger_id: int) -> tuple[Spent, ...]:
+        """The same where others may have come into force while the request ran, or wait for their figures."""
+        nusd, accounts = record.cost_nusd, self.book.accounts
+        parts = () if held is None else held.reservation.parts
+        counts = {(account.terms.scope, start): None for account, start in parts if accounts.get(account.terms.scope) is account}
+        settled = [account for account, _ in parts]
         for scope in key.holders:
             unknown = self.unknown.get(scope)
             if unknown is not None and record.wall_time >= unknown.start:
                 unknown.ended[ledger_id] = nusd
                 counts[scope, unknown.start] = None
-            account = self.book.accounts.get(scope)
-            if account is not None and account not in covered and record.wall_time >= account.period.start:
+            account = accounts.get(scope)
+            if account is not None and account not in settled and record.wall_time >= account.period.start:
                 self._tell(self.book.settle(Reservation(0, ((account, account.period.start),)), nusd))
                 counts[scope, account.period.start] = None
+        return tuple(Spent(scope, start, nusd) for scope, start in counts)
 
     def _tell(self, warned: Iterable[Warned]) -> None:
         for one in warned:
             account = self.book.accounts.get(one.scope)
             if account is not None:  # else its budget is gone
                 self.tell(one, account.terms)
+
+
+def _counted(reservation: Reservation, nusd: int) -> tuple[Spent, ...]:
+    return tuple([Spent(account.terms.scope, start, nusd) for account, start in reservation.parts]) if nusd else ()
 
 
 def alike(one: Terms, other: Terms) -> bool:

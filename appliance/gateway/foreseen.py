@@ -12,7 +12,7 @@ from appliance.dialects.protocol import COUNT, UPLOADS, ParsedRequest
 from appliance.gateway.allowance import choices
 from appliance.gateway.billed import ANSWERING
 from appliance.gateway.call import Call
-from appliance.gateway.plan import Resolved, TargetPlan
+from appliance.gateway.plan import Resolved
 
 IMAGE_TOKENS = 6_240
 """Of one picture that is drawn: the largest at high quality (OpenAI's guide to image generation)."""
@@ -31,7 +31,7 @@ HEARING = frozenset({"transcription", "translation"})
 SPEAKING = "speech"
 
 
-@attrs.frozen
+@attrs.define  # never changed after it is made, but not frozen: that costs each time
 class Foreseen:
     """input_tokens, output_tokens: estimates; nusd: what they cost at most."""
 
@@ -48,18 +48,25 @@ def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen
     parsed, record, pricing = call.parsed, call.record, call.pricing
     if parsed.operation == COUNT:
         return NOTHING
-    prompt, route = _prompt(call), resolved.route
-    every_kind = parsed.operation not in ANSWERING or _modal(parsed)
-    most, longest = 0, 0
-    answers = choices(parsed) if parsed.operation in ANSWERING else 1
-    for targets in (route.targets, route.fallback):
-        for target in targets:
-            answer = _answer(parsed, prompt, answers, target, answer_tokens_max)
-            asked = target.model or resolved.model
-            served = target.served or target.served_name(resolved.model)
-            price = pricing.price(target, asked, served, record.requested_model, record.wall_time).price
-            most = max(most, estimate_nusd(price, prompt, answer, every_kind=every_kind))
-            longest = max(longest, answer)
+    route, prompt, spoken = resolved.route, _prompt(call), parsed.operation in ANSWERING
+    every_kind = not spoken or _modal(parsed)
+    several = choices(parsed) if spoken else 1
+    bound = answer_tokens_max if parsed.max_tokens is None else min(max(0, parsed.max_tokens), answer_tokens_max)
+    most = longest = 0
+    for target in (*route.targets, *route.fallback) if route.fallback else route.targets:
+        if spoken:
+            cap = target.max_tokens
+            answer = (bound if cap is None or cap > bound else cap) * several
+        else:
+            answer = _made(parsed, prompt, answer_tokens_max)
+        asked = target.model or resolved.model
+        served = target.served or target.served_name(resolved.model)
+        price = pricing.price(target, asked, served, record.requested_model, record.wall_time).price
+        nusd = estimate_nusd(price, prompt, answer, every_kind=every_kind)
+        if nusd > most:
+            most = nusd
+        if answer > longest:
+            longest = answer
     return Foreseen(prompt, longest, most)
 
 
@@ -70,11 +77,9 @@ def _prompt(call: Call) -> int:
     return max(1, call.parsed.prompt_tokens_estimate)
 
 
-def _answer(parsed: ParsedRequest, prompt: int, answers: int, target: TargetPlan, answer_tokens_max: int) -> int:
+def _made(parsed: ParsedRequest, prompt: int, answer_tokens_max: int) -> int:
+    """Of an operation that answers with something else than a chat."""
     operation = parsed.operation
-    if operation in ANSWERING:
-        bound = answer_tokens_max if parsed.max_tokens is None else min(max(0, parsed.max_tokens), answer_tokens_max)
-        return (bound if target.max_tokens is None else min(bound, target.max_tokens)) * answers
     if operation in DRAWING:
         wanted = parsed.fields.get("n")
         return IMAGE_TOKENS * (max(1, min(wanted, IMAGES_MAX)) if isinstance(wanted, int) else 1)

@@ -7,9 +7,14 @@ No sockets, no event loop: what moves here moved because of its own code. Compar
 
 import tempfile
 import timeit
+from datetime import UTC
 from itertools import count
 
-from appliance.config.schema import Store
+import attrs
+import trio
+
+from appliance.config.schema import Price, Store
+from appliance.core.budget import Terms
 from appliance.core.choice import weighted_order
 from appliance.core.claim import Claim, limit_headers
 from appliance.core.fault import Fault, FaultKind
@@ -18,14 +23,22 @@ from appliance.core.step import RetryPolicy, Tried, next_step
 from appliance.core.usage import Usage
 from appliance.dialects.openai_chat import OpenAIStreamTap, read_answer, read_request, rewrite
 from appliance.dialects.protocol import Rewrite
+from appliance.gateway.accounts import Accounts
+from appliance.gateway.allowance import Allowances
+from appliance.gateway.budgets import Budgets
+from appliance.gateway.call import Call
 from appliance.gateway.ledger_row import opened_of, row_of
 from appliance.gateway.limits import EmbeddedLimiter, Grant
-from appliance.gateway.plan import Resolved
+from appliance.gateway.plan import KeyPlan, Resolved
+from appliance.gateway.pricing import Pricing, Unpriced, own_price
 from appliance.http1.answer import frame_answer
 from appliance.http1.head_memory import HeadMemory
 from appliance.http1.request_head import read_head
 from appliance.http1.server_limits import ServerLimits
+from appliance.prices.table import PriceTable
+from appliance.providers import PROVIDERS
 from appliance.store.embedded import EmbeddedLedger
+from appliance.store.spending import Spending
 from appliance.telemetry.access import access_line, json_bytes
 from appliance.telemetry.cells import Cells
 from appliance.telemetry.fold import fold
@@ -153,10 +166,10 @@ def accounted(folder, name, finished, parsed, claims, scopes):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        measure(folder)
+        trio.run(measure, folder)
 
 
-def measure(folder):
+async def measure(folder):  # within trio for its clock; nothing here waits
     parsed = read_request(REQUEST, "chat")
     asked = Rewrite(model="gpt-4o", include_usage=True)
     tap = OpenAIStreamTap(hide_usage=True, event_max_bytes=1 << 24)
