@@ -153,7 +153,7 @@ class Budgets:
             words = "what the budget of this key has spent cannot be looked up right now; try again shortly"
             return Fault(FaultKind.LEDGER_UNAVAILABLE, words, retry_after_s=1.0)
         most = foreseen(call, resolved, self.answer_tokens_max)
-        given = self.book.reserve(key.holders, most.nusd, record.wall_time)  # those of now, whatever its plan says
+        given = self.book.reserve(key.holders, most.nusd, record.wall_time)  # in those that have one now
         if isinstance(given, Refused):
             self._tell(given.warned)
             self.refused += 1
