@@ -23,13 +23,14 @@ class Left:
     """What the files hold.
 
     Attributes:
-        rows: settled. opened: requests without an end, by ledger id.
+        rows: settled. opened: requests without an end, by ledger id; ended: the ids of all others.
         torn, damaged: bytes, see `frame.Scan`; unreadable: good frames that are no entry this version knows.
         aside: files with damage in them.
     """
 
     rows: list[LedgerRow] = attrs.field(factory=list)
     opened: dict[int, Opened] = attrs.field(factory=dict)
+    ended: set[int] = attrs.field(factory=set)
     torn: int = 0
     damaged: int = 0
     unreadable: int = 0
@@ -39,23 +40,29 @@ class Left:
 def read_left(paths: Iterable[Path]) -> Left | StoreFault:
     """Read the segments, in any order; they may be in use. Raises OSError."""
     left = Left()
-    ended: set[int] = set()
     for path in paths:
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:  # a running gateway has dropped it: the database has what was in it
-            continue
-        if data[: HEAD_BYTES - 1] == MAGIC[:-1] and data[:HEAD_BYTES] != MAGIC:
-            words = "was written by another version of this program: let that one start and stop once"
-            return StoreFault("newer", f"{path} {words}")
-        found = _whole(data)
-        unreadable = _enter(left, ended, found)
-        left.torn += found.torn
-        left.damaged += found.damaged
-        left.unreadable += unreadable
-        if found.damaged or unreadable:
-            left.aside.append(path)
+        fault = _read(path, left)
+        if fault is not None:
+            return fault
     return left
+
+
+def _read(path: Path, left: Left) -> StoreFault | None:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:  # a running gateway has dropped it: the database has what was in it
+        return None
+    if data[: HEAD_BYTES - 1] == MAGIC[:-1] and data[:HEAD_BYTES] != MAGIC:
+        words = "was written by another version of this program: let that one start and stop once"
+        return StoreFault("newer", f"{path} {words}")
+    found = _whole(data)
+    unreadable = _enter(left, found)
+    left.torn += found.torn
+    left.damaged += found.damaged
+    left.unreadable += unreadable
+    if found.damaged or unreadable:
+        left.aside.append(path)
+    return None
 
 
 def _whole(data: bytes) -> Scan:
@@ -65,7 +72,7 @@ def _whole(data: bytes) -> Scan:
     return found if found.damaged else attrs.evolve(found, damaged=found.torn)
 
 
-def _enter(left: Left, ended: set[int], found: Scan) -> int:
+def _enter(left: Left, found: Scan) -> int:
     """How many entries made no sense."""
     unreadable = 0
     for kind, payload in found.entries:
@@ -73,14 +80,14 @@ def _enter(left: Left, ended: set[int], found: Scan) -> int:
             values = values_of(payload)
             if kind == OPENED:
                 entry = Opened(*values)
-                if entry.id not in ended:
+                if entry.id not in left.ended:
                     left.opened[entry.id] = entry
                 continue
             ledger_id = values[0]
             if kind == SETTLED:
                 left.rows.append(LedgerRow(*values))
             left.opened.pop(ledger_id, None)
-            ended.add(ledger_id)
+            left.ended.add(ledger_id)
         except (TypeError, ValueError, IndexError):
             unreadable += 1
     return unreadable
@@ -114,9 +121,13 @@ def recover(paths: list[Path], tables: Tables, stamp: str) -> Recovered | StoreF
     Args:
         stamp: the time, for the names of files that are kept aside.
     """
-    left = read_left(paths)
-    if isinstance(left, StoreFault):
-        return left
+    left, settled = Left(), 0
+    for path in paths:
+        fault = _read(path, left)
+        if fault is not None:
+            return fault
+        settled += _added(left.rows, tables)  # a file at a time: all of them may have a million rows
+        left.rows.clear()
     done = add_left(left, tables)
     aside = []
     for path in paths:
@@ -126,4 +137,4 @@ def recover(paths: list[Path], tables: Tables, stamp: str) -> Recovered | StoreF
             aside.append(kept)
         else:
             path.unlink(missing_ok=True)
-    return attrs.evolve(done, aside=tuple(aside))
+    return attrs.evolve(done, settled=settled, aside=tuple(aside))

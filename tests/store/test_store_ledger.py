@@ -323,3 +323,22 @@ def test_ids_go_on_from_a_database_that_could_not_be_read_at_the_start_though_th
     assert ledger.status().fault is None
     assert ledger.new_id(MARCH) > first
     ledger.close()
+
+
+def test_what_was_left_is_brought_in_a_file_at_a_time(tmp_path, monkeypatch):
+    path = tmp_path / "one.db"
+    ledger = started(path, journal_segments_max=8)
+    number = 0
+    while len(ledger.journal.sealed) < 4:
+        ledger.open(opened(number))
+        ledger.settle(row(number))
+        ledger.journal.make_spare()  # and nothing is committed
+        number += 1
+    kill(ledger)
+    sizes = []
+    added = recovery._added
+    monkeypatch.setattr(recovery, "_added", lambda rows, tables: sizes.append(len(rows)) or added(rows, tables))
+    again = started(path)
+    assert len(stored(path, "id")) == number
+    assert max(sizes) <= number / 3
+    again.close()
