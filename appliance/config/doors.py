@@ -27,6 +27,9 @@ class ServerLimits:
 
     head_max_bytes: int = knob(65536, "request line and headers; agents send long beta headers", unit="bytes", low=1024, high=1048576)
     body_max_bytes: int = knob(33554432, "request body; a few images or PDFs in base64 fit", unit="bytes", low=1024, high=1073741824)
+    items_max: int = knob(
+        100000, "objects and lists in a JSON body, ten times as many values; reading them holds up everybody", low=1000, high=10000000
+    )
     upload_max_bytes: int = knob(
         536870912, "a form with files (images, audio); it is passed on as it comes", unit="bytes", low=1024, high=68719476736
     )

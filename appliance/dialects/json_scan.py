@@ -68,6 +68,38 @@ def load_object(body: bytes) -> dict[str, Any] | Fault:
     return fields
 
 
+VALUES_PER_ITEM = 10
+"""Values that a body may hold for each object or list it may hold: a message has two or three, a list of tokens thousands."""
+
+
+def holds_more(body: bytes, fields: Mapping[str, Any], items_max: int) -> bool:
+    """Whether a body holds more objects and lists, or more values in them, than a bound. `fields` is `body`, parsed.
+
+    Most bodies are too short for that, and are not looked at. Of the others what is counted is bounded, too.
+    """
+    if len(body) <= 2 * items_max:  # two bytes for the emptiest object, or for a digit and its comma
+        return False
+    values, left = 0, [fields]
+    items = 1
+    while left:
+        inner: Any = left.pop()
+        values += len(inner)
+        if values > VALUES_PER_ITEM * items_max:
+            return True
+        for one in inner.values() if type(inner) is dict else inner:
+            if type(one) is dict or type(one) is list:
+                left.append(one)
+                items += 1
+        if items > items_max:
+            return True
+    return False
+
+
+def too_many(items_max: int) -> Fault:
+    message = f"the request body holds too many objects or values; at most {items_max} objects and lists are read: send less at a time"
+    return Fault(FaultKind.BODY_TOO_LARGE, message, code="too_many_items")
+
+
 def _complaint(body: bytes, error: orjson.JSONDecodeError) -> str:
     if not body.strip():
         return "the request body is empty: send a JSON object"

@@ -11,6 +11,7 @@ import trio
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
+from appliance.dialects.json_scan import holds_more, too_many
 from appliance.dialects.language import Language
 from appliance.dialects.protocol import COUNT, UPLOADS, CallerDialect, ParsedRequest
 from appliance.gateway.accounts import Admission
@@ -118,6 +119,9 @@ async def _admit(
     parsed = verbatim.read(body, record.operation)
     if isinstance(parsed, Fault):
         return parsed
+    items_max = plan.config.server.limits.items_max
+    if holds_more(body, parsed.fields, items_max):
+        return too_many(items_max)
     return _admitted(gateway, scope, caller, outlet, end_reason, language, key, parsed, body, None)
 
 

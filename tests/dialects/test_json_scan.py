@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from json_text import OBJECTS
 
 from appliance.core.fault import Fault, FaultKind
-from appliance.dialects.json_scan import load_object, locate, members, repeated
+from appliance.dialects.json_scan import holds_more, load_object, locate, members, repeated
 
 NAMES = {name: f'"{name}"'.encode() for name in ("model", "stream", "n")}
 
@@ -121,3 +121,22 @@ def test_time_grows_with_the_length_alone(shape: str) -> None:
     small, large = cost(1_000), cost(30_000)
     # 30 times the bytes: 30 times the time when linear, 900 when quadratic. The constant forgives the clock.
     assert large < 300 * small + 0.01
+
+
+@pytest.mark.parametrize(
+    ("fields", "more"),
+    [
+        ({"messages": [{"role": "user"}] * 98}, False),  # with the body and the list 100
+        ({"messages": [{"role": "user"}] * 99}, True),
+        ({"messages": [[[[]]]] * 40}, True),
+        ({"input": [1] * 990}, False),
+        ({"input": [1] * 1000}, True),
+        ({"a": "{" * 5000, "b": "[,"}, False),
+    ],
+)
+def test_objects_lists_and_values_are_counted_up_to_a_bound(fields: dict[str, object], more: bool) -> None:
+    assert holds_more(orjson.dumps(fields), fields, 100) is more
+
+
+def test_what_is_too_short_to_hold_so_much_is_not_counted() -> None:
+    assert not holds_more(b" " * 200, {"a": [[]] * 1000}, 100)

@@ -12,6 +12,7 @@ from rig import KEY, chat, eventually
 
 EXPIRED_KEY, NARROW_KEY = "sk-expired-0123456789", "sk-narrow-0123456789"
 BODY_MAX_BYTES = 100_000
+ITEMS_MAX = 2_000
 CONFIG = """
 [tenants.old]
 keys = [ { id = "old", sha256 = "EXPIRED", expires = 2020-01-01 } ]
@@ -66,7 +67,8 @@ BROKEN: dict[str, tuple[bytes, str, str]] = {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site(tmp_path_factory.mktemp("bad"), CONFIG, head=f"[server.limits]\nbody_max_bytes = {BODY_MAX_BYTES}") as both:
+    head = f"[server.limits]\nbody_max_bytes = {BODY_MAX_BYTES}\nitems_max = {ITEMS_MAX}"
+    with site(tmp_path_factory.mktemp("bad"), CONFIG, head=head) as both:
         yield both
 
 
@@ -144,6 +146,13 @@ def test_a_json_body_by_any_of_its_names_is_taken(door: Door, kind: str | None) 
 def test_a_compressed_body_is_a_415_that_says_so(door: Door) -> None:
     answer = door.post("/v1/chat/completions", content=b"\x1f\x8b\x08\x00", headers={"content-encoding": "gzip"})
     refused(answer, 415, "unsupported_media", "gzip")
+
+
+def test_a_body_of_too_many_objects_is_a_413(place: Site, door: Door) -> None:
+    crowded = {"model": "sim", "messages": [{"role": "user", "content": "x"}] * 2_000}
+    refused(door.chat(crowded), 413, "too_many_items", str(ITEMS_MAX))
+    crowded["messages"] = [{"role": "user", "content": "x"}] * 1_900
+    assert door.chat(crowded).status_code == 200
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
