@@ -7,6 +7,8 @@ Each test has a tenant of its own for each engine. A token of an answer costs a 
 import hashlib
 import json
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -357,3 +359,30 @@ def test_the_first_request_after_a_start_finds_the_budget_as_it_was(simulator: S
         status, _, body = one.ask(chat("house", max_tokens=1))
         assert status == 402
         assert f"the key '{one.name}'" in json.loads(body)["error"]["message"]
+
+
+def test_a_budget_set_at_run_time_holds_within_a_second_and_knows_what_was_spent(simulator: Simulator, tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, config(simulator, {}))
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "appliance", *arguments, "-c", str(gateway.config_path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    with running(gateway):
+        run("tenant", "create", "late")
+        key = run("key", "create", "--tenant", "late", "--id", "k")
+
+        def spend(tokens: int) -> int:
+            return call(gateway.url + CHAT, chat("house", f"[[tokens={tokens}]]", max_tokens=tokens), authorization=f"Bearer {key}")[0]
+
+        eventually(lambda: spend(30) == 200, 5)
+        run("tenant", "set", "late", "--budget", "0.1/day")
+        eventually(lambda: gateway.metric('aigateway_budget_usage_ratio{tenant_id="late"}') == pytest.approx(0.3), 5)
+        assert [spend(60), spend(20)] == [200, 402]
+        run("tenant", "set", "late", "--budget", "none")
+        eventually(lambda: spend(20) == 200, 5)
+        run("tenant", "set", "late", "--budget", "0.1/day")
+        eventually(lambda: spend(20) == 402, 5)
+        assert gateway.metric('aigateway_budget_usage_ratio{tenant_id="late"}') >= 1.1
