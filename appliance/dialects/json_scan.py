@@ -79,10 +79,11 @@ def holds_more(body: bytes, fields: Mapping[str, Any], items_max: int) -> bool:
     """
     if len(body) <= 2 * items_max:  # two bytes for the emptiest object, or for a digit and its comma
         return False
-    values, left = 0, [fields]
+    values = 0
+    left: list[Any] = [fields]
     items = 1
     while left:
-        inner: Any = left.pop()
+        inner = left.pop()
         values += len(inner)
         if values > VALUES_PER_ITEM * items_max:
             return True
