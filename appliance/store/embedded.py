@@ -19,7 +19,7 @@ import attrs
 
 from appliance.config.schema import Store
 from appliance.store.fault import StoreFault, fault_of
-from appliance.store.frame import OPENED, SETTLED, frame
+from appliance.store.frame import OPENED, SETTLED, frame, scan, values_of
 from appliance.store.journal import Journal
 from appliance.store.protocol import LedgerStatus
 from appliance.store.row import LedgerRow, Opened
@@ -83,11 +83,12 @@ class EmbeddedLedger:
 
     def settle(self, row: LedgerRow) -> None:
         self._settled += 1
+        data = frame(SETTLED, tuple(row))
         with contextlib.suppress(OSError):
-            if self.journal.settle(row.id, frame(SETTLED, tuple(row))):
+            if self.journal.settle(row.id, data):
                 return
         if len(self.writer.overflow) < self.settings.queue_rows_max:
-            self.writer.overflow.append(row)
+            self.writer.overflow.extend(LedgerRow(*values_of(payload)) for _, payload in scan(data, 0).entries)  # as the journal has it
         else:
             self._lost += 1
 
@@ -122,12 +123,6 @@ class EmbeddedLedger:
 
     def start(self) -> StoreFault | None:
         """Take the store: nobody else may, and what a killed process left is brought in. A fault where the gateway must not start."""
-        fault = self._lock()
-        if fault is not None:
-            return fault
-        left = segment_paths(Path(self.settings.path))
-        self.writer.left = [path for _, path in left]
-        self.journal.next_number = left[-1][0] + 1 if left else 1
         self.commit()
         fault = self.writer.fault
         if fault is not None and (fault.kind in FATAL or (self._refuses and fault.kind in FATAL_WHERE_REFUSED)):
@@ -144,8 +139,12 @@ class EmbeddedLedger:
         return writer.fault is not None or self._settled != writer.moved + self._lost or journal.spare is None or bool(journal.sealed)
 
     def commit(self) -> None:
-        """One round of the writer, in whichever thread; one at a time."""
-        self.writer.round()
+        """One round of the writer, in whichever thread; one at a time. The store is taken first, as soon as its folder lets us."""
+        fault = self._lock() if self._lock_fd < 0 else None
+        if fault is not None:
+            self.writer.fail(fault)
+        else:
+            self.writer.round()
 
     def sync(self) -> None:
         """Everything written to the journal before this call is on the disk after it. Raises OSError."""
@@ -163,7 +162,7 @@ class EmbeddedLedger:
         self._lock_fd = -1
 
     def _lock(self) -> StoreFault | None:
-        """One gateway per store: a journal has one who appends."""
+        """One gateway per store: a journal has one who appends. Whose it is finds out what an earlier one left."""
         path = Path(self.settings.path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -177,6 +176,9 @@ class EmbeddedLedger:
                 time.sleep(LOCK_TRY_S)
                 continue
             self._lock_fd = fd
+            left = segment_paths(path)
+            self.writer.left = [one for _, one in left]
+            self.journal.next_number = left[-1][0] + 1 if left else 1
             return None
         os.close(fd)
         return StoreFault("in_use", f"{path} is in use by another gateway: give this one a store.path of its own")

@@ -85,12 +85,19 @@ class Writer:
             fault = followed or spared
         finally:
             if fault is not None:
-                self.errors += 1
-                self.detach()
-                if fault.kind == "corrupt" and self.serves:
-                    self._set_aside(fault)
-            self._say_change(fault)
-            self.fault = fault
+                self.fail(fault)
+            else:
+                self._say_change(None)
+                self.fault = None
+
+    def fail(self, fault: StoreFault) -> None:
+        """Nothing works but what is in the journal, until a round finds otherwise."""
+        self.errors += 1
+        self.detach()
+        if fault.kind == "corrupt" and self.serves:
+            self._set_aside(fault)
+        self._say_change(fault)
+        self.fault = fault
 
     def detach(self) -> None:
         """Close the database; the next round opens it again."""

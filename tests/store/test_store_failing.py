@@ -14,7 +14,7 @@ from store.ledger_rows import opened, row
 
 from appliance.store import writer
 from appliance.store.embedded import EmbeddedLedger
-from appliance.store.row import LedgerRow
+from appliance.store.row import LedgerRow, Spent
 
 
 @pytest.fixture(autouse=True)
@@ -286,6 +286,22 @@ def test_with_serve_a_file_that_is_taken_away_is_begun_anew_loudly(tmp_path):
 def test_a_folder_that_cannot_be_written_stops_the_start_where_requests_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     assert refused(tmp_path / "file" / "one.db").kind == "unwritable"
+
+
+def test_with_serve_a_folder_that_cannot_be_written_is_waited_for(tmp_path):
+    folder = tmp_path / "state"
+    folder.write_text("no folder")
+    ledger = started(folder / "one.db", on_failure="serve")
+    assert ledger.status().fault.kind == "unwritable"
+    first = one_request(ledger, 1, spent=(Spent("x", 0, 2**63),))  # in memory, and cut as it would be in the journal
+    assert kind_of(ledger) == "unwritable"
+    folder.unlink()
+    assert kind_of(ledger) == ""
+    second = one_request(ledger, 2)
+    assert kind_of(ledger) == ""
+    assert ids(folder / "one.db") == [first.id, second.id]
+    assert ledger_at(folder / "one.db").start().kind == "in_use"
+    ledger.close()
 
 
 def test_a_death_while_nothing_can_be_committed_loses_nothing(tmp_path):
