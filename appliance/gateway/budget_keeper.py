@@ -32,6 +32,7 @@ class BudgetKeeper:
     budgets: Budgets
     ledger: EmbeddedLedger
     alerts: BudgetAlerts
+    _problem: str = ""
 
     async def run(self) -> None:
         """Service."""
@@ -54,13 +55,16 @@ class BudgetKeeper:
         found = await trio.to_thread.run_sync(look_up, path, [_asked(one) for one in unknown], in_force, lambda: _ended(unknown))
         if isinstance(found, StoreFault):
             return self._failed(found.message, unknown)
+        self._problem = ""
         for warning in budgets.take(unknown, found):
             account = budgets.book.accounts[warning.scope]
             self.alerts.tell_again(warning, account.terms, account.period)
         return True
 
     def _failed(self, problem: str, unknown: Sequence[Unknown]) -> bool:
-        self.ledger.say("error", "budgets_unknown", problem=problem, budgets=len(unknown))
+        if problem != self._problem:  # else it has been said, a second ago
+            self.ledger.say("error", "budgets_unknown", problem=problem, budgets=len(unknown))
+        self._problem = problem
         return False
 
 
