@@ -65,6 +65,7 @@ class BudgetKeeper:
         if problem != self._problem:  # else it has been said, a second ago
             self.ledger.say("error", "budgets_unknown", problem=problem, budgets=len(unknown))
         self._problem = problem
+        self.budgets.fail()
         return False
 
 

@@ -73,7 +73,7 @@ class Budgets:
         needed: requests whose budgets stay unknown are refused; else they pass, and count later.
         tell: a threshold was crossed.
         terms: in force, by scope; unknown: those among them without figures. wanted: set when the figures of some are to be looked up.
-        refused: requests, in this process.
+        failing: figures cannot be looked up now. refused: requests, in this process.
     """
 
     answer_tokens_max: int
@@ -84,6 +84,7 @@ class Budgets:
     terms: dict[str, Terms] = attrs.field(factory=dict)
     unknown: dict[str, Unknown] = attrs.field(factory=dict)
     wanted: trio.Event = attrs.field(factory=trio.Event)
+    failing: bool = False
     refused: int = 0
     _known: trio.Event = attrs.field(factory=trio.Event)
     _begun: bool = False
@@ -142,6 +143,7 @@ class Budgets:
         for scope, percent in told.items():
             self._tell(self.book.recall(scope, percent))
         self._version += 1
+        self.failing = False
         self._known.set()
         self._known = trio.Event()
         return tuple(one for one in found.warnings if one.scope in told and not one.delivered)
@@ -202,10 +204,18 @@ class Budgets:
                 found[holder.tenant] = account.ratio
         return found
 
+    def fail(self) -> None:
+        """The figures of new budgets cannot be looked up now: nobody waits for them until they are here."""
+        self.failing = True
+        self._known.set()
+        self._known = trio.Event()
+
     async def _figures(self, key: KeyPlan) -> bool:
         """Wait until the figures of a key's budgets are here. False when they do not come."""
         with trio.move_on_after(KNOWN_WAIT_S):
             while any(scope in self.unknown and scope not in self.book.accounts for scope in key.holders):
+                if self.failing:
+                    return False
                 await self._known.wait()
             return True
         return False

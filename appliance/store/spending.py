@@ -18,6 +18,9 @@ from appliance.store.fault import StoreFault, fault_of
 from appliance.store.schema import rows_table
 from appliance.store.tables import DAY_S, IDS_AT_ONCE, rows_tables
 
+LOCK_WAIT_S = 2.0
+"""How long another program may hold the database before that counts as a failure, which is tried again."""
+
 
 @attrs.frozen
 class Asked:
@@ -69,7 +72,7 @@ def look_up(path: Path, asked: Sequence[Asked], in_force: Collection[str], ids: 
     Args:
         ids: ledger ids whose rows may be on their way; called within the transaction.
     """
-    connection = open_database(path)
+    connection = open_database(path, busy_s=LOCK_WAIT_S)
     if isinstance(connection, StoreFault):
         return connection
     with closing(connection):
@@ -84,7 +87,7 @@ def look_up(path: Path, asked: Sequence[Asked], in_force: Collection[str], ids: 
 
 def note_warning(path: Path, warning: GivenWarning, at: float) -> StoreFault | None:
     """Write down that it was given, or now is delivered."""
-    connection = open_database(path)
+    connection = open_database(path, busy_s=LOCK_WAIT_S)
     if isinstance(connection, StoreFault):
         return connection
     with closing(connection):

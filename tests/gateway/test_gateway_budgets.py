@@ -18,7 +18,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
 from appliance.dialects.openai_request import read_request
 from appliance.dialects.protocol import ParsedRequest
-from appliance.gateway.budgets import Budgets, Held
+from appliance.gateway.budgets import KNOWN_WAIT_S, Budgets, Held
 from appliance.gateway.ceilings import holder_of, key_scope, tenant_scope, terms_of
 from appliance.gateway.foreseen import IMAGE_TOKENS, foreseen
 from appliance.gateway.pricing import Pricing, Unpriced, own_price
@@ -224,8 +224,8 @@ def test_what_ends_while_a_budgets_figures_are_looked_up_counts_once() -> None:
 
 
 def test_requests_wait_for_a_new_budgets_figures_and_are_refused_when_none_come() -> None:
-    async def main(*, needed: bool, arrive: bool) -> Any:
-        budgets = Budgets(100, needed, Clock())
+    async def main(*, needed: bool, arrive: bool = False, fail: bool = False) -> Any:
+        budgets, begun = Budgets(100, needed, Clock()), trio.current_time()
         budgets.fit([terms(usd=0.001)], 100)
         found: list[Any] = []
 
@@ -238,6 +238,9 @@ def test_requests_wait_for_a_new_budgets_figures_and_are_refused_when_none_come(
             assert not found
             if arrive:
                 figures(budgets, 950_000)
+            if fail:
+                budgets.fail()
+        assert trio.current_time() - begun == (0 if arrive or fail else KNOWN_WAIT_S)
         return found[0]
 
 
@@ -245,8 +248,9 @@ def test_requests_wait_for_a_new_budgets_figures_and_are_refused_when_none_come(
         return trio.run(lambda: main(**how), clock=trio.testing.MockClock(autojump_threshold=0))
 
     assert outcome(needed=True, arrive=True).kind is FaultKind.BUDGET_EXCEEDED
-    assert outcome(needed=True, arrive=False).kind is FaultKind.LEDGER_UNAVAILABLE
-    assert isinstance(outcome(needed=False, arrive=False), Held)
+    for broken in (False, True):
+        assert outcome(needed=True, fail=broken).kind is FaultKind.LEDGER_UNAVAILABLE
+        assert isinstance(outcome(needed=False, fail=broken), Held)
 
 
 def test_what_an_earlier_run_warned_of_is_not_told_again_and_what_it_could_not_is() -> None:

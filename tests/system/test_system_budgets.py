@@ -7,9 +7,11 @@ Each test has a tenant of its own for each engine. A token of an answer costs a 
 import hashlib
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -386,3 +388,25 @@ def test_a_budget_set_at_run_time_holds_within_a_second_and_knows_what_was_spent
         run("tenant", "set", "late", "--budget", "0.1/day")
         eventually(lambda: spend(20) == 402, 5)
         assert gateway.metric('aigateway_budget_usage_ratio{tenant_id="late"}') >= 1.1
+
+
+def test_while_the_store_is_locked_a_budget_lets_pass_if_it_may_and_counts_later(simulator: Simulator, tmp_path: Path) -> None:
+    text = config(simulator, {"later": "budget = { usd = 0.1 }"})
+    serve = 'on_failure = "serve"'
+    gateway = Gateway(tmp_path, text, store=serve)
+    with running(gateway):
+        assert Caller(gateway, "builtin", "later").spend(10) == 200
+    locking = sqlite3.connect(store_of(gateway), isolation_level=None)
+    locking.execute("BEGIN EXCLUSIVE")
+    gateway = Gateway(tmp_path, text, store=serve)
+    with running(gateway):
+        one = Caller(gateway, "builtin", "later")
+        assert one.spend(80) == 200
+        eventually(lambda: [line for line in gateway.events() if line.get("event") == "budgets_unknown"], 15)
+        begun = time.monotonic()
+        assert one.spend(30) == 200
+        assert time.monotonic() - begun < 2
+        locking.close()
+        eventually(lambda: one.ratio == pytest.approx(1.2), 15)
+        assert one.spend(1) == 402
+        assert len([line for line in gateway.events() if line.get("event") == "budgets_unknown"]) == 1
