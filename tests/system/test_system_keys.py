@@ -207,4 +207,4 @@ def test_a_store_that_breaks_lets_nobody_in_without_a_key(sim: Simulator, tmp_pa
     with running(one):
         one.wait_port(port)
         assert call(f"http://127.0.0.1:{port}/v1/chat/completions", chat("sim"), authorization="")[0] == 401
-        assert any(event["event"] == "tenancy_problem" for event in one.events())
+        assert eventually(lambda: any(event["event"] == "tenancy_problem" for event in one.events()))
