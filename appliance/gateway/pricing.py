@@ -171,15 +171,16 @@ class Pricing:
         return found
 
     def _look_up(self, provider: Provider, asked: str, served: str, requested: str) -> Price | Listed | None:
-        """The operator's own first; then the name that the backend is asked by, without a way of serving it, and the bare one."""
-        for name in (served, asked, requested):
+        """The operator's own first; then the name that the backend is asked by, without a way of serving it, and the bare one. The caller's
+        name comes last: it stands for every target of its route, and must not make a dear fallback cost what a cheap target does."""
+        for name in (served, asked):
             if name and name in self.own:
                 return self.own[name]
         plain = asked.partition(":")[0] if provider.strips_suffix else asked  # OpenRouter's `:nitro`; its `:free` has a price of its own
         for name in dict.fromkeys((asked, plain, bare_model(provider, asked), served)):
             if name and (listed := self.table.find(provider.price_source, name)) is not None and listed.prices:
                 return listed
-        return None
+        return self.own.get(requested)
 
 
 def make_pricing(settings: Prices, table: PriceTable, unpriced: Unpriced) -> Pricing:

@@ -75,6 +75,12 @@ async def test_the_operators_price_goes_by_the_bare_the_asked_and_the_requested_
     assert basis(own, target(plan, "router"), "openai/tuned", "house-name") == "own"
 
 
+async def test_a_price_for_the_callers_name_does_not_make_a_listed_fallback_cheap(plan: Plan):
+    own = pricing(plan, '[prices.models."my-llama"]\ninput_usd_per_mtok = 0\n')
+    assert basis(own, target(plan, "house"), "llama-3", "my-llama") == "own"
+    assert basis(own, target(plan, "openai"), "gpt-4o", "my-llama") == "table"
+
+
 async def test_the_operators_price_goes_before_the_tables(plan: Plan):
     own = pricing(plan, '[prices.models."gpt-4o"]\ninput_usd_per_mtok = 0.1\noutput_usd_per_mtok = 0.3\n')
     found = own.price(target(plan, "openai"), "gpt-4o", "gpt-4o", "gpt-4o", NOW)
