@@ -1,6 +1,7 @@
 """The door of /v1/usage: what the caller's tenant has used and spent, and what it may.
 
-The rule: a caller sees its own tenant and no other, whatever it asks for.
+The rule: a caller sees its own tenant and no other, whatever it asks for. It counts against no limit, since who has reached one wants to
+see where they stand; few of these look-ups run at once (TenancyKeeper).
 """
 
 import sqlite3
@@ -58,25 +59,24 @@ async def serve_usage(gateway: Gateway, tenants: TenancyKeeper, scope: Scope, se
     if isinstance(key, Fault):
         await refuse_plainly(gateway, scope, send, key)
         return
-    limited, refusal = await gateway.accounts.allowances.admit_look(key)
     asked = dict(parse_qsl(scope["query_string"].decode("latin-1")))
     if header_map(scope).keys().isdisjoint(CREDENTIALS):
         asked.pop("key", None)  # it is the caller's own, as Gemini's clients send it
     standing = standing_of(gateway, key, now)
-    query = _query(asked, standing, now) if refusal is None else refusal
+    query = _query(asked, standing, now)
     if isinstance(query, Fault):
-        await refuse_plainly(gateway, scope, send, query, limited)
+        await refuse_plainly(gateway, scope, send, query)
         return
     found = await _read(tenants, key.tenant, query, standing, now)
     if isinstance(found, Fault):
-        await refuse_plainly(gateway, scope, send, found, limited)
+        await refuse_plainly(gateway, scope, send, found)
         return
     usage, spent_usd = found
     if asked.get("format") == "csv":
-        await reply(send, 200, usage_csv(usage).encode(), CSV, [*NO_STORE, *limited])
+        await reply(send, 200, usage_csv(usage).encode(), CSV, NO_STORE)
     else:
         tenant = plan.tenancy.tenants.get(key.tenant, Tenant())
-        await reply_json(send, _view(key.tenant, tenant, standing, spent_usd, usage), headers=[*NO_STORE, *limited])
+        await reply_json(send, _view(key.tenant, tenant, standing, spent_usd, usage), headers=NO_STORE)
 
 
 def standing_of(gateway: Gateway, key: KeyPlan, now: float) -> Standing:
