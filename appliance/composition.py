@@ -62,13 +62,15 @@ def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Proble
     log = structlog.get_logger()
     arrivals = Arrivals()
     upstreams = build_upstreams(config.backends, {}, arrivals)
-    keeper, failures = _start_ledger(config, log)  # before the sockets: whoever can connect is served
-    doors, closed = _open_doors(config.server.listen)
-    failures += closed
-    admin_door = open_door(Listener(address=config.admin.listen), os.environ, os.getpid(), hypercorn_always=True)
+    keeper, failures = _start_ledger(config, log)
+    doors: list[Door] = []
+    admin_door: Door | str = ""
+    if not failures:  # only now: whoever can connect is served, and not by one of two gateways that share a store
+        doors, failures = _open_doors(config.server.listen)
+        admin_door = open_door(Listener(address=config.admin.listen), os.environ, os.getpid(), hypercorn_always=True)
     if isinstance(upstreams, list):
         failures += upstreams
-    if isinstance(admin_door, str):
+    if isinstance(admin_door, str) and admin_door:
         failures.append(f"admin.listen: {admin_door}")
     if failures or isinstance(upstreams, list) or isinstance(admin_door, str):
         keeper.ledger.close()

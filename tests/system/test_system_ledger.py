@@ -20,7 +20,7 @@ from typing import Any
 import attrs
 import pytest
 from ledger_reader import ledger_rows, store_of
-from rig import Gateway, Simulator, call, chat, eventually, get_json, one_backend, running
+from rig import Gateway, Process, Simulator, call, chat, eventually, get_json, one_backend, running
 
 ROUNDS = int(os.environ.get("LEDGER_KILL_ROUNDS", "3"))
 SEED = int(os.environ.get("LEDGER_KILL_SEED", str(random.randrange(2**32))))
@@ -256,5 +256,13 @@ def test_two_gateways_do_not_share_a_store(tmp_path, simulator):
     with running(first):
         with pytest.raises(AssertionError, match="in use by another gateway"):
             Gateway(tmp_path, one_backend(simulator))
+        assert "server.listen" not in first.log
+        config = first.config_path.read_text()
+        taken = tmp_path / "taken.toml"  # of the same store, on addresses that the first one has
+        taken.write_text(config.replace(config.split('"127.0.0.1:')[1].split('"')[0], str(first.port)))
+        second = Process(["serve", "-c", str(taken)], tmp_path / "second.log")
+        assert second.popen.wait(20) == 1
+        assert "in use by another gateway" in second.log
+        assert "server.listen" not in second.log, "no door opens before the store is taken"
         assert first.popen.poll() is None, first.log
         assert call(f"{first.url}/v1/chat/completions", chat("sim@tps=0"))[0] == 200
