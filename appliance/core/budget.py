@@ -139,6 +139,13 @@ class Refused:
     resets_at: int | None
     warned: tuple[Warned, ...] = ()
 
+    def told(self, _record: object) -> dict[str, object]:
+        """As `explain` shows it."""
+        return {
+            "limit_type": "budget", "scope": self.scope, "budget_usd": self.ceiling_nusd / 1e9, "spent_usd": self.spent_nusd / 1e9,
+            "reserved_usd": self.reserved_nusd / 1e9, "needed_usd": self.needed_nusd / 1e9, "resets_at": self.resets_at,
+        }  # fmt: skip
+
 
 @attrs.define(eq=False)
 class Reservation:

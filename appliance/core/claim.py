@@ -89,6 +89,14 @@ class Refusal:
     requests: Figures | None
     tokens: Figures | None
 
+    def told(self, _record: object) -> dict[str, object]:
+        """As `explain` shows it."""
+        return {
+            "limit_type": self.kind, "scope": self.claim.scope, "holder": self.claim.name, "limit": self.limit,
+            "per": PER_MINUTE[self.kind], "needed_tokens": self.needed if self.kind == "tokens" else None,
+            "retry_after_s": self.retry_after_s if self.passes_later else None,
+        }  # fmt: skip
+
     @property
     def limit(self) -> int:
         claim = self.claim

@@ -4,10 +4,24 @@ The record is the single source of the access log, the metrics, the ledger row a
 request, filled by plain assignment, and read once (`telemetry.fold`) in `finally`. Times are seconds of one monotonic clock.
 """
 
+from typing import Protocol
+
 import attrs
 
 from appliance.core.fault import Fault
+from appliance.core.price import KINDS, ZERO, Price, usd_of_rate
 from appliance.core.usage import Usage
+
+WORDS_MAX_CHARS = 500
+"""Of a text that a caller or a backend chose, in the record as it is shown."""
+
+
+class Told(Protocol):
+    """What was decided about a request: kept as it was, and put in words only when somebody asks. Nothing in it may change afterwards."""
+
+    def told(self, record: "RequestRecord") -> dict[str, object]:
+        """JSON-ready; no text of a prompt or an answer, and no secret."""
+        ...
 
 
 @attrs.define
@@ -23,7 +37,7 @@ class AttemptRecord:
         head_at: when the response head had arrived; first_token_at: first content or tool-call delta; last_token_at: the latest one.
         reused: whether a pooled connection carried it.
         cost_nusd: what it cost, in nano-USD; price_basis: by whose price (`own`, `table`, `estimate`, or `zero` for none), empty until it
-            is charged.
+            is charged; price: that price.
     """
 
     backend: str
@@ -46,6 +60,7 @@ class AttemptRecord:
     half_open: bool = False
     cost_nusd: int = 0
     price_basis: str = ""
+    price: Price | None = None
 
     @property
     def error_type(self) -> str:
@@ -73,6 +88,8 @@ class RequestRecord:
         cache: `hit`, `miss` or empty when the cache was not asked.
         usage: of the answer the caller got; attempts keep their own.
         cost_nusd, cost_usd: of all attempts together, in nano-USD and USD.
+        decision: why it was sent where it was sent; None where that was never asked.
+        verdict: the limit or budget that refused it, or what its budgets reserved for it.
     """
 
     id: str
@@ -109,6 +126,8 @@ class RequestRecord:
     variant: str = ""
     dropped_fields: list[str] = attrs.field(factory=list)
     traceparent: str = ""
+    decision: Told | None = None
+    verdict: Told | None = None
 
     @property
     def duration_s(self) -> float:
@@ -144,27 +163,39 @@ class RequestRecord:
 
     def as_dict(self) -> dict[str, object]:
         """The record as `explain --json` and /admin/requests/{id} show it: JSON-ready, times in milliseconds since the request's start."""
-        usage = self.usage
+        usage, words = self.usage, "" if self.fault is None else self.fault.message[:WORDS_MAX_CHARS]
         return {
             "id": self.id, "request_id": self.request_id, "time": self.wall_time, "tenant": self.tenant, "key": self.key,
-            "route": self.route, "requested_model": self.requested_model, "model": self.model, "dialect": self.dialect,
-            "stream": self.stream, "attempts": [self._attempt_dict(one) for one in self.attempts], "status": self.status,
-            "error_type": self.error_type, "error": "" if self.fault is None else self.fault.message,
+            "route": self.route, "requested_model": self.requested_model[:WORDS_MAX_CHARS], "model": self.model[:WORDS_MAX_CHARS],
+            "dialect": self.dialect, "operation": self.operation, "stream": self.stream,
+            "attempts": [self._attempt_dict(one) for one in self.attempts], "status": self.status,
+            "error_type": self.error_type, "error": words, "limit_type": self.limit_type,
             "fallbacks": [list(pair) for pair in self.fallbacks],
             "usage": None if usage is None else attrs.asdict(usage), "cost_usd": self.cost_usd,
             "overhead_ms": round(self.overhead_s * 1000, 3),
             "ttft_ms": round((self.first_token_at - self.started_at) * 1000, 3) if self.first_token_at else None,
             "duration_ms": round(self.duration_s * 1000, 3), "dropped_fields": list(self.dropped_fields),
             "experiment": self.experiment, "variant": self.variant, "cache": self.cache,
+            "plan": None if self.decision is None else self.decision.told(self),
+            "verdict": None if self.verdict is None else self.verdict.told(self),
         }  # fmt: skip
 
     def _attempt_dict(self, one: AttemptRecord) -> dict[str, object]:
         return {
             "backend": one.backend, "model": one.model, "outcome": one.outcome, "status": one.status, "error_type": one.error_type,
-            "detail": "" if one.fault is None else one.fault.detail or one.fault.message,
+            "detail": "" if one.fault is None else (one.fault.detail or one.fault.message)[:WORDS_MAX_CHARS],
             "started_ms": round((one.started_at - self.started_at) * 1000, 3),
             "duration_ms": round((one.ended_at - one.started_at) * 1000, 3), "waited_ms": round(one.waited_s * 1000, 3),
             "first_token_ms": round((one.first_token_at - one.started_at) * 1000, 3) if one.first_token_at else None,
             "finish_reason": one.finish_reason, "reused_connection": one.reused, "cost_usd": one.cost_nusd / 1e9,
-            "price": one.price_basis,
+            "price": one.price_basis, "price_usd": _price_dict(one), "usage_source": "" if one.usage is None else one.usage.source,
+            "half_open": one.half_open, "served_model": one.served_model[:WORDS_MAX_CHARS],
         }  # fmt: skip
+
+
+def _price_dict(one: AttemptRecord) -> dict[str, str] | None:
+    """The rates that an attempt was charged by, in USD per million tokens (searches and requests apiece), those that are not 0."""
+    if one.price is None:
+        return None
+    at = one.price.base if one.usage is None else one.price.rates(one.usage.input_tokens)
+    return {} if at == ZERO else {kind: usd_of_rate(kind, rate) for kind in KINDS if (rate := getattr(at, kind))}

@@ -109,6 +109,21 @@ def _again(
     return Pause(pause_s, chosen)
 
 
+def surfaced_because(fault: Fault, tries: int, policy: RetryPolicy, elapsed_s: float) -> str:
+    """Why `next_step` went no further after `tries` attempts, the last of which ended in `fault`; in words."""
+    if fault.kind is FaultKind.NO_BACKEND:
+        return "no backend could be asked"
+    if fault.kind is FaultKind.DRAINING:
+        return "the gateway was shutting down"
+    if _worth(fault, policy) is None:
+        return "another try would not help: the route repeats no such fault"
+    if tries >= policy.attempts:
+        return f"{tries} attempts were made, as many as the route allows"
+    if elapsed_s >= policy.budget_s:
+        return f"the route's {policy.budget_s:g} s for attempts were over"
+    return "nobody was left who could be asked, or asked again in time"
+
+
 def _worth(fault: Fault, policy: RetryPolicy) -> str | None:
     """`here` (may be repeated on the same backend), `elsewhere` (another backend only) or None (the caller's to hear)."""
     status = fault.upstream_status

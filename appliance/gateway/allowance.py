@@ -65,7 +65,7 @@ class Allowances:
         granted = await self.limiter.admit(claims, user_of(call.key, call.record.user), tokens, spare, now)
         call.outlet.limited = limit_headers(granted.requests, granted.tokens)
         if isinstance(granted, Refusal):
-            call.record.limit_type = granted.kind
+            call.record.limit_type, call.record.verdict = granted.kind, granted
             if not granted.passes_later:
                 call.outlet.limited.append(NEVER)
             return refused(granted)

@@ -159,8 +159,9 @@ class Budgets:
         if isinstance(given, Refused):
             self._tell(given.warned)
             self.refused += 1
-            record.limit_type = "budget"
+            record.limit_type, record.verdict = "budget", given
             return refusal(given, self.book.accounts[given.scope].terms)
+        record.verdict = most
         return Held(given, most, _counted(given, most.nusd), self._version)
 
     def release(self, held: Held) -> None:

@@ -39,6 +39,10 @@ class Foreseen:
     output_tokens: int
     nusd: int
 
+    def told(self, _record: object) -> dict[str, object]:
+        """As `explain` shows it: what the request's budgets held for it while it ran."""
+        return {"reserved_usd": self.nusd / 1e9, "input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
+
 
 NOTHING = Foreseen(0, 0, 0)
 

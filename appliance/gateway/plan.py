@@ -58,6 +58,8 @@ class TargetPlan:
 
 @attrs.frozen
 class RoutePlan:
+    """One route. settings: what it was made of, for `explain`."""
+
     name: str
     matches: Callable[[str], bool]
     headers: tuple[tuple[bytes, Callable[[str], bool]], ...]
@@ -73,6 +75,7 @@ class RoutePlan:
     drain_max_s: float
     drain_max_tokens: int
     owed_tokens: int
+    settings: Route
     claims: tuple[Claim, ...] = ()
 
     def accepts(self, headers: Mapping[bytes, str], prompt_tokens: int) -> bool:
@@ -130,10 +133,18 @@ class KeyPlan:
 
 @attrs.frozen
 class Resolved:
-    """Where a request goes: the route, the model's name after aliases, and the choices (all of them, unordered)."""
+    """Where a request goes: the route, the model's name after aliases, and the choices (all of them, unordered).
+
+    Attributes:
+        why: what led there: `route` (its patterns), `prefix` (`backend/model`), `vendor` (one claims the name), `pin` (X-Provider).
+        narrowed: why choices of the route are left out, in words. prompt_tokens: estimated, 0 where no route looks at it.
+    """
 
     route: RoutePlan
     model: str
+    why: str = "route"
+    narrowed: tuple[str, ...] = ()
+    prompt_tokens: int = 0
 
 
 @attrs.frozen
@@ -166,13 +177,13 @@ class Plan:
         model = self.unalias(requested)
         for route in self.routes:
             if route.matches(model) and route.accepts(headers, prompt_tokens):
-                return Resolved(route, model)
+                return Resolved(route, model, prompt_tokens=prompt_tokens)
         prefix, slash, rest = model.partition("/")
         if slash and rest and prefix in self.direct:
-            return Resolved(self.direct[prefix], rest)
+            return Resolved(self.direct[prefix], rest, "prefix")
         claiming = [name for name, claims in self.claims if claims(model)]
         if len(claiming) == 1:
-            return Resolved(self.direct[claiming[0]], model)
+            return Resolved(self.direct[claiming[0]], model, "vendor")
         if claiming:
             names = ", ".join(sorted(claiming)[:5])
             return Fault(
@@ -202,12 +213,12 @@ class Plan:
         if backend not in self.upstreams:
             return Fault(FaultKind.BAD_REQUEST, f"X-Provider names no configured backend: {_shown(backend)}", param="X-Provider")
         if isinstance(resolved, Fault):
-            return Resolved(self.direct[backend], self.unalias(requested))
+            return Resolved(self.direct[backend], self.unalias(requested), "pin")
         chosen = tuple(one for one in (*resolved.route.targets, *resolved.route.fallback) if one.upstream.name == backend)
         if not chosen:
-            return Resolved(self.direct[backend], resolved.model)
+            return Resolved(self.direct[backend], resolved.model, "pin")
         route = attrs.evolve(resolved.route, targets=chosen, fallback=(), weights=tuple(one.weight for one in chosen))
-        return Resolved(route, resolved.model)
+        return attrs.evolve(resolved, route=route, narrowed=(f"X-Provider: only {backend}",))
 
     def budgets(self) -> Iterable[Terms]:
         """Of every key and its tenant."""
@@ -285,6 +296,7 @@ def _route(route: Route, upstreams: Mapping[str, Upstream], answer_tokens_max: i
         drain_max_s=route.drain_max_s,
         drain_max_tokens=route.drain_max_tokens,
         owed_tokens=answer_tokens_max if route.on_disconnect == "estimate" else 0,
+        settings=route,
         claims=claims_of("user" if route.limits.per == "user" else "route", route.name, route.limits),
     )
 

@@ -124,7 +124,8 @@ class Pricing:
                 f'its operator can set [prices.models."{name}"]'
             )
             return Fault(FaultKind.MODEL_FORBIDDEN, message, param="model", code="model_not_priced")
-        return Resolved(_without(route, lacking), resolved.model)
+        left_out = f"prices.unknown_model = refuse: without {', '.join(one.upstream.name for one in lacking)}"
+        return attrs.evolve(resolved, route=_without(route, lacking), narrowed=(*resolved.narrowed, left_out))
 
     def charge(self, target: TargetPlan, attempt: AttemptRecord, request: RequestRecord) -> None:
         """Write down what an attempt cost, once. Without usage only a price per request is charged, and only for an answer."""
@@ -138,7 +139,7 @@ class Pricing:
         found = self.price(
             target, attempt.model, attempt.served_model, request.requested_model, request.wall_time, attempt.response_model, usage.tier
         )
-        attempt.price_basis = found.basis
+        attempt.price_basis, attempt.price = found.basis, found.price
         if found.basis in ("zero", "estimate") and (attempt.usage is not None or request.operation not in FREE_OF_CHARGE):
             self.unpriced.note(attempt.backend, attempt.served_model, self.unknown if self.unknown != "refuse" else "zero")
         if usage is not NOTHING_COUNTED or found.basis != "estimate":

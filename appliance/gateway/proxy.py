@@ -17,6 +17,7 @@ from appliance.gateway.allowance import choices
 from appliance.gateway.attempt import attempt
 from appliance.gateway.call import Call, HeaderList
 from appliance.gateway.counting import COUNT_WAIT_MAX_S, answer_estimate, estimate_headers, stands_in
+from appliance.gateway.decision import Decision
 from appliance.gateway.faults import DRAINING, timeout_fault
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Resolved, RoutePlan, TargetPlan
@@ -99,9 +100,14 @@ class Proxy:
             candidates = [one for one in candidates if _serves(one, call, resolved.model)] or candidates
         history: list[Tried] = []
         now = trio.current_time()
+        decision = call.record.decision = Decision(resolved, candidates)
         while True:
             available = [candidate.upstream.state.available(now) for candidate in candidates]
+            if False in available:
+                decision.pass_over(available, now)
             step = next_step(history, available, route.policy, now - call.record.started_at, self.draw() if history else 0.0)
+            if history:
+                decision.went_on(step, now)
             if isinstance(step, Surface):
                 if step.fault.code == FOREIGN_SEAL and not call.unsealed and not call.outlet.modelled:
                     call.unsealed, history = True, []  # nobody here made that reasoning: once more without it

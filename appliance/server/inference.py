@@ -17,6 +17,7 @@ from appliance.dialects.protocol import COUNT, UPLOADS, CallerDialect, ParsedReq
 from appliance.gateway.accounts import Admission
 from appliance.gateway.admission import given_request_id
 from appliance.gateway.call import Call, Outlet
+from appliance.gateway.decision import Decision
 from appliance.gateway.faults import CLIENT_GONE, DRAINING
 from appliance.gateway.following import following
 from appliance.gateway.gateway import Gateway
@@ -91,8 +92,10 @@ async def _accounted(gateway: Gateway, call: Call, resolved: Resolved) -> Admiss
         admission = await gateway.accounts.admit(call, resolved)
         return admission
     finally:
-        if call.upload is not None and not isinstance(admission, Admission):
-            call.upload.close()
+        if not isinstance(admission, Admission):
+            call.record.decision = Decision(resolved, ())
+            if call.upload is not None:
+                call.upload.close()
 
 
 async def _admit(
