@@ -6,7 +6,8 @@ from appliance.config.loader import Loaded
 from appliance.config.report import problem_text
 from appliance.config.schema import Config
 from appliance.config.unenforced import not_enforced, not_enforced_lines
-from appliance.gateway.plan import Plan, build_plan
+from appliance.gateway.plan import Plan
+from appliance.gateway.plan_build import build_plan
 from appliance.gateway.pricing import Unpriced, make_pricing
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import Upstream, missing_key

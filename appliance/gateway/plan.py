@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from appliance.config.routing import Retry, Route, Target
+from appliance.config.routing import Route
 from appliance.config.schema import Config
 from appliance.config.tenancy import Key, Tenant
 from appliance.core.budget import Terms
@@ -20,7 +20,7 @@ from appliance.core.step import RetryPolicy
 from appliance.gateway.ceilings import key_scope, tenant_scope, terms_of
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import Upstream
-from appliance.providers import PROVIDERS, bare_model
+from appliance.providers import bare_model
 
 if TYPE_CHECKING:
     from appliance.gateway.pricing import Pricing
@@ -240,27 +240,6 @@ class Plan:
         return [name for name in names if key.may_use(name)]
 
 
-def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: "Pricing", tenancy: Tenancy) -> Plan:
-    """Compile a checked configuration. `upstreams` has one entry for each backend in it."""
-    return Plan(
-        config=config,
-        upstreams=upstreams,
-        routes=tuple(_route(route, upstreams, config.limits.answer_tokens_max) for route in config.routes),
-        direct={name: _direct(upstream) for name, upstream in upstreams.items()},
-        claims=tuple(
-            (name, compile_globs((*settings.models, *settings.deployments, *PROVIDERS[settings.provider].models)))
-            for name, settings in config.backends.items()
-        ),
-        tenancy=tenancy,
-        keys=compile_keys(tenancy),
-        anonymous=_anonymous(config, tenancy),
-        pricing=pricing,
-        named=frozenset(config.aliases).union(*(route.models for route in config.routes)),
-        needs_headers=any(route.match.headers for route in config.routes),
-        needs_prompt=any(route.match.min_prompt_tokens or route.match.max_prompt_tokens is not None for route in config.routes),
-    )
-
-
 def compile_keys(tenancy: Tenancy) -> dict[bytes, KeyPlan]:
     """Every secret that opens the door. Some 10 microseconds each: of thousands it is better made in a thread."""
     return {one.sha256: _key(one.tenant, tenancy.tenants[one.tenant], one.key, one.until) for one in tenancy.secrets}
@@ -268,66 +247,14 @@ def compile_keys(tenancy: Tenancy) -> dict[bytes, KeyPlan]:
 
 def with_tenancy(plan: Plan, tenancy: Tenancy, keys: Mapping[bytes, KeyPlan]) -> Plan:
     """The same plan for other callers."""
-    return attrs.evolve(plan, tenancy=tenancy, keys=keys, anonymous=_anonymous(plan.config, tenancy))
+    return attrs.evolve(plan, tenancy=tenancy, keys=keys, anonymous=anonymous_key(plan.config, tenancy))
 
 
-def _anonymous(config: Config, tenancy: Tenancy) -> KeyPlan | None:
+def anonymous_key(config: Config, tenancy: Tenancy) -> KeyPlan | None:
     """Callers without a key are let in where the operator says so, and where nobody has one: until the first tenant is named anywhere."""
     if config.server.auth == "none" or tenancy.empty:
         return _key("anonymous", Tenant(), Key(id="anonymous", sha256=""), None)
     return None
-
-
-def _route(route: Route, upstreams: Mapping[str, Upstream], answer_tokens_max: int = 0) -> RoutePlan:
-    targets = tuple(_target(target, upstreams) for target in route.targets)
-    return RoutePlan(
-        name=route.name,
-        matches=compile_globs(route.models),
-        headers=tuple((name.lower().encode("latin-1"), compile_globs([pattern])) for name, pattern in route.match.headers.items()),
-        min_prompt_tokens=route.match.min_prompt_tokens,
-        max_prompt_tokens=route.match.max_prompt_tokens,
-        strategy=route.strategy,
-        targets=targets,
-        fallback=tuple(_target(target, upstreams) for target in route.fallback),
-        weights=tuple(target.weight for target in targets),
-        policy=_policy(route.retry),
-        keepalive_s=route.keepalive_s,
-        on_disconnect=route.on_disconnect,
-        drain_max_s=route.drain_max_s,
-        drain_max_tokens=route.drain_max_tokens,
-        owed_tokens=answer_tokens_max if route.on_disconnect == "estimate" else 0,
-        settings=route,
-        claims=claims_of("user" if route.limits.per == "user" else "route", route.name, route.limits),
-    )
-
-
-def _direct(upstream: Upstream) -> RoutePlan:
-    target = _target(Target(backend=upstream.name), {upstream.name: upstream})
-    defaults = Route(name=DIRECT, targets=())
-    plain = _route(defaults, {})
-    return attrs.evolve(plain, targets=(target,), weights=(1,))
-
-
-def _target(target: Target, upstreams: Mapping[str, Upstream]) -> TargetPlan:
-    upstream = upstreams[target.backend]
-    provider = upstream.provider
-    shaped = provider.drop or provider.shapes
-    plain = not (shaped or provider.renames or upstream.settings.deployments or target.max_tokens or target.overrides)
-    if target.model and not plain:
-        plain = not (shaped or upstream.settings.deployments or target.max_tokens or target.overrides) and not any(
-            rename.applies(bare_model(provider, target.model)) for rename in provider.renames
-        )
-    return TargetPlan(
-        upstream=upstream, model=target.model, weight=target.weight, label=target.label, max_tokens=target.max_tokens,
-        overrides=target.overrides, served=target.label or (bare_model(provider, target.model) if target.model else ""), verbatim=plain,
-    )  # fmt: skip
-
-
-def _policy(retry: Retry) -> RetryPolicy:
-    return RetryPolicy(
-        attempts=retry.attempts, backoff_s=retry.backoff_s, backoff_max_s=retry.backoff_max_s, budget_s=retry.budget_s,
-        on=frozenset(retry.on), fallback_on=frozenset(retry.fallback_on),
-    )  # fmt: skip
 
 
 def _key(tenant_name: str, tenant: Tenant, key: Key, expires_at: float | None) -> KeyPlan:

@@ -7,7 +7,8 @@ from appliance.config.loader import Loaded, load_text
 from appliance.core.price import NUSD, cost_nusd
 from appliance.core.record import AttemptRecord, RequestRecord
 from appliance.core.usage import Usage
-from appliance.gateway.plan import Plan, TargetPlan, build_plan
+from appliance.gateway.plan import Plan, TargetPlan
+from appliance.gateway.plan_build import build_plan
 from appliance.gateway.pricing import KNOWN_MAX, UNPRICED_MAX, Pricing, Unpriced, make_pricing, usd_text
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import build_upstreams
