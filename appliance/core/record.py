@@ -10,6 +10,7 @@ import attrs
 
 from appliance.core.fault import Fault
 from appliance.core.price import KINDS, ZERO, Price, usd_of_rate
+from appliance.core.trace_context import Trace
 from appliance.core.usage import Usage
 
 WORDS_MAX_CHARS = 500
@@ -90,6 +91,7 @@ class RequestRecord:
         cost_nusd, cost_usd: of all attempts together, in nano-USD and USD.
         decision: why it was sent where it was sent; None where that was never asked.
         verdict: the limit or budget that refused it, or what its budgets reserved for it.
+        trace: where it stands in its trace; None where the caller named none and the gateway begins none.
     """
 
     id: str
@@ -125,9 +127,9 @@ class RequestRecord:
     experiment: str = ""
     variant: str = ""
     dropped_fields: list[str] = attrs.field(factory=list)
-    traceparent: str = ""
     decision: Told | None = None
     verdict: Told | None = None
+    trace: Trace | None = None
 
     @property
     def duration_s(self) -> float:
@@ -178,6 +180,7 @@ class RequestRecord:
             "experiment": self.experiment, "variant": self.variant, "cache": self.cache,
             "plan": None if self.decision is None else self.decision.told(self),
             "verdict": None if self.verdict is None else self.verdict.told(self),
+            "trace_id": None if self.trace is None else self.trace.trace_id,
         }  # fmt: skip
 
     def _attempt_dict(self, one: AttemptRecord) -> dict[str, object]:

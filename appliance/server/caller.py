@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from appliance.core.fault import Fault
+from appliance.core.trace_context import Trace, read_trace
 from appliance.core.user_name import user_of_header
 from appliance.gateway.admission import given_request_id, look_up, unexpired
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
@@ -27,6 +28,7 @@ class Caller:
         request_id: theirs, where they gave one that can be shown; else empty.
         unsuitable: why no body of such a type is taken, None when it is.
         pin: the X-Provider header. user: X-User-ID, empty without one.
+        trace: the one that they are in, None without a valid traceparent.
     """
 
     request_id: str
@@ -35,6 +37,7 @@ class Caller:
     user: str
     _headers: dict[bytes, bytes] = attrs.field(repr=False)
     _length_place: int | None
+    trace: Trace | None = None
     _plan: Plan | None = attrs.field(default=None, repr=False)
     _anonymous: bool = False
     _key: KeyPlan | Fault | None = attrs.field(default=None, repr=False)
@@ -105,4 +108,5 @@ def read_caller(scope: Scope) -> Caller:
         user_of_header(headers.get(b"x-user-id", b"")),
         headers,
         place,
+        read_trace(scope["headers"]) if b"traceparent" in headers else None,
     )

@@ -225,7 +225,7 @@ def _new_record(gateway: Gateway, scope: Scope, caller: Caller, operation: str, 
     client = scope.get("client")
     return RequestRecord(
         own, caller.request_id or own, trio.current_time(), wall, scope["method"], scope["path"], language.name, operation,
-        client=client[0] if client else "",
+        client=client[0] if client else "", trace=caller.trace,
     )  # fmt: skip
 
 

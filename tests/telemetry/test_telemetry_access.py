@@ -12,6 +12,7 @@ import pytest
 from telemetry_samples import EVERY_KIND, RATE_LIMITED, STREAM, SUCCESS, UPSTREAM_FAULT, attempt, request
 
 from appliance.core.fault import Fault, FaultKind
+from appliance.core.trace_context import Trace
 from appliance.telemetry.access import AccessLog, SecondClock, access_line, json_bytes, level_of, text_bytes, timestamp
 from appliance.telemetry.sink import LineSink
 
@@ -40,12 +41,15 @@ def test_every_line_is_json_with_every_field(tmp_path, record) -> None:
     assert list(fields)[:3] == ["ts", "level", "event"]
 
 
+TRACE = Trace("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+
 ODD = (
     request(attempt(), request_id='q"\\\n', client="é", key="k\udc80"),
     request(attempt(), model="m\udc80", method='P"', route="ü"),
     request(attempt(), path="/v1beta/models/g:generateContent?key=sk-secret"),
     request(attempt(), path="/" + "p" * 1000, requested_model="m" * 1000),
     request(attempt(took=9.0), cost_usd=1.5e-7, status=0, bytes_in=3, bytes_out=2**40),
+    request(attempt(), trace=TRACE),
 )
 
 
@@ -62,6 +66,17 @@ def test_a_key_in_the_query_is_not_remembered(tmp_path) -> None:
         assert not log._middles
         log.write(request(attempt(), path="/v1/chat/completions"))
         assert len(log._middles) == 1
+
+
+@pytest.mark.parametrize("record", [request(attempt()), request(attempt(kind=FaultKind.OVERLOADED), kind=FaultKind.OVERLOADED)])
+def test_a_line_says_its_trace_where_there_is_one(tmp_path, record) -> None:
+    (plain,) = logged(tmp_path, record)
+    record.trace = TRACE
+    (line,) = logged(tmp_path, record)
+    fields = json.loads(line)
+    assert (fields.pop("trace_id"), fields.pop("span_id")) == (TRACE.trace_id, TRACE.span_id)
+    assert fields == json.loads(plain)
+    assert f" trace {TRACE.trace_id}" in logged(tmp_path, record, format="text")[0]
 
 
 def test_a_line_says_what_happened(tmp_path) -> None:
