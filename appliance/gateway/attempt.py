@@ -18,7 +18,7 @@ from appliance.dialects.language_table import language
 from appliance.dialects.protocol import COUNT, FORWARDED, SHARED, Rewrite
 from appliance.gateway.answer_head import OWN_HEAD, decoded, response_headers
 from appliance.gateway.billed import Passed, attempt_usage
-from appliance.gateway.call import Call
+from appliance.gateway.call import Call, within_scope
 from appliance.gateway.counting import answer_estimate
 from appliance.gateway.faults import wire_fault, without_secrets
 from appliance.gateway.plan import TargetPlan
@@ -54,42 +54,33 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     operation = call.parsed.operation
     manner = upstream.manner(call.language.name, operation, asked)
     spoken, asks = (call.language, "") if manner is None else (_language(call, manner), manner.operation)
-    running = Running(call, target, record, permit, spoken, asks, spoken is not call.language or call.anew or _amiss(call, asked))
+    translates = spoken is not call.language or call.anew or _amiss(call, asked)
+    running = Running(call, target, record, permit, spoken, asks, translates, now, call.cut_fault)
     call.running = running
-    call.translated, call.writer = running.translates, None
-    call.read_at, call.idle_s, call.deltas = now, 0.0, 0
+    call.translated, call.writer = translates, None
     running.start_clock(now)
     fault: Fault | None = None
     record.outcome = "cancelled"  # until known better: only a cancellation from outside leaves it so
     try:
         if upstream.transport.holds:
-            call.hold = Hold(call.cut_fault is not None)
+            running.hold = Hold(running.cut_fault is not None)
             running.slot = upstream.slots.take()
             fault = await (_exchange(running) if running.slot else _queued(running))
         else:
-            fault = await call.within_scope(partial(_queued, running))
+            fault = await within_scope(running, partial(_queued, running))
             if fault is None:
-                fault = call.cut_fault
+                fault = running.cut_fault
         if call.upload is not None and fault is not None:
             fault = call.upload.fault or fault  # why the transport was not given all of it
-        if call.cut_fault is not None:
-            fault = _cut(call, fault)
+        if running.cut_fault is not None and fault is not None:  # else it came through all the same
+            fault = running.cut_fault
         record.outcome = "success" if fault is None else "error"
     finally:
-        call.running = call.hold = None
-        call.deadline = math.inf
+        call.running = None
         if running.slot:
             upstream.slots.give()
         _settle(running, fault)
     return fault
-
-
-def _cut(call: Call, fault: Fault | None) -> Fault | None:
-    """Somebody cut the call: their fault is the attempt's, unless it came through all the same."""
-    cut = call.cut_fault
-    if cut is not None and cut.kind is not FaultKind.DRAINING:
-        call.cut_fault = None  # this attempt's own time was up; the next one starts afresh
-    return None if fault is None else cut
 
 
 async def _queued(running: Running) -> Fault | None:
@@ -104,16 +95,16 @@ async def _queued(running: Running) -> Fault | None:
 
 
 async def _queue(running: Running) -> Fault | None:
-    """Wait for a slot: bounded by the queue's own time, and by whoever cuts the call."""
-    call, record, slots = running.call, running.record, running.target.upstream.slots
-    call.deadline = math.inf
+    """Wait for a slot: bounded by the queue's own time, and by whoever cuts the attempt."""
+    record, slots = running.record, running.target.upstream.slots
+    running.deadline = math.inf
     begun = trio.current_time()
     try:
-        refusal = await (call.within_scope(slots.wait) if call.scope is None else slots.wait())
+        refusal = await (within_scope(running, slots.wait) if running.scope is None else slots.wait())
     finally:
         record.waited_s = trio.current_time() - begun
     if refusal is None:
-        return call.cut_fault
+        return running.cut_fault
     if refusal:
         busy = f"the backend {record.backend} is at its limit of concurrent requests"
         return Fault(FaultKind.BACKEND_BUSY, busy, detail=refusal, retry_after_s=1)
@@ -153,17 +144,17 @@ def _request(running: Running, endpoint: str, model: str, body: bytes) -> Upstre
 
 async def _ask(running: Running, request: UpstreamRequest) -> Fault | None:
     """One call, and what becomes of its answer."""
-    call, record, upstream = running.call, running.record, running.target.upstream
+    record, upstream = running.record, running.target.upstream
     if upstream.prover is None:
-        answer: Exchange | Failure | Fault = await upstream.transport.send(request, call.hold)
+        answer: Exchange | Failure | Fault = await upstream.transport.send(request, running.hold)
     else:
-        answer = await upstream.prover.send(upstream.transport, request, call.hold)
+        answer = await upstream.prover.send(upstream.transport, request, running.hold)
     if isinstance(answer, Failure):
         return wire_fault(answer, record.backend)
     if isinstance(answer, Fault):
         return answer
     try:
-        record.head_at = call.read_at = answer.head_at
+        record.head_at = running.read_at = answer.head_at
         record.status, record.reused = answer.status, answer.reused
         if running.uploading is None:  # else the caller's pace would count as the backend's
             upstream.state.saw_first_byte(record.head_at - (running.sent_at or record.started_at + record.waited_s))
@@ -275,7 +266,7 @@ def _settle(running: Running, fault: Fault | None) -> None:
         record.outcome = "cancelled"
     if record.outcome != "success" or record.usage is None or call.drained:
         owed = call.owed_tokens if call.end_reason() != "shutdown" else 0
-        passed = Passed(call.deltas, call.record.bytes_out, running.slot, call.drained, owed)
+        passed = Passed(running.deltas, call.record.bytes_out, running.slot, call.drained, owed)
         record.usage = attempt_usage(record, fault, call.parsed, passed)
     if record.usage is not None:
         call.record.usage = record.usage

@@ -4,7 +4,6 @@ The outlet is the only place that sends: it knows whether a head has left, keeps
 makes sure that a keep-alive and an event never overlap.
 """
 
-import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -19,10 +18,10 @@ from appliance.gateway.plan import KeyPlan
 from appliance.gateway.pricing import Pricing
 from appliance.gateway.response_ids import ResponseIds
 from appliance.http1.asgi import Send
-from appliance.http1.transport import Hold
 
 if TYPE_CHECKING:  # imported when a request is translated, see dialects.language_table
     from appliance.core.conversation import Conversation
+    from appliance.gateway.running import Running
     from appliance.gateway.upload import Upload
 
 T = TypeVar("T")
@@ -186,10 +185,27 @@ def caller_of(language: Language) -> CallerDialect:
     return language.caller
 
 
-class Timed(Protocol):
-    """The running attempt, as far as its time is concerned."""
+class Waiting(Protocol):
+    """What can be cut while it waits: an attempt, or a request between two of them.
 
-    def out_of_time(self) -> Fault: ...
+    Attributes:
+        scope: ends the wait. cut_fault: why it was ended, or must not begin.
+    """
+
+    scope: trio.CancelScope | None
+    cut_fault: Fault | None
+
+
+async def within_scope(one: Waiting, work: Callable[[], Awaitable[T]]) -> T | None:
+    """Do `work` so that a cut can cancel it; None when it did."""
+    with trio.CancelScope() as scope:
+        one.scope = scope
+        try:
+            if one.cut_fault is None:
+                return await work()
+        finally:
+            one.scope = None
+    return None
 
 
 @attrs.define(eq=False)
@@ -198,11 +214,8 @@ class Call:
 
     Attributes:
         body: as the caller sent it. forwarded: header lines that may go upstream.
-        hold: ends the running attempt at its upstream; scope: ends the wait the request is in where that is no attempt (a pause, a queue)
-            or the transport knows no holds. `cut_fault` is the reason then.
-        deadline: when the running phase of the attempt is over time; the proxy's watch compares it with the clock.
-        read_at: when upstream last gave a byte of the running attempt; idle_s: how long it may be silent now, 0 for no bound.
-        deltas: content events of the running attempt, the basis of an estimate when no usage came.
+        running: the attempt under way.
+        scope: ends the wait between two attempts; cut_fault: why the whole request was cut.
         anew: it has to be written anew even for a backend of its own language: reasoning that another vendor sealed is in it.
         wrapped: reasoning that another vendor sealed is in it, and can be taken out without writing it anew.
         unsealed: it is asked for without any sealed reasoning, since no backend could read what is in it.
@@ -232,14 +245,9 @@ class Call:
     drained: bool = False
     owed_tokens: int = 0
     drain_max_tokens: int = 0
-    running: "Timed | None" = None
-    hold: Hold | None = None
+    running: "Running | None" = None
     scope: trio.CancelScope | None = None
-    deadline: float = math.inf
     cut_fault: Fault | None = None
-    read_at: float = 0.0
-    idle_s: float = 0.0
-    deltas: int = 0
     anew: bool = False
     wrapped: bool = False
     unsealed: bool = False
@@ -268,19 +276,7 @@ class Call:
     def cut(self, fault: Fault) -> None:
         """End what the request is waiting for; the caller hears `fault`."""
         self.cut_fault = fault
-        self.deadline = math.inf
-        if self.hold is not None:
-            self.hold.end()
+        if self.running is not None:
+            self.running.cut(fault)
         if self.scope is not None:
             self.scope.cancel()
-
-    async def within_scope(self, work: Callable[[], Awaitable[T]]) -> T | None:
-        """Do `work` so that `cut` can cancel it; None when it did."""
-        with trio.CancelScope() as scope:
-            self.scope = scope
-            try:
-                if self.cut_fault is None:
-                    return await work()
-            finally:
-                self.scope = None
-        return None

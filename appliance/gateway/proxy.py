@@ -15,7 +15,7 @@ from appliance.core.step import FOREIGN_SEAL, Pause, Surface, Tried, next_step
 from appliance.dialects.protocol import FORWARDED, SHARED
 from appliance.gateway.allowance import choices
 from appliance.gateway.attempt import attempt
-from appliance.gateway.call import Call, HeaderList
+from appliance.gateway.call import Call, HeaderList, within_scope
 from appliance.gateway.counting import COUNT_WAIT_MAX_S, answer_estimate, estimate_headers, stands_in
 from appliance.gateway.decision import Decision
 from appliance.gateway.faults import DRAINING, timeout_fault
@@ -72,8 +72,9 @@ class Proxy:
             await trio.sleep(WATCH_S)
             now = trio.current_time()
             for call in self.calls:
-                if call.deadline <= now and call.running is not None:
-                    call.cut(call.running.out_of_time())
+                running = call.running
+                if running is not None and running.deadline <= now:
+                    running.cut(running.out_of_time())
 
     def cut_all(self) -> int:
         """The drain time is over: every request in flight ends with an error of its own dialect. Returns how many there were."""
@@ -197,7 +198,7 @@ def _note_fallback(call: Call, candidates: Sequence[TargetPlan], history: list[T
 
 async def _pause(call: Call, seconds: float) -> Fault | None:
     """Sleep before a retry. The fault that cut it short, when one did."""
-    await call.within_scope(partial(trio.sleep, seconds))
+    await within_scope(call, partial(trio.sleep, seconds))
     return call.cut_fault
 
 
@@ -213,12 +214,12 @@ async def _tick(call: Call, route: RoutePlan) -> None:
         wake = now + step_s
         uploaded = call.upload is None or call.upload.ended
         # While the caller does not read, or has not said all, the upstream may be silent.
-        if call.idle_s and uploaded and (call.outlet.gone or not call.outlet.sending):
-            silent_until = max(call.read_at, call.outlet.heard_at) + call.idle_s
-            if now >= silent_until and call.running is not None:
-                backend = call.record.backend
-                call.cut(timeout_fault(FaultKind.IDLE_TIMEOUT, backend, call.idle_s))
-                call.idle_s = 0.0
+        running = call.running
+        if running is not None and running.idle_s and uploaded and (call.outlet.gone or not call.outlet.sending):
+            silent_until = max(running.read_at, call.outlet.heard_at) + running.idle_s
+            if now >= silent_until:
+                running.cut(timeout_fault(FaultKind.IDLE_TIMEOUT, running.record.backend, running.idle_s))
+                running.idle_s = 0.0
             else:
                 wake = min(wake, silent_until)
         if route.keepalive_s and uploaded:

@@ -1,12 +1,14 @@
 """One attempt under way: what the steps of it share, and its deadlines.
 
-A stream's first byte, its silences and its whole each have their bound; a whole answer has one. The deadline is a number on the call that
-the proxy's watch compares with the clock, so moving it costs nothing.
+A stream's first byte, its silences and its whole each have their bound; a whole answer has one. The deadline is a number that the proxy's
+watch compares with the clock, so moving it costs nothing.
 """
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import trio
 
 from appliance.core.breaker import Permit
 from appliance.core.fault import Fault, FaultKind
@@ -15,6 +17,7 @@ from appliance.dialects.language import Language
 from appliance.gateway.call import Call
 from appliance.gateway.faults import STALLED, timeout_fault
 from appliance.gateway.plan import TargetPlan
+from appliance.http1.transport import Hold
 
 if TYPE_CHECKING:
     from appliance.gateway.upload_attempt import UploadSource
@@ -39,6 +42,10 @@ class Running:
         translates: the request and the answer go by way of canonical values.
         slot: it has one of its backend's, to be given back.
         batches: of a request that one call of the backend's does not hold.
+        hold: ends it at its upstream; scope: ends it while it waits for a slot, or where the transport knows no holds. cut_fault: why.
+        deadline: when the running phase is over time.
+        read_at: when upstream last gave a byte; idle_s: how long it may be silent now, 0 for no bound.
+        deltas: content events, the basis of an estimate when no usage came.
         uploading: a form that is still on its way; sent_at: when its last byte was given out, 0.0 of other bodies.
     """
 
@@ -49,6 +56,13 @@ class Running:
     language: Language
     operation: str
     translates: bool
+    read_at: float
+    cut_fault: Fault | None
+    deadline: float = math.inf
+    hold: Hold | None = None
+    scope: trio.CancelScope | None = None
+    idle_s: float = 0.0
+    deltas: int = 0
     first_byte: bool = False
     uploading: "UploadSource | None" = None
     sent_at: float = 0.0
@@ -57,19 +71,27 @@ class Running:
 
     def start_clock(self, now: float) -> None:
         """The first phase: to the first byte of a stream, to the end of a whole answer."""
-        call = self.call
         timeouts = self.target.upstream.settings.timeouts
         bound_s = timeouts.total_s
-        if call.parsed.stream and timeouts.first_byte_s < bound_s:
+        if self.call.parsed.stream and timeouts.first_byte_s < bound_s:
             bound_s = timeouts.first_byte_s
-        call.deadline = now + bound_s
+        self.deadline = now + bound_s
 
     def stream_arrived(self) -> None:
         """The first byte of a stream's body is here: from now on its silences count, and the whole attempt's time."""
         self.first_byte = True
         timeouts = self.target.upstream.settings.timeouts
-        self.call.deadline = self.record.started_at + timeouts.total_s
-        self.call.idle_s = timeouts.idle_s
+        self.deadline = self.record.started_at + timeouts.total_s
+        self.idle_s = timeouts.idle_s
+
+    def cut(self, fault: Fault) -> None:
+        """End it: the caller, or the next attempt, hears `fault`."""
+        self.cut_fault = fault
+        self.deadline = math.inf
+        if self.hold is not None:
+            self.hold.end()
+        if self.scope is not None:
+            self.scope.cancel()
 
     def out_of_time(self) -> Fault:
         """The deadline has passed: of which phase, and through whose fault."""

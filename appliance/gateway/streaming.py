@@ -45,7 +45,7 @@ async def stream(running: Running, answer: Exchange, undo: Decoder | None, head:
         data = await _until_committed(running, answer, undo, head, tap)
         if isinstance(data, Fault):
             return data
-        return await _Passage(running.call, record, answer, undo, tap, data).run()
+        return await _Passage(running, running.call, record, answer, undo, tap, data).run()
     finally:
         _note(running, tap)
 
@@ -57,7 +57,7 @@ async def _until_committed(running: Running, answer: Exchange, undo: Decoder | N
         data = await (answer.read() if undo is None else read_decoded(answer, undo))
         if isinstance(data, Failure):
             return tap.fault or wire_fault(data, running.record.backend, streaming=True)
-        call.read_at = trio.current_time()
+        running.read_at = trio.current_time()
         if not running.first_byte:
             running.stream_arrived()
         out = tap.feed(data) if data else _ended(tap, undo)
@@ -83,6 +83,7 @@ class _Passage:
         ended: the caller's answer is over with `out`. noted: deltas whose time is written down.
     """
 
+    running: Running
     call: Call
     record: AttemptRecord
     answer: Exchange
@@ -96,16 +97,16 @@ class _Passage:
 
     async def run(self) -> Fault | None:
         """Event by event, to the end. What flows steadily goes through `take`; this loop sees the rest."""
-        call, tap, outlet = self.call, self.tap, self.call.outlet
+        running, call, tap, outlet = self.running, self.call, self.tap, self.call.outlet
         data: bytes | Failure = self.out
         while True:
-            self._note_token(call.read_at)
+            self._note_token(running.read_at)
             if outlet.owing:
                 await outlet.settle()
             if self.out or self.ended:
                 # [DONE] ends the caller's answer, whenever the upstream ends its own; but a CR may still have its LF to come.
                 self.ended = self.ended or (tap.finished and self.out[-1:] != b"\r")
-                await outlet.write(self.out, more=not self.ended or tap.fault is not None, now=call.read_at)
+                await outlet.write(self.out, more=not self.ended or tap.fault is not None, now=running.read_at)
             if outlet.gone and not call.outlives:
                 return None if self.ended or (tap.complete and tap.fault is None) else CLIENT_GONE
             if self.ended or tap.fault is not None:
@@ -122,7 +123,7 @@ class _Passage:
             if self.taken:
                 self.taken = False
                 continue
-            call.read_at = trio.current_time()
+            running.read_at = trio.current_time()
             self.ended = not data
             self.out = tap.feed(data) if data else _ended(tap, self.undo)
 
@@ -143,12 +144,12 @@ class _Passage:
         """One piece of a stream that flows steadily: read along and sent on the spot. False when the loop has to go on with it. This runs
         once a chunk: everything in it is paid thousands of times a second.
         """
-        tap, call = self.tap, self.call
-        at = call.read_at = trio.current_time()
+        tap, running = self.tap, self.running
+        at = running.read_at = trio.current_time()
         out = tap.feed(data)
         self._note_token(at)
         if out and not tap.finished and tap.fault is None:
-            if call.outlet.push(out, at):
+            if self.call.outlet.push(out, at):
                 return True
             out = b""  # the outlet has it
         self.out = out
@@ -189,6 +190,6 @@ def _note(running: Running, tap: StreamTap) -> None:
     record = running.record
     said = tap.answer()
     record.usage, record.response_model, record.finish_reason = said.usage, said.model, said.finish_reason
-    running.call.deltas = tap.deltas
+    running.deltas = tap.deltas
     if record.first_token_at and not running.call.record.first_token_at:
         running.call.record.first_token_at = record.first_token_at

@@ -128,9 +128,9 @@ class UploadSource:
 
     def _wait(self, *, for_caller: bool) -> None:
         self._waits_for_caller = for_caller
-        call, timeouts = self.running.call, self.running.target.upstream.settings.timeouts
+        timeouts = self.running.target.upstream.settings.timeouts
         whole = self.running.record.started_at + timeouts.total_s
-        call.deadline = whole if for_caller else min(whole, trio.current_time() + timeouts.idle_s)
+        self.running.deadline = whole if for_caller else min(whole, trio.current_time() + timeouts.idle_s)
 
     def _sent(self) -> None:
         """The last byte is on its way: from here on the backend's time for its answer counts."""
@@ -139,7 +139,7 @@ class UploadSource:
             running.uploading = None
             running.sent_at = call.outlet.heard_at = now
             running.start_clock(now)
-            call.deadline = min(call.deadline, running.record.started_at + running.target.upstream.settings.timeouts.total_s)
+            running.deadline = min(running.deadline, running.record.started_at + running.target.upstream.settings.timeouts.total_s)
 
 
 def _other_model(running: Running) -> str | None:

@@ -67,11 +67,11 @@ def upload_of(body: bytes, chance: random.Random, memory: int, **more: Any) -> U
 
 def source_of(upload: Upload, model: str | None, overrides: dict[str, Any]) -> UploadSource:
     timeouts = SimpleNamespace(total_s=100.0, idle_s=10.0, first_byte_s=10.0)
-    call = SimpleNamespace(deadline=0.0, parsed=SimpleNamespace(stream=False), record=upload.record, outlet=SimpleNamespace(heard_at=0.0))
+    call = SimpleNamespace(parsed=SimpleNamespace(stream=False), record=upload.record, outlet=SimpleNamespace(heard_at=0.0))
     target = SimpleNamespace(upstream=SimpleNamespace(settings=SimpleNamespace(timeouts=timeouts)))
     running: Any = SimpleNamespace(
         call=call, target=target, record=SimpleNamespace(started_at=trio.current_time(), backend="b"), uploading=None, sent_at=0.0,
-        start_clock=lambda now: setattr(call, "deadline", now + 10.0),
+        deadline=0.0, start_clock=lambda now: setattr(running, "deadline", now + 10.0),
     )  # fmt: skip
     edits = splices(upload.reader, BOUNDARY, model, overrides)
     size = upload.held.size if upload.ended else upload.incoming.length
