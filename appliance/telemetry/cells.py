@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from appliance.telemetry.histogram import Histogram
+from appliance.telemetry.histogram import Exemplar, Histogram
 from appliance.telemetry.labels import OTHER, LabelValues
 from appliance.telemetry.vocabularies import union_edges
 
@@ -19,6 +19,9 @@ USERS_MAX: Final = 100
 MODELS_MAX: Final = 500
 # Distinct `response_model` values. The upstream chooses them; a broken one could send a new one each time.
 RESPONSE_MODELS_MAX: Final = 500
+
+# Histograms that hold exemplars, of some 250 bytes for each bucket that has one; further ones go without.
+EXEMPLIFIED_MAX: Final = 1_000
 
 # Seconds. The gateway adds well under a millisecond when all is well; the last edges show a queue or a stalled reader.
 OVERHEAD_EDGES_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -87,12 +90,13 @@ class Cells:
         rates: the last generation's speed by (model, backend).
         overhead: what the gateway added to requests that reached a backend; loop_lag: how late the event loop's timers fire. Seconds.
         shapes: a shortcut to the cells of common requests, see `fold`. Cells are never taken away, so it cannot go stale.
+        exemplified: how many histograms hold exemplars.
         dropped: how often a label set or a value was folded into `other`.
     """
 
     __slots__ = (
-        "_overflows", "attempts", "experiments", "fallbacks", "limits", "lookups", "loop_lag", "models", "overhead", "rates", "requests",
-        "response_models", "series_max", "shapes", "users",
+        "_overflows", "attempts", "exemplified", "experiments", "fallbacks", "limits", "lookups", "loop_lag", "models", "overhead", "rates",
+        "requests", "response_models", "series_max", "shapes", "users",
     )  # fmt: skip
 
     def __init__(self, series_max: int = SERIES_MAX, users_max: int = USERS_MAX) -> None:
@@ -110,6 +114,7 @@ class Cells:
         self.models = LabelValues(MODELS_MAX)
         self.response_models = LabelValues(RESPONSE_MODELS_MAX)
         self.users = LabelValues(users_max)
+        self.exemplified = 0
         self._overflows = 0
 
     @property
@@ -147,6 +152,14 @@ class Cells:
                 return known
         cell = self.attempts[key] = AttemptCell()
         return cell
+
+    def exemplify(self, histogram: Histogram, exemplar: Exemplar) -> None:
+        """Keeps an exemplar of a value that was counted, while there is room."""
+        if histogram.exemplars is None:
+            if self.exemplified >= EXEMPLIFIED_MAX:
+                return
+            self.exemplified += 1
+        histogram.exemplify(exemplar)
 
     def count(self, table: dict[tuple[str, ...], int], key: tuple[str, ...], closed: str = "") -> None:
         """One more in a table of plain counts. `closed` is the last element of a key whose values are few and must survive the bound."""

@@ -11,7 +11,7 @@ import attrs
 
 from appliance.telemetry.cells import Cells
 from appliance.telemetry.family import Family, Scope
-from appliance.telemetry.histogram import Histogram
+from appliance.telemetry.histogram import Exemplar, Histogram
 from appliance.telemetry.live import LiveState
 from appliance.telemetry.projection import LabelTuple, Projection, cut, histograms, numbers
 from appliance.telemetry.vocabularies import VOCABULARIES
@@ -71,7 +71,7 @@ def family_lines(family: Family, scope: Scope, form: Format) -> Generator[bytes,
     names = [f'{name}="' for name in family.label_names]
     for values, value in series.items():
         labels = ",".join([name + _escaped(text) + '"' for name, text in zip(names, values, strict=True)])
-        fresh = _histogram_lines(family, labels, value) if isinstance(value, Histogram) else [_line(family.name, labels, value)]
+        fresh = _histogram_lines(family, labels, value, form) if isinstance(value, Histogram) else [_line(family.name, labels, value)]
         if len(batch) + len(fresh) > LINES_MAX:
             yield _bytes(batch)
             batch = []
@@ -94,17 +94,27 @@ def _line(name: str, labels: str, value: float) -> str:
     return f"{name}{{{labels}}} {value!r}\n" if labels else f"{name} {value!r}\n"
 
 
-def _histogram_lines(family: Family, labels: str, histogram: Histogram) -> list[str]:
+def _histogram_lines(family: Family, labels: str, histogram: Histogram, form: Format) -> list[str]:
     """One series. `le` is canonical ("1.0", not "1") in both formats: a server that changes from one to the other keeps its series."""
     name = family.name
     buckets = cut(family, histogram)
     before = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
-    return [
+    counted = [
         *[f'{before}le="{edge!r}"}} {count}\n' for edge, count in zip(buckets.edges, buckets.cumulative, strict=True)],
         f'{before}le="+Inf"}} {buckets.count}\n',
+    ]
+    if buckets.exemplars and form is OPENMETRICS:  # the older format has no room for them
+        counted = [line[:-1] + _exemplar(one) + "\n" for line, one in zip(counted, buckets.exemplars, strict=True)]
+    return [
+        *counted,
         _line(name + "_sum", labels, buckets.sum),
         _line(name + "_count", labels, buckets.count),
     ]
+
+
+def _exemplar(one: Exemplar | None) -> str:
+    """OpenMetrics allows 128 characters of names and values of its labels; these are some 70."""
+    return "" if one is None else f' # {{trace_id="{one.trace_id}",request_id="{one.request_id}"}} {one.value!r} {one.at:.3f}'
 
 
 def _head(family: Family, form: Format) -> list[str]:

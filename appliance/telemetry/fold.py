@@ -5,6 +5,7 @@ request has one attempt and no fault; where such a one is counted is found by a 
 """
 
 from bisect import bisect_left
+from collections.abc import Iterable
 
 from appliance.core.fault import FaultKind
 from appliance.core.record import AttemptRecord, RequestRecord
@@ -23,7 +24,7 @@ from appliance.telemetry.cells import (
     RequestCell,
     Shape,
 )
-from appliance.telemetry.histogram import Histogram
+from appliance.telemetry.histogram import Exemplar, Histogram
 from appliance.telemetry.labels import VALUE_MAX_CHARS
 from appliance.telemetry.verdict import CLIENT_GONE
 
@@ -48,14 +49,16 @@ def fold(record: RequestRecord, cells: Cells) -> None:
             last.backend, last.vendor, last.served_model, last.response_model, last.outcome,
         )  # fmt: skip
         cell, attempt_cell, speed_key = cells.shapes.get(shape) or _find_places(record, last, shape, cells)
+        attempt_cells = [attempt_cell]
         overhead_s = duration_s - _count_attempt(last, attempt_cell)
         if overhead_s < 0:
             overhead_s = 0.0
     else:
         error_type = "" if fault is None else fault.row.label
         model = cells.models.label(record.model)
-        for attempt in attempts:
-            _count_attempt(attempt, _attempt_cell(attempt, record, cells))
+        attempt_cells = [_attempt_cell(attempt, record, cells) for attempt in attempts]
+        for attempt, attempt_cell in zip(attempts, attempt_cells, strict=True):
+            _count_attempt(attempt, attempt_cell)
         cell, speed_key = _request_cell(record, model, error_type, cells)
         overhead_s = record.overhead_s
     cell.count += 1
@@ -84,6 +87,8 @@ def fold(record: RequestRecord, cells: Cells) -> None:
             cell.ttft.observe(record.first_token_at - record.started_at)
     if record.limit_type or record.fallbacks or record.experiment or record.cache or error_type in DEFAULT_LIMIT:
         _fold_rare(record, cells, error_type)
+    if record.trace is not None and record.trace.kept:
+        _exemplify(record, record.trace.trace_id, cell, attempt_cells, cells)
 
 
 def _count_attempt(attempt: AttemptRecord, cell: AttemptCell) -> float:
@@ -201,6 +206,23 @@ def _fold_rare(record: RequestRecord, cells: Cells, error_type: str) -> None:
         cells.count(cells.experiments, (record.experiment, record.variant), record.variant)
     if record.cache:
         cells.count(cells.lookups, (record.tenant, "get", record.cache), record.cache)
+
+
+def _exemplify(record: RequestRecord, trace_id: str, cell: RequestCell, attempt_cells: Iterable[AttemptCell], cells: Cells) -> None:
+    """What was just counted of a request whose trace is recorded is the exemplar of its buckets."""
+    duration_s = max(0.0, record.duration_s)
+    at = record.wall_time + duration_s
+
+    def keep(histogram: Histogram, seconds: float) -> None:
+        cells.exemplify(histogram, Exemplar(trace_id, record.id, max(0.0, seconds), at))
+
+    keep(cell.duration, duration_s)
+    if record.stream and record.first_token_at and cell.ttft is not None:
+        keep(cell.ttft, record.first_token_at - record.started_at)
+    for attempt, attempt_cell in zip(record.attempts, attempt_cells, strict=True):
+        keep(attempt_cell.duration, attempt.ended_at - attempt.started_at)
+    if record.attempts:
+        keep(cells.overhead, record.overhead_s)
 
 
 def _unsaid(outcome: str, record: RequestRecord) -> str:

@@ -5,14 +5,14 @@ cells, while folding goes on. Each cell is read in one step, so a histogram's bu
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import attrgetter, itemgetter
 from typing import Any
 
 import attrs
 
 from appliance.telemetry.family import DIMENSIONS, Family, Scope
-from appliance.telemetry.histogram import Histogram
+from appliance.telemetry.histogram import Exemplar, Histogram, latest
 
 # Cells worked through between two pauses. One takes 1 to 3 µs, so a pause comes after about half a millisecond.
 PAUSE_CELLS = 200
@@ -23,12 +23,16 @@ Projection = Generator[None, None, "dict[LabelTuple, Any]"]
 
 @attrs.frozen
 class Buckets:
-    """One histogram series in the family's own unit: cumulative counts per edge, the whole count, the sum."""
+    """One histogram series in the family's own unit: cumulative counts per edge, the whole count, the sum.
+
+    exemplars: of each bucket and of what is past the last edge; empty where no bucket has one.
+    """
 
     edges: tuple[float, ...]
     cumulative: tuple[int, ...]
     count: int
     sum: float
+    exemplars: tuple[Exemplar | None, ...] = ()
 
 
 def numbers(family: Family, scope: Scope) -> Projection:
@@ -78,6 +82,9 @@ def histograms(family: Family, scope: Scope) -> Projection:
                 total = sums[labels] = Histogram(observed.edges)
             total.counts = [a + b for a, b in zip(total.counts, observed.counts, strict=True)]
             total.sum += observed.sum
+            if observed.exemplars is not None:
+                pairs = zip(total.exemplars or observed.exemplars, observed.exemplars, strict=True)
+                total.exemplars = [latest(pair) for pair in pairs]
     return sums
 
 
@@ -87,9 +94,17 @@ def cut(family: Family, histogram: Histogram) -> Buckets:
     edges = family.edges or histogram.edges
     cumulative = list(accumulate(histogram.counts))
     if edges == histogram.edges:
-        return Buckets(edges, tuple(cumulative[:-1]), cumulative[-1], histogram.sum)
+        return Buckets(edges, tuple(cumulative[:-1]), cumulative[-1], histogram.sum, tuple(histogram.exemplars or ()))
     places = [histogram.edges.index(edge / family.scale) for edge in edges]
-    return Buckets(edges, tuple([cumulative[place] for place in places]), cumulative[-1], histogram.sum * family.scale)
+    exemplars = _cut_exemplars(histogram.exemplars, places, family.scale) if histogram.exemplars is not None else ()
+    return Buckets(edges, tuple([cumulative[place] for place in places]), cumulative[-1], histogram.sum * family.scale, exemplars)
+
+
+def _cut_exemplars(exemplars: list[Exemplar | None], places: list[int], scale: float) -> tuple[Exemplar | None, ...]:
+    """The latest one between each two of the family's edges. places: where its edges lie among the union's."""
+    bounds = [0, *[place + 1 for place in places], len(exemplars)]
+    found = [latest(exemplars[low:high]) for low, high in pairwise(bounds)]
+    return tuple([None if one is None else one._replace(value=one.value * scale) for one in found])
 
 
 def _cells(family: Family, scope: Scope) -> Iterable[tuple[Any, Any]]:
