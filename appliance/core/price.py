@@ -98,6 +98,12 @@ def usd_of_rate(kind: str, rate: int) -> str:
     return format(usd.normalize(), "f")
 
 
+def rates_told(at: Rates) -> dict[str, str]:
+    """Rates as they were given, without those that are 0 or what the kind they are a part of costs."""
+    told = {kind: rate for kind in KINDS if (rate := getattr(at, kind)) and rate != getattr(at, _AS.get(kind, ""), None)}
+    return {kind: usd_of_rate(kind, rate) for kind, rate in told.items()}
+
+
 def cost_nusd(price: Price, usage: Usage) -> int:
     """What an answer cost, in nano-USD, rounded half to even.
 

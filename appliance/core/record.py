@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 
 from appliance.core.fault import Fault
-from appliance.core.price import KINDS, ZERO, Price, usd_of_rate
+from appliance.core.price import Price, rates_told
 from appliance.core.trace_context import Trace
 from appliance.core.usage import Usage
 
@@ -197,8 +197,7 @@ class RequestRecord:
 
 
 def _price_dict(one: AttemptRecord) -> dict[str, str] | None:
-    """The rates that an attempt was charged by, in USD per million tokens (searches and requests apiece), those that are not 0."""
+    """The rates that an attempt was charged by, in USD per million tokens (searches and requests apiece)."""
     if one.price is None:
         return None
-    at = one.price.base if one.usage is None else one.price.rates(one.usage.input_tokens)
-    return {} if at == ZERO else {kind: usd_of_rate(kind, rate) for kind in KINDS if (rate := getattr(at, kind))}
+    return rates_told(one.price.base if one.usage is None else one.price.rates(one.usage.input_tokens))

@@ -13,7 +13,7 @@ from appliance.config.routing import Match
 from appliance.core.breaker import BreakerState
 from appliance.core.glob import compile_globs
 from appliance.core.record import WORDS_MAX_CHARS, RequestRecord
-from appliance.core.step import Pause, Step, Surface, surfaced_because
+from appliance.core.step import Pause, Step, Surface, Tried, surfaced_because
 from appliance.gateway.live import BackendState
 from appliance.gateway.plan import Resolved, TargetPlan
 
@@ -36,11 +36,12 @@ class Decision:
     _passed_over: dict[str, str] | None = None
     _steps: list[tuple[float, Step]] | None = None
 
-    def pass_over(self, available: Sequence[bool], now: float) -> None:
-        """Some of the candidates may not be asked now; the first reason of each is kept."""
+    def pass_over(self, available: Sequence[bool], history: Sequence[Tried], now: float) -> None:
+        """Some of the candidates may not be asked now; the first reason of each that was not asked before is kept."""
         found = self._passed_over = self._passed_over or {}
-        for candidate, free in zip(self.candidates, available, strict=True):
-            if not free:
+        asked = {tried.candidate for tried in history}
+        for index, (candidate, free) in enumerate(zip(self.candidates, available, strict=True)):
+            if not free and index not in asked:
                 found.setdefault(candidate.upstream.name, obstacle(candidate.upstream.state, now))
 
     def went_on(self, step: Step, now: float) -> None:
@@ -58,7 +59,7 @@ class Decision:
         return {
             "matched": resolved.why, "pattern": pattern, "asked_for": resolved.model[:WORDS_MAX_CHARS],
             "conditions": _conditions(settings.match), "prompt_tokens": resolved.prompt_tokens or None, "narrowed": list(resolved.narrowed),
-            "strategy": route.strategy if len(route.targets) > 1 else "only one", "seen": self._seen(),
+            "strategy": route.strategy if len(route.targets) > 1 else "", "seen": self._seen(),
             "candidates": [_candidate(one, resolved.model, id(one) in fallbacks) for one in self.candidates],
             "passed_over": [{"backend": name, "why": why} for name, why in (self._passed_over or {}).items()],
             "steps": [self._step(record, at, step) for at, step in self._steps or ()],
@@ -85,7 +86,7 @@ class Decision:
             waits = bool(asked) and asked[-1] == step.seconds
             why = "as it asked (Retry-After)" if waits else "back-off: every candidate was asked"
             return {**told, "do": "pause", "pause_ms": round(step.seconds * 1000, 3), "backend": backend, "why": why}
-        return {**told, "do": "try", "backend": backend, "why": "the next one that was not asked yet"}
+        return {**told, "do": "try", "backend": backend, "why": "it was not asked yet"}
 
 
 def obstacle(state: BackendState, now: float) -> str:

@@ -105,7 +105,7 @@ class Proxy:
         while True:
             available = [candidate.upstream.state.available(now) for candidate in candidates]
             if False in available:
-                decision.pass_over(available, now)
+                decision.pass_over(available, history, now)
             step = next_step(history, available, route.policy, now - call.record.started_at, self.draw() if history else 0.0)
             if history:
                 decision.went_on(step, now)

@@ -1,24 +1,20 @@
-"""The admin routes of what is live: backends, statistics, recent requests, the configuration, reload, and a hand on each backend."""
+"""The admin routes of what is live: backends, statistics, the configuration, reload, and a hand on each backend."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from appliance.config.masked import masked_dict
-from appliance.config.problem import Problem
 from appliance.gateway.upstream import Upstream
-from appliance.server.admin_route import DIGITS_MAX, AdminRoute, Answer, Asked, Parameter, refused, whole
+from appliance.server.admin_route import AdminRoute, Answer, Asked
 from appliance.server.admin_schemas import TEXT, array, ref, table
-from appliance.telemetry.recent import PAGE_MAX, Filter
 from appliance.telemetry.stats import stats_steps
 
 if TYPE_CHECKING:
     from appliance.server.admin import AdminApp
-
-LISTING = 100
 
 
 async def list_providers(app: "AdminApp", _: Asked) -> Answer:
@@ -35,20 +31,6 @@ async def show_stats(app: "AdminApp", _: Asked) -> Answer:
             result: dict[str, object] = done.value
             return Answer(result)
         await trio.lowlevel.checkpoint()
-
-
-async def list_requests(app: "AdminApp", asked: Asked) -> Answer:
-    wanted, limit = _filter(asked.query), whole(asked, "limit", LISTING, 1, PAGE_MAX)
-    if isinstance(wanted, Problem) or isinstance(limit, Problem):
-        return refused([found for found in (wanted, limit) if isinstance(found, Problem)])
-    return Answer({"requests": [record.as_dict() for record in app.gateway.recent.newest(wanted, limit)]})
-
-
-async def show_request(app: "AdminApp", asked: Asked) -> Answer:
-    record = app.gateway.recent.find(asked.names["id"])
-    if record is None:
-        return Answer({"error": f"no such request among the last {len(app.gateway.recent)}"}, 404)
-    return Answer(record.as_dict())
 
 
 async def show_config(app: "AdminApp", _: Asked) -> Answer:
@@ -120,44 +102,10 @@ def _credentials(upstream: Upstream) -> dict[str, object] | None:
     }  # fmt: skip
 
 
-def _filter(asked: Mapping[str, str]) -> Filter | Problem:
-    """The listing's conditions from the query string, or what is wrong with them."""
-    known = {"tenant", "backend", "model", "route", "error_type"}
-    flags = {"true": True, "false": False}
-    values: dict[str, str | int | bool] = {}
-    for name, text in asked.items():
-        if name in known:
-            values[name] = text
-        elif name == "status":
-            if not (text.isascii() and text.isdecimal()) or len(text) > DIGITS_MAX:
-                return Problem("status", "status is an HTTP status such as 502")
-            values[name] = int(text)
-        elif name in ("stream", "failed"):
-            if text not in flags:
-                return Problem(name, f"{name} is true or false")
-            values[name] = flags[text]
-        elif name != "limit":
-            known_words = f"known are {', '.join(sorted(known))}, status, stream, failed, limit"
-            return Problem(name[:40], f"unknown parameter {name[:40]!r}; {known_words}")
-    return attrs.evolve(Filter(), **values)  # type: ignore[arg-type]
-
-
-_BOOLEAN = {"type": "boolean"}
-
 LIVE_ROUTES = (
     AdminRoute("GET", "/admin/providers", "listProviders", "Backends with their health", list_providers,
                table({"providers": array(ref("Provider"))})),
     AdminRoute("GET", "/admin/stats", "showStats", "What was served since the start", show_stats, {"type": "object"}),
-    AdminRoute("GET", "/admin/requests", "listRequests", "The latest requests, the newest first", list_requests,
-               table({"requests": array(ref("Record"))}), refusals=(400,), query=(
-                   *(Parameter(name, "only of this one", TEXT) for name in ("tenant", "backend", "model", "route", "error_type")),
-                   Parameter("status", "only with this HTTP status", {"type": "integer", "minimum": 0}),
-                   Parameter("stream", "only streams, or none", _BOOLEAN),
-                   Parameter("failed", "only with an error, or without", _BOOLEAN),
-                   Parameter("limit", "at most so many", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": LISTING}),
-               )),
-    AdminRoute("GET", "/admin/requests/{id}", "showRequest", "One of the latest requests, by either of its ids", show_request,
-               ref("Record"), refusals=(404,)),
     AdminRoute("GET", "/admin/config", "showConfig", "The configuration in force, secrets masked", show_config, {"type": "object"}),
     AdminRoute("POST", "/admin/reload", "reload", "Load the configuration anew, whole or not at all", reload,
                table({"changes": array(TEXT), "problems": array(TEXT)}), refusals=(422,)),

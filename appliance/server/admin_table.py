@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from appliance.server.admin_live import LIVE_ROUTES
+from appliance.server.admin_requests import REQUEST_ROUTES
 from appliance.server.admin_route import AdminRoute, Answer, Asked
 from appliance.server.admin_schemas import TEXT, array, table
 from appliance.server.admin_tenancy import TENANCY_ROUTES
@@ -25,6 +26,7 @@ TABLE: tuple[AdminRoute, ...] = (
     *TENANCY_ROUTES,
     *USAGE_ROUTES,
     *LIVE_ROUTES,
+    *REQUEST_ROUTES,
     AdminRoute("GET", "/admin/openapi.json", "showOpenapi", "This description", show_openapi, {"type": "object"}),
     AdminRoute("GET", "/", "showRoot", "What is here", show_root, table({"service": TEXT, "paths": array(TEXT)})),
 )

@@ -1,7 +1,7 @@
 """The latest requests, kept in memory for /admin/requests and `explain`. Bounded in number; bodies are not kept."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
@@ -12,11 +12,15 @@ from appliance.core.record import RequestRecord
 RECENT_MAX: Final = 1000
 # Most records one listing gives.
 PAGE_MAX: Final = 1000
+# Of records that carry the same request id, so many are named.
+SAME_MAX: Final = 20
+# Records looked at before the one who searches may let others run.
+BREATH: Final = 500
 
 
 @attrs.frozen
 class Filter:
-    """What a listing asks for; None means any."""
+    """What a listing asks for; None means any. since: of the request's begin, seconds since the epoch."""
 
     tenant: str | None = None
     backend: str | None = None
@@ -26,6 +30,8 @@ class Filter:
     error_type: str | None = None
     stream: bool | None = None
     failed: bool | None = None
+    key: str | None = None
+    since: float | None = None
 
     def matches(self, record: RequestRecord) -> bool:
         return (
@@ -37,6 +43,8 @@ class Filter:
             and self.error_type in (None, record.error_type)
             and self.stream in (None, record.stream)
             and self.failed in (None, record.fault is not None)
+            and self.key in (None, record.key)
+            and (self.since is None or record.wall_time >= self.since)
         )
 
 
@@ -68,16 +76,39 @@ class Recent:
                 by_request_id = record
         return by_request_id
 
-    def newest(self, wanted: Filter | None = None, limit: int = 100) -> list[RequestRecord]:
-        """At most `limit` matching records, newest first."""
-        matches: Callable[[RequestRecord], bool] = (wanted or Filter()).matches
+    def same(self, request_id: str, but: RequestRecord) -> list[RequestRecord]:
+        """Other records that carry a request id, the newest first, at most SAME_MAX: callers may send one again and again."""
         found: list[RequestRecord] = []
         for record in reversed(self._ring):
+            if record.request_id == request_id and record is not but:
+                found.append(record)
+                if len(found) >= SAME_MAX:
+                    break
+        return found
+
+    def newest(self, wanted: Filter | None = None, limit: int = 100) -> list[RequestRecord]:
+        """At most `limit` matching records, newest first."""
+        found: list[RequestRecord] = []
+        for record in self.search(wanted or Filter()):
             if len(found) >= min(limit, PAGE_MAX):
                 break
-            if matches(record):
+            if record is not None:
                 found.append(record)
         return found
+
+    def search(self, wanted: Filter, before: str = "") -> Iterator[RequestRecord | None]:
+        """The same one by one, of those that are here now; None now and then, where others may run.
+
+        Args:
+            before: only those that ended before the record of this id did. When that one is gone, so is all that was before it.
+        """
+        passed = not before
+        for number, record in enumerate(reversed(list(self._ring)), 1):
+            if passed and wanted.matches(record):
+                yield record
+            elif number % BREATH == 0:
+                yield None
+            passed = passed or record.id == before
 
 
 def _let_bodies_go(record: RequestRecord) -> None:
