@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit matrix soak-ledger bench bench-hot bench-ledger kill prices lock clean
+.PHONY: help setup run test lint unit matrix soak-ledger bench bench-hot bench-ledger kill prices dashboards lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ bench-hot: setup ## the hot pure functions, each alone
 
 prices: setup    ## write the price table anew from the installed genai-prices package (a development dependency)
 	PYTHONPATH=. $(BIN)/python packaging/update_prices.py
+
+dashboards: setup ## write the Grafana dashboards' JSON anew from observability/dashboards (RUNBOOKS=https://... for links to yours)
+	$(BIN)/python -m observability.dashboards $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))
 
 bench-ledger: setup ## a million rows: bytes and CPU a row, and how long usage by day takes
 	$(BIN)/python tests/benchmarks/ledger.py
