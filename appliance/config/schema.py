@@ -129,5 +129,5 @@ class Config:
     aliases: Mapping[str, str] = knob(attrs.Factory(dict), "model names of your own, each standing for another")
     backends: Mapping[str, Backend] = knob(attrs.Factory(dict), "upstreams by name")
     routes: tuple[Route, ...] = knob((), "first match wins")
-    experiments: tuple[Experiment, ...] = knob((), "trials of another target on a share of users", later="experiments")
+    experiments: tuple[Experiment, ...] = knob((), "trials of another target on a share of users")
     tenants: Mapping[str, Tenant] = knob(attrs.Factory(dict), "who may call")

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import attrs
 
+from appliance.core.record import RequestRecord
 from appliance.gateway.decoding import decoder
 from appliance.gateway.running import Running
 from appliance.http1.transport import Exchange
@@ -89,9 +90,16 @@ def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:
         headers += [pair for pair in head.passed if not pair[0].startswith(RATE_LIMIT_PREFIX)]
     else:
         headers += head.passed
+    if request.experiment:
+        headers += variant_headers(request)
     if request.dropped_fields and (shown := header_text(", ".join(request.dropped_fields)[:DROPPED_MAX_CHARS])):
         headers.append((b"x-gateway-dropped", shown))
     return headers
+
+
+def variant_headers(request: RequestRecord) -> list[tuple[bytes, bytes]]:
+    """Of every answer to a request that takes part in an experiment, errors too."""
+    return [(b"x-experiment", header_text(request.experiment)), (b"x-variant", header_text(request.variant))]
 
 
 @lru_cache(TEXTS_MAX)

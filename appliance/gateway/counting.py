@@ -8,6 +8,7 @@ import trio
 
 from appliance.core.fault import Blame, Fault, FaultKind
 from appliance.dialects.protocol import COUNT
+from appliance.gateway.answer_head import variant_headers
 from appliance.gateway.call import Call, HeaderList
 
 ESTIMATED = (b"x-gateway-estimated", b"true")
@@ -49,4 +50,5 @@ def estimate_headers(call: Call) -> HeaderList:
         (b"x-request-id", record.request_id.encode()),
         (b"x-gateway-attempts", b"%d" % len(record.attempts)),
         (b"content-type", b"application/json"),
+        *(variant_headers(record) if record.experiment else ()),
     ]

@@ -20,6 +20,7 @@ from appliance.core.step import RetryPolicy
 from appliance.gateway.ceilings import key_scope, tenant_scope, terms_of
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import Upstream
+from appliance.gateway.variants import Assigned, ExperimentPlan
 from appliance.providers import bare_model
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class RoutePlan:
     owed_tokens: int
     settings: Route
     claims: tuple[Claim, ...] = ()
+    experiment: ExperimentPlan | None = None
 
     def accepts(self, headers: Mapping[bytes, str], prompt_tokens: int) -> bool:
         """Whether the conditions beside the model's name hold."""
@@ -138,6 +140,7 @@ class Resolved:
     Attributes:
         why: what led there: `route` (its patterns), `prefix` (`backend/model`), `vendor` (one claims the name), `pin` (X-Provider).
         narrowed: why choices of the route are left out, in words. prompt_tokens: estimated, 0 where no route looks at it.
+        assigned: its variant, where it takes part in an experiment; `route` is that variant's then.
     """
 
     route: RoutePlan
@@ -145,6 +148,7 @@ class Resolved:
     why: str = "route"
     narrowed: tuple[str, ...] = ()
     prompt_tokens: int = 0
+    assigned: Assigned | None = None
 
 
 @attrs.frozen
@@ -205,8 +209,9 @@ class Plan:
 
     def served_models(self) -> list[str]:
         """Bare names of every model that a target names, so that their metric series exist before the first request."""
-        targets = [target for route in self.routes for target in (*route.targets, *route.fallback) if target.label or target.model]
-        return list(dict.fromkeys(target.served_name("") for target in targets))
+        targets = [target for route in self.routes for target in (*route.targets, *route.fallback)]
+        targets += [target for route in self.routes if route.experiment is not None for target in route.experiment.targets()]
+        return list(dict.fromkeys(target.served_name("") for target in targets if target.label or target.model))
 
     def pinned(self, resolved: Resolved | Fault, requested: str, backend: str) -> Resolved | Fault:
         """Only the choices on one backend; the backend directly when no route knows the model, or the route has none on it."""

@@ -16,6 +16,7 @@ from appliance.gateway.plan import DIRECT, Plan, RoutePlan, TargetPlan, anonymou
 from appliance.gateway.pricing import Pricing
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import Upstream
+from appliance.gateway.variants import with_experiments
 from appliance.providers import PROVIDERS, bare_model
 
 
@@ -24,7 +25,10 @@ def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: Prici
     return Plan(
         config=config,
         upstreams=upstreams,
-        routes=tuple(_route(route, upstreams, config.limits.answer_tokens_max) for route in config.routes),
+        routes=with_experiments(
+            [_route(route, upstreams, config.limits.answer_tokens_max) for route in config.routes],
+            config.experiments, lambda target: _target(target, upstreams),
+        ),
         direct={name: _direct(upstream) for name, upstream in upstreams.items()},
         claims=tuple(
             (name, compile_globs((*settings.models, *settings.deployments, *PROVIDERS[settings.provider].models)))
@@ -37,7 +41,7 @@ def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: Prici
         named=frozenset(config.aliases).union(*(route.models for route in config.routes)),
         needs_headers=any(route.match.headers for route in config.routes),
         needs_prompt=any(route.match.min_prompt_tokens or route.match.max_prompt_tokens is not None for route in config.routes),
-    )
+    )  # fmt: skip
 
 
 def _route(route: Route, upstreams: Mapping[str, Upstream], answer_tokens_max: int = 0) -> RoutePlan:

@@ -14,6 +14,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.step import FOREIGN_SEAL, Pause, Surface, Tried, next_step
 from appliance.dialects.protocol import FORWARDED, SHARED
 from appliance.gateway.allowance import choices
+from appliance.gateway.answer_head import variant_headers
 from appliance.gateway.attempt import attempt
 from appliance.gateway.call import Call, HeaderList, within_scope
 from appliance.gateway.counting import COUNT_WAIT_MAX_S, answer_estimate, estimate_headers, stands_in
@@ -238,4 +239,5 @@ def _waiting_headers(call: Call) -> HeaderList:
         (b"x-request-id", call.record.request_id.encode()),
         (b"content-type", STREAM_TYPE if accepted is None else accepted.stream_type),
         (b"cache-control", b"no-cache"),
+        *(variant_headers(call.record) if call.record.experiment else ()),
     ]

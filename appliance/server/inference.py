@@ -16,12 +16,14 @@ from appliance.dialects.language import Language
 from appliance.dialects.protocol import COUNT, UPLOADS, CallerDialect, ParsedRequest
 from appliance.gateway.accounts import Admission
 from appliance.gateway.admission import given_request_id
+from appliance.gateway.answer_head import variant_headers
 from appliance.gateway.call import Call, Outlet
 from appliance.gateway.decision import Decision
 from appliance.gateway.faults import CLIENT_GONE, DRAINING
 from appliance.gateway.following import following
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
+from appliance.gateway.variants import assigned, unassigned
 from appliance.http1.asgi import Receive, Scope, Send
 from appliance.server.body import read_body
 from appliance.server.caller import Caller, caller_of
@@ -176,6 +178,8 @@ def _admitted(
         if isinstance(resolved, Fault):
             return resolved
     record.route = resolved.route.name
+    if resolved.assigned is not None:
+        record.experiment, record.variant = resolved.assigned.experiment, resolved.assigned.variant
     resolved = plan.pricing.allowed(resolved, record)
     if isinstance(resolved, Fault):
         return resolved
@@ -204,6 +208,8 @@ def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, caller: Caller, text
         return resolved
     if not key.may_route(resolved.route.name):
         return _forbidden(f"this key may not use the route {resolved.route.name!r}")
+    if resolved.route.experiment is not None and not caller.pin:
+        resolved = assigned(resolved, caller.user or key.id)
     if not plan.needs_prompt and not plan.needs_headers:
         caller.keep_route(plan, key, parsed.model, resolved)
     return resolved
@@ -212,7 +218,12 @@ def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, caller: Caller, text
 def _going_on(gateway: Gateway, key: KeyPlan, resolved: Resolved, previous: str) -> Resolved | Fault:
     """The same, for a request that goes on from an earlier answer, which not every backend has."""
     maker = gateway.live.responses.maker(previous, key.tenant)
-    return maker if isinstance(maker, Fault) else following(resolved, maker)
+    if isinstance(maker, Fault):
+        return maker
+    followed = following(resolved, maker)
+    if isinstance(followed, Fault) and resolved.assigned is not None:  # another target of this route made it
+        return following(unassigned(resolved), maker)
+    return followed
 
 
 def _forbidden(message: str) -> Fault:
@@ -258,6 +269,8 @@ def refusal_headers(fault: Fault, record: RequestRecord) -> HeaderList:
     if record.attempts:
         headers.append((b"x-served-by", record.attempts[-1].backend.encode()))
         headers.append((b"x-gateway-attempts", b"%d" % len(record.attempts)))
+    if record.experiment:
+        headers += variant_headers(record)
     return headers + retry_after(fault)
 
 

@@ -36,6 +36,7 @@ class View:
             backends=[_backend(upstream) for upstream in gateway.plan.upstreams.values()],
             models=gateway.plan.served_models(),
             tenants=list(gateway.plan.tenancy.tenants) or (["anonymous"] if gateway.plan.anonymous else []),
+            experiments=[experiment.name for experiment in config.experiments],
             namespace=config.telemetry.namespace, in_flight=live.requests, active_streams=live.streams,
             client_connections=sum(engine.connections_open for engine in self.engines), draining=live.draining,
             started_at=live.started_wall, config_loaded_at=live.reloaded_at, reloads_ok=live.reloads_ok,

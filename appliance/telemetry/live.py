@@ -47,6 +47,7 @@ class LiveState:
 
     Attributes:
         backends, models, tenants: every configured one, so that their series exist before the first request.
+        experiments: the configured ones' names, so that the series of both variants exist before the first assignment.
         budgets: spent plus reserved over budget of the running period, 0 to 1 and beyond; only tenants that have a budget.
         started_at, config_loaded_at: wall-clock seconds since the epoch; 0 when unknown.
         reloads_ok, reloads_failed: configuration reloads since start, the first load not among them.
@@ -63,6 +64,7 @@ class LiveState:
     backends: Sequence[BackendState] = ()
     models: Sequence[str] = ()
     tenants: Sequence[str] = ()
+    experiments: Sequence[str] = ()
     budgets: Mapping[str, float] = attrs.field(factory=dict)
     namespace: str = "default"
     in_flight: int = 0

@@ -133,6 +133,17 @@ REFUSED = [
         "experiments[0].treatment.backend",
         "is no backend",
     ),
+    (
+        BACKEND
+        + route()
+        + "".join(
+            f'[[experiments]]\nname = "{name}"\nroute = "r"\ncontrol = {{ backend = "a" }}\ntreatment = {{ backend = "a" }}\n'
+            for name in "ef"
+        ),
+        "experiments[1].route",
+        "has the experiment experiments[0] already",
+    ),
+    ("tenants.shadow = {}", "tenants.shadow", "cannot be a tenant's name"),
     # tenancy
     (tenant('{ id = "k", sha256 = "sk-the-key-itself" }'), "tenants.t.keys[0].sha256", "64 hexadecimal digits"),
     (tenant(f'{{ id = "k", sha256 = "{HASH}g" }}'), "tenants.t.keys[0].sha256", "64 hexadecimal digits"),

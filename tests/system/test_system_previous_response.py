@@ -52,6 +52,16 @@ targets = [ {{ backend = "south", model = "m" }} ]
 name = "chats"
 models = ["chats"]
 targets = [ {{ backend = "chatting", model = "m" }} ]
+[[routes]]
+name = "tried"
+models = ["tried"]
+targets = [ {{ backend = "north", model = "m" }} ]
+[[experiments]]
+name = "trial"
+route = "tried"
+control = {{ backend = "north", model = "m" }}
+treatment = {{ backend = "south", model = "m" }}
+percent = 50
 """
 
 
@@ -132,9 +142,10 @@ def forgetful(tmp_path_factory: pytest.TempPathFactory, keepers: dict[str, Keepe
         yield one
 
 
-def ask(url: str, model: str = "both", *, key: str = KEY, **fields: Any) -> httpx.Response:
+def ask(url: str, model: str = "both", *, key: str = KEY, user: str = "", **fields: Any) -> httpx.Response:
     body = {"model": model, "input": "hi", **fields}
-    return httpx.post(url + "/v1/responses", json=body, headers={"authorization": f"Bearer {key}"}, timeout=20)
+    headers = {"authorization": f"Bearer {key}"} | ({"x-user-id": user} if user else {})
+    return httpx.post(url + "/v1/responses", json=body, headers=headers, timeout=20)
 
 
 def id_of(answer: httpx.Response) -> str:
@@ -261,3 +272,15 @@ def test_stored_answers_are_not_served_and_the_caller_is_told(url: str, method: 
     assert "keeps no answers" in error["message"]
 
 
+
+
+def test_in_an_experiment_a_conversation_stays_where_it_began_and_counts_only_in_its_own_variant(url: str) -> None:
+    answers = {one.headers["x-variant"]: (user, one) for user in map(str, range(20)) for one in [ask(url, "tried", user=user)]}
+    (in_control, first), (in_treatment, _) = answers["control"], answers["treatment"]
+    assert first.headers["x-served-by"] == "north"
+    own = ask(url, "tried", user=in_control, previous_response_id=id_of(first))
+    assert (own.headers["x-served-by"], own.headers["x-variant"]) == ("north", "control")
+    others = ask(url, "tried", user=in_treatment, previous_response_id=id_of(first))
+    assert others.status_code == 200, others.text
+    assert others.headers["x-served-by"] == "north"
+    assert "x-variant" not in others.headers

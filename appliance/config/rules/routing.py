@@ -143,10 +143,15 @@ def _circle(table: Mapping[str, str], name: str) -> list[str]:
 
 def experiments(scene: Scene) -> Iterator[Finding]:
     routes = [route.name for route in scene.config.routes]
+    taken: dict[str, int] = {}
     for index, experiment in enumerate(scene.config.experiments):
         if experiment.route not in routes and not scene.doubts(("routes",)):
             message = f"{quoted(experiment.route)} is no route"
             yield Finding(("experiments", index, "route"), message, "the name of a route", meant(experiment.route, routes))
+        elif experiment.route in taken:
+            message = f"{quoted(experiment.route)} has the experiment {written(('experiments', taken[experiment.route]))} already"
+            yield Finding(("experiments", index, "route"), message, "one experiment on a route at a time")
+        taken.setdefault(experiment.route, index)
         yield from _target(scene, experiment.control, ("experiments", index, "control"))
         yield from _target(scene, experiment.treatment, ("experiments", index, "treatment"))
 

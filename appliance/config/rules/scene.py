@@ -42,7 +42,7 @@ Rule = Callable[[Scene], Iterator[Finding]]
 
 NAME = re.compile(r"[!-.0-~]{1,128}")
 """Names become metric labels, response header values and URL segments: visible ASCII without a slash."""
-RESERVED = frozenset({"none", "cache", "direct"})
+RESERVED = frozenset({"none", "cache", "direct", "shadow"})
 """Label values of requests that no route, backend or tenant of the file stands for."""
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 """A token of RFC 9110 §5.6.2."""
@@ -64,7 +64,7 @@ def ill_value(text: str, steps: Steps) -> Iterator[Finding]:
 
 def ill_named(name: str, steps: Steps, what: str) -> Iterator[Finding]:
     if name in RESERVED:
-        yield Finding(steps, f"{quoted(name)} cannot be {what}: metrics use it for what has no name", "another name")
+        yield Finding(steps, f"{quoted(name)} cannot be {what}: metrics and usage have it for what has no name", "another name")
     elif not NAME.fullmatch(name):
         yield Finding(steps, f"{quoted(name)} cannot be {what}", "1 to 128 visible ASCII characters without a slash")
 

@@ -3,6 +3,7 @@
 Every request counts, refusals under backend `none` and cache hits under backend `cache`.
 """
 
+from appliance.core.experiment import VARIANTS
 from appliance.telemetry.family import REACHED, Family, Label
 from appliance.telemetry.verdict import ANY_ERROR
 
@@ -42,6 +43,7 @@ FAMILIES = (
     Family(
         "inference_gateway_experiment_assignments_total", "counter", "Requests assigned to a variant of an experiment.",
         "experiments", (Label("experiment"), Label("variant")),
+        seed=lambda live: [(name, variant) for name in live.experiments for variant in VARIANTS],
     ),
     Family(
         "inference_gateway_cost_total", "counter", "Cost of answers, in US dollars.", "requests", (ROUTE, BACKEND), "cost_usd",
