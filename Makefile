@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit matrix soak-ledger bench bench-hot bench-ledger kill prices dashboards lock clean
+.PHONY: help setup run test lint unit matrix strategies soak-ledger bench bench-hot bench-ledger kill prices dashboards lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ unit: setup      ## the tests alone, three files side by side: end-to-end ones m
 
 matrix: setup    ## every recorded answer of a provider × every language that is accepted: the table, with counts
 	$(BIN)/python -m pytest -q -s tests/system/test_system_matrix.py
+
+strategies: setup ## each strategy when a backend turns slow, fails or comes back: shares and p99 over time, on a virtual clock
+	$(BIN)/python -m pytest -q -s tests/gateway/test_gateway_strategies.py
 
 soak-ledger: setup ## fifty rounds of requests against a small budget, each ended by kill -9; figures of each round
 	LEDGER_ROUNDS=$(or $(ROUNDS),50) $(BIN)/python -m pytest -q -s tests/system/test_system_invariant.py

@@ -52,6 +52,8 @@ SAMPLES: Mapping[str, str] = {
     "Target.max_tokens": "4096",
     "Target.overrides": "{ temperature = 0.2 }",
     "Match.headers": '{ "x-team" = "search*" }',
+    "Match.paths": '["/v1/embeddings"]',
+    "Match.tenants": '["acme", "team-*"]',
     "Match.max_prompt_tokens": "4000",
     "RouteLimits.rpm": "600",
     "RouteLimits.tpm": "200000",

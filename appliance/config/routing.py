@@ -16,7 +16,7 @@ class Target:
 
     backend: str = required("a name under [backends]")
     model: str = knob("", "what to ask the backend for; default: the requested model")
-    weight: int = knob(1, "share under `weighted`; 0 = never chosen first", low=0, high=1000000)
+    weight: int = knob(1, "share under `weighted`; 0 = never first under it, least_*, cheapest", low=0, high=1000000)
     label: str = knob("", "the `model` label in metrics, when the model id is not telling (Azure, Bedrock)")
     max_tokens: int | None = knob(None, "cap on the answer's length", unit="tokens", low=1, high=100000000)
     overrides: Mapping[str, Any] = knob(attrs.Factory(dict), "the backend's own fields; generationConfig, inferenceConfig by member")
@@ -27,6 +27,8 @@ class Match:
     """What else must hold for a route."""
 
     headers: Mapping[str, str] = knob(attrs.Factory(dict), "request headers and globs over their values")
+    paths: tuple[str, ...] = knob((), "globs over the request's path; default: any")
+    tenants: tuple[str, ...] = knob((), "globs over the tenant's name; default: any")
     min_prompt_tokens: int = knob(0, "estimated prompt length, inclusive", unit="tokens", low=0)
     max_prompt_tokens: int | None = knob(None, "estimated prompt length, inclusive", unit="tokens", low=0)
 
@@ -74,7 +76,7 @@ class Route:
     name: str = required("unique; a label in metrics")
     models: tuple[str, ...] = knob(("*",), "globs over the requested model")
     match: Match = table(Match)
-    strategy: Strategy = knob("weighted", "how the first target is chosen; the least_* two and cheapest act as weighted until built")
+    strategy: Strategy = knob("weighted", "how the first target is chosen; the README has a table")
     targets: tuple[Target, ...] = required("at least one")
     fallback: tuple[Target, ...] = knob((), "asked in order when every target failed")
     retry: Retry = table(Retry)

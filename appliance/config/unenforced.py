@@ -12,9 +12,6 @@ from appliance.config.knob import about
 from appliance.config.problem import Steps, written
 from appliance.config.schema import Config
 
-LATER_STRATEGIES = ("least_latency", "least_busy", "cheapest")
-"""Strategies that act as `weighted` until live latency and prices reach the choice of a target."""
-
 
 def not_enforced(config: Config, provenance: Mapping[Steps, str]) -> list[tuple[str, str]]:
     """Path and the name of the feature it waits for, in the order of the schema. `provenance` is that of `Loaded`."""
@@ -36,9 +33,7 @@ def _waiting(value: Any, at: Steps, provenance: Mapping[Steps, str]) -> Iterator
         for field in attrs.fields(type(value)):
             inner, steps = getattr(value, field.name), (*at, field.name)
             later = about(field).later
-            if field.name == "strategy" and inner in LATER_STRATEGIES and steps in provenance:
-                yield written(steps), f"strategy {inner}, acts as weighted"
-            elif not later:
+            if not later:
                 yield from _waiting(inner, steps, provenance)
             elif inner and steps in provenance:
                 yield written(steps), later

@@ -57,6 +57,9 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     translates = spoken is not call.language or call.anew or _amiss(call, asked)
     running = Running(call, target, record, permit, spoken, asks, translates, now, call.cut_fault)
     call.running = running
+    if target.paced and call.upload is None:  # how long a form takes is its caller's affair
+        running.pace = upstream.state.pace(asked, call.parsed.stream)
+        running.pace.begin(now)
     call.translated, call.writer = translates, None
     running.start_clock(now)
     fault: Fault | None = None
@@ -271,5 +274,7 @@ def _settle(running: Running, fault: Fault | None) -> None:
     if record.usage is not None:
         call.record.usage = record.usage
     call.pricing.charge(running.target, record, call.record)
+    if running.pace is not None:
+        running.settle_pace(running.pace, fault)
     answered = record.status > 0 and (fault is None or not fault.row.trips) and record.outcome != "cancelled"
     running.target.upstream.state.end(running.permit, record.ended_at, fault, answered=answered)

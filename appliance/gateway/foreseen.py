@@ -52,8 +52,8 @@ def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen
     parsed, record, pricing = call.parsed, call.record, call.pricing
     if parsed.operation == COUNT:
         return NOTHING
-    route, prompt, spoken = resolved.route, _prompt(call), parsed.operation in ANSWERING
-    every_kind = not spoken or _modal(parsed)
+    route, prompt, spoken = resolved.route, prompt_of(call), parsed.operation in ANSWERING
+    every_kind = not spoken or modal(parsed)
     several = choices(parsed) if spoken else 1
     bound = answer_tokens_max if parsed.max_tokens is None else min(max(0, parsed.max_tokens), answer_tokens_max)
     most = longest = 0
@@ -62,7 +62,7 @@ def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen
             cap = target.max_tokens
             answer = (bound if cap is None or cap > bound else cap) * several
         else:
-            answer = _made(parsed, prompt, answer_tokens_max)
+            answer = made_of(parsed, prompt, answer_tokens_max)
         asked = target.model or resolved.model
         served = target.served or target.served_name(resolved.model)
         price = pricing.price(target, asked, served, record.requested_model, record.wall_time).price
@@ -74,14 +74,14 @@ def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen
     return Foreseen(prompt, longest, most)
 
 
-def _prompt(call: Call) -> int:
+def prompt_of(call: Call) -> int:
     """Of a form nothing but its size is known, and that not always."""
     if call.parsed.operation in UPLOADS and call.upload is not None:
         return max(1, (call.upload.incoming.length or 0) // UPLOAD_BYTES_PER_TOKEN)
     return max(1, call.parsed.prompt_tokens_estimate)
 
 
-def _made(parsed: ParsedRequest, prompt: int, answer_tokens_max: int) -> int:
+def made_of(parsed: ParsedRequest, prompt: int, answer_tokens_max: int) -> int:
     """Of an operation that answers with something else than a chat."""
     operation = parsed.operation
     if operation in DRAWING:
@@ -92,7 +92,7 @@ def _made(parsed: ParsedRequest, prompt: int, answer_tokens_max: int) -> int:
     return min(prompt, answer_tokens_max) if operation in HEARING else 0
 
 
-def _modal(parsed: ParsedRequest) -> bool:
+def modal(parsed: ParsedRequest) -> bool:
     """Whether a chat is to be answered with sound or pictures, which cost more than words."""
     settings = parsed.fields.get("generationConfig") or parsed.fields.get("generation_config")
     return "modalities" in parsed.fields or (isinstance(settings, dict) and "responseModalities" in settings)

@@ -11,10 +11,14 @@ import attrs
 from appliance.config.upstreams import Backend
 from appliance.core.breaker import Breaker, BreakerPolicy, BreakerState, Permit
 from appliance.core.fault import Fault
+from appliance.core.pace import Pace
 from appliance.gateway.response_ids import ResponseIds
 
 LATENCY_WEIGHT = 0.1
 """Share of a new observation in the decaying averages: the last twenty or so requests dominate."""
+
+PACES_MAX = 256
+"""Models of one backend whose pace is kept apart; a target that names none asks for what the caller wrote. Further ones share one."""
 
 
 @attrs.define(eq=False)
@@ -43,6 +47,16 @@ class BackendState:
     last_probe: str = ""
     requests: int = 0
     errors: int = 0
+    _paces: dict[tuple[str, bool], Pace] = attrs.field(factory=dict, repr=False)
+
+    def pace(self, model: str, stream: bool) -> Pace:
+        """How quickly a model answers here."""
+        found = self._paces.get((model, stream))
+        if found is None:
+            if len(self._paces) >= PACES_MAX:
+                model = ""
+            found = self._paces.setdefault((model, stream), Pace())
+        return found
 
     def available(self, now: float) -> bool:
         """Whether a request may be sent there now."""

@@ -3,7 +3,7 @@
 Nothing here changes after it was built; a running request keeps the plan it started with. What is learnt lives in `live`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -12,7 +12,6 @@ from appliance.config.routing import Route
 from appliance.config.schema import Config
 from appliance.config.tenancy import Key, Tenant
 from appliance.core.budget import Terms
-from appliance.core.choice import rotated_order, weighted_order
 from appliance.core.claim import Claim, claims_of
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.glob import compile_globs
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
 ALIAS_DEPTH_MAX = 8
 """An alias may stand for another; a longer chain is a loop that the checks would have refused."""
 
+LEARNING = frozenset({"least_latency", "least_busy", "cheapest"})
+"""Strategies that go by what is learnt of their targets; see gateway.ordering."""
+
 DIRECT = "direct"
 """The route label of requests that named a backend, or a model only one vendor claims."""
 
@@ -41,6 +43,7 @@ class TargetPlan:
         model: empty where the requested name is passed on; served: its bare name then known ahead, else empty.
         verbatim: neither the operator nor the vendor wants any byte of a request for this model changed, but for the model's own name and
             the question for usage in a stream.
+        paced: how quickly it answers is kept, since its route's strategy goes by it.
     """
 
     upstream: Upstream
@@ -51,6 +54,7 @@ class TargetPlan:
     overrides: Mapping[str, object]
     served: str
     verbatim: bool
+    paced: bool = False
 
     def served_name(self, requested: str) -> str:
         """The model's bare name for metrics: the label, else the vendor's id without its prefix."""
@@ -79,25 +83,20 @@ class RoutePlan:
     settings: Route
     claims: tuple[Claim, ...] = ()
     experiment: ExperimentPlan | None = None
+    paths: Callable[[str], bool] | None = None
+    tenants: Callable[[str], bool] | None = None
 
-    def accepts(self, headers: Mapping[bytes, str], prompt_tokens: int) -> bool:
-        """Whether the conditions beside the model's name hold."""
+    def accepts(self, headers: Mapping[bytes, str], prompt_tokens: int, path: str | None, tenant: str) -> bool:
+        """Whether the conditions beside the model's name hold. path: None where any will do."""
+        if self.tenants is not None and not self.tenants(tenant):
+            return False
+        if self.paths is not None and path is not None and not self.paths(path):
+            return False
         if prompt_tokens < self.min_prompt_tokens:
             return False
         if self.max_prompt_tokens is not None and prompt_tokens > self.max_prompt_tokens:
             return False
         return all(name in headers and matches(headers[name]) for name, matches in self.headers)
-
-    def order(self, draw: float, turn: Callable[[str], int]) -> Sequence[TargetPlan]:
-        """Targets in the order they are to be asked, fallbacks last."""
-        targets = self.targets
-        if len(targets) > 1 and self.strategy != "priority":
-            if self.strategy == "round_robin":
-                places = rotated_order(len(targets), turn(self.name))
-            else:
-                places = weighted_order(self.weights, draw)
-            targets = tuple(targets[place] for place in places)
-        return (*targets, *self.fallback) if self.fallback else targets
 
 
 @attrs.frozen
@@ -176,11 +175,17 @@ class Plan:
     needs_headers: bool
     needs_prompt: bool
 
-    def resolve(self, requested: str, headers: Mapping[bytes, str], prompt_tokens: int) -> Resolved | Fault:
-        """Look a model up: aliases, routes (first match), `backend/model`, then the one backend whose vendor claims the bare name."""
+    def resolve(
+        self, requested: str, headers: Mapping[bytes, str], prompt_tokens: int, path: str | None = None, tenant: str = ""
+    ) -> Resolved | Fault:
+        """Look a model up: aliases, routes (first match), `backend/model`, then the one backend whose vendor claims the bare name.
+
+        Args:
+            path: of the request; None where any will do.
+        """
         model = self.unalias(requested)
         for route in self.routes:
-            if route.matches(model) and route.accepts(headers, prompt_tokens):
+            if route.matches(model) and route.accepts(headers, prompt_tokens, path, tenant):
                 return Resolved(route, model, prompt_tokens=prompt_tokens)
         prefix, slash, rest = model.partition("/")
         if slash and rest and prefix in self.direct:
@@ -233,7 +238,7 @@ class Plan:
         """The models this key may ask for by name: aliases, exact route names, and targets' models that a wildcard route lets through."""
         names: dict[str, None] = dict.fromkeys(self.config.aliases)
         for route, settings in zip(self.routes, self.config.routes, strict=True):
-            if not key.may_route(route.name):
+            if not key.may_route(route.name) or (route.tenants is not None and not route.tenants(key.tenant)):
                 continue
             for pattern in settings.models:
                 if "*" not in pattern and "?" not in pattern:

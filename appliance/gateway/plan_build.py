@@ -12,7 +12,7 @@ from appliance.config.schema import Config
 from appliance.core.claim import claims_of
 from appliance.core.glob import compile_globs
 from appliance.core.step import RetryPolicy
-from appliance.gateway.plan import DIRECT, Plan, RoutePlan, TargetPlan, anonymous_key, compile_keys
+from appliance.gateway.plan import DIRECT, LEARNING, Plan, RoutePlan, TargetPlan, anonymous_key, compile_keys
 from appliance.gateway.pricing import Pricing
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import Upstream
@@ -45,7 +45,7 @@ def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: Prici
 
 
 def _route(route: Route, upstreams: Mapping[str, Upstream], answer_tokens_max: int = 0) -> RoutePlan:
-    targets = tuple(_target(target, upstreams) for target in route.targets)
+    targets = tuple(_target(target, upstreams, paced=route.strategy in LEARNING) for target in route.targets)
     return RoutePlan(
         name=route.name,
         matches=compile_globs(route.models),
@@ -64,6 +64,8 @@ def _route(route: Route, upstreams: Mapping[str, Upstream], answer_tokens_max: i
         owed_tokens=answer_tokens_max if route.on_disconnect == "estimate" else 0,
         settings=route,
         claims=claims_of("user" if route.limits.per == "user" else "route", route.name, route.limits),
+        paths=compile_globs(route.match.paths) if route.match.paths else None,
+        tenants=compile_globs(route.match.tenants) if route.match.tenants else None,
     )
 
 
@@ -74,7 +76,7 @@ def _direct(upstream: Upstream) -> RoutePlan:
     return attrs.evolve(plain, targets=(target,), weights=(1,))
 
 
-def _target(target: Target, upstreams: Mapping[str, Upstream]) -> TargetPlan:
+def _target(target: Target, upstreams: Mapping[str, Upstream], *, paced: bool = False) -> TargetPlan:
     upstream = upstreams[target.backend]
     provider = upstream.provider
     shaped = provider.drop or provider.shapes
@@ -86,6 +88,7 @@ def _target(target: Target, upstreams: Mapping[str, Upstream]) -> TargetPlan:
     return TargetPlan(
         upstream=upstream, model=target.model, weight=target.weight, label=target.label, max_tokens=target.max_tokens,
         overrides=target.overrides, served=target.label or (bare_model(provider, target.model) if target.model else ""), verbatim=plain,
+        paced=paced,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from appliance.gateway.counting import COUNT_WAIT_MAX_S, answer_estimate, estima
 from appliance.gateway.decision import Decision
 from appliance.gateway.faults import DRAINING, timeout_fault
 from appliance.gateway.live import Live
+from appliance.gateway.ordering import ordered
 from appliance.gateway.plan import Resolved, RoutePlan, TargetPlan
 
 WATCH_S = 0.1
@@ -97,12 +98,12 @@ class Proxy:
     async def _attempts(self, call: Call, resolved: Resolved) -> Fault | None:
         """Try until answered, or until the policy says that the caller must hear of it."""
         route = resolved.route
-        candidates = route.order(self.draw(), self.live.turn)
+        now = trio.current_time()
+        candidates, seen = ordered(route, call, resolved.model, now, self.draw, self.live.turn)
         if call.parsed.operation in SHARED or call.parsed.operation in FORWARDED:  # go to who has them, or the first one says what to do
             candidates = [one for one in candidates if _serves(one, call, resolved.model)] or candidates
         history: list[Tried] = []
-        now = trio.current_time()
-        decision = call.record.decision = Decision(resolved, candidates)
+        decision = call.record.decision = Decision(resolved, candidates, seen)
         while True:
             available = [candidate.upstream.state.available(now) for candidate in candidates]
             if False in available:

@@ -11,7 +11,8 @@ import attrs
 import trio
 
 from appliance.core.breaker import Permit
-from appliance.core.fault import Fault, FaultKind
+from appliance.core.fault import Blame, Fault, FaultKind
+from appliance.core.pace import Pace
 from appliance.core.record import AttemptRecord
 from appliance.dialects.language import Language
 from appliance.gateway.call import Call
@@ -46,6 +47,7 @@ class Running:
         deadline: when the running phase is over time.
         read_at: when upstream last gave a byte; idle_s: how long it may be silent now, 0 for no bound.
         deltas: content events, the basis of an estimate when no usage came.
+        pace: where it is kept how quickly this model answers, None where no strategy asks for it; paced: its first byte is noted there.
         uploading: a form that is still on its way; sent_at: when its last byte was given out, 0.0 of other bodies.
     """
 
@@ -68,6 +70,8 @@ class Running:
     sent_at: float = 0.0
     slot: bool = False
     batches: Batches | None = None
+    pace: Pace | None = None
+    paced: bool = False
 
     def start_clock(self, now: float) -> None:
         """The first phase: to the first byte of a stream, to the end of a whole answer."""
@@ -92,6 +96,24 @@ class Running:
             self.hold.end()
         if self.scope is not None:
             self.scope.cancel()
+
+    def note_pace(self, now: float) -> None:
+        """The first good event of a stream is here."""
+        if self.pace is not None and not self.paced:
+            self.paced = True
+            self.pace.answered(self.record.started_at, now)
+
+    def settle_pace(self, pace: Pace, fault: Fault | None) -> None:
+        """The attempt is over: what it tells of how well this backend answers. A fault of the caller's tells nothing of it, but that a
+        model is not there is the target's."""
+        record = self.record
+        good: bool | None = record.outcome == "success"
+        if record.outcome == "cancelled" or (
+            fault is not None and fault.row.blame is not Blame.UPSTREAM and fault.kind is not FaultKind.UPSTREAM_NOT_FOUND
+        ):
+            good = None
+        usage = record.usage if good else None
+        pace.end(record.started_at, record.ended_at, answered=self.paced, good=good, tokens=usage.output_tokens if usage else 0)
 
     def out_of_time(self) -> Fault:
         """The deadline has passed: of which phase, and through whose fault."""

@@ -62,6 +62,8 @@ async def _until_committed(running: Running, answer: Exchange, undo: Decoder | N
             running.stream_arrived()
         out = tap.feed(data) if data else _ended(tap, undo)
         if tap.committed:
+            if running.pace is not None:
+                running.note_pace(running.read_at)
             if call.responses is not None and not running.translates:
                 call.note_response(tap.answer().id)  # before it leaves: the next request may come as soon as the last event has
             if not outlet.started:

@@ -73,7 +73,8 @@ class Caller:
         return None
 
     def keep_route(self, plan: Plan, key: KeyPlan, model: str, resolved: Resolved) -> None:
-        """For `known_route`. Only of a plan whose routes look at nothing but the name of the model."""
+        """For `known_route`. Only of a plan whose routes look at nothing but the name of the model, the tenant and the path: a repeat of
+        this head has the same path."""
         self._routed = (plan, key, model, resolved)
 
     def announced_bytes(self, headers: HeaderList) -> int:

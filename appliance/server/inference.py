@@ -170,7 +170,7 @@ def _admitted(
     texts = {name: value.decode("latin-1") for name, value in header_map(scope).items()} if plan.needs_headers else {}
     if parsed.model in plan.named:
         record.model = parsed.model
-    resolved = caller.known_route(plan, key, parsed.model) or _route(plan, key, parsed, caller, texts)
+    resolved = caller.known_route(plan, key, parsed.model) or _route(plan, key, parsed, caller, texts, record.path)
     if isinstance(resolved, Fault):
         return resolved
     if verbatim.goes_on and (previous := parsed.fields.get(verbatim.goes_on)) and isinstance(previous, str):
@@ -195,11 +195,11 @@ def _admitted(
     return call, resolved
 
 
-def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, caller: Caller, texts: dict[bytes, str]) -> Resolved | Fault:
+def _route(plan: Plan, key: KeyPlan, parsed: ParsedRequest, caller: Caller, texts: dict[bytes, str], path: str) -> Resolved | Fault:
     """Where the request may go."""
     if not key.may_use(parsed.model):
         return _forbidden(f"this key may not use the model {parsed.model[:80]!r}")
-    resolved = plan.resolve(parsed.model, texts, parsed.prompt_tokens_estimate if plan.needs_prompt else 0)
+    resolved = plan.resolve(parsed.model, texts, parsed.prompt_tokens_estimate if plan.needs_prompt else 0, path, key.tenant)
     if caller.pin:
         if not key.pin:
             return Fault(FaultKind.MODEL_FORBIDDEN, "this tenant may not choose a backend with X-Provider", param="X-Provider")

@@ -31,7 +31,7 @@ async def serve_models(gateway: Gateway, scope: Scope, send: Send, model: str, *
     if not model:
         await reply(send, 200, _list(scope, plan.listed_models(key), created), headers=limited)
         return
-    known = key.may_use(model) and not isinstance(plan.resolve(model, {}, 0), Fault)
+    known = key.may_use(model) and not isinstance(plan.resolve(model, {}, 0, None, key.tenant), Fault)
     if known:
         await reply(send, 200, _one(scope, model, created), headers=limited)
         return

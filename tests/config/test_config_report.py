@@ -86,11 +86,6 @@ def test_a_setting_written_as_off_is_in_force() -> None:
     assert waiting(TEXT + "hedge = { after_s = 0 }\ncache = { ttl_s = 0 }\n") == []
 
 
-def test_a_strategy_that_is_not_built_is_named() -> None:
-    assert waiting(TEXT + 'strategy = "cheapest"') == [("routes[0].strategy", "strategy cheapest, acts as weighted")]
-    assert waiting(TEXT + 'strategy = "priority"') == []
-
-
 def test_unenforced_settings_are_one_line_a_feature_and_in_check() -> None:
     another = "[[routes]]\nname = 'b'\ntargets = [{ backend = 'openai' }]\nhedge = { after_s = 3 }\n"
     found = loaded(TEXT + "hedge = { after_s = 2 }\n" + another)

@@ -106,6 +106,8 @@ REFUSED = [
         "routes[0].match.max_prompt_tokens",
         "nothing matches",
     ),
+    (BACKEND + route() + 'match = { paths = ["v1/messages"] }', "routes[0].match.paths[0]", "matches no path"),
+    (BACKEND + route() + 'match = { tenants = [""] }', "routes[0].match.tenants[0]", "is no glob"),
     (BACKEND + route() + 'match = { headers = { "a b" = "x" } }', 'routes[0].match.headers."a b"', "no header name"),
     (
         BACKEND + route('targets = [{ backend = "a", overrides = { model = "x" } }]'),
@@ -215,6 +217,8 @@ SOUND = [
     BACKEND + route().replace("[[routes]]", '[[routes]]\nmatch = { headers = { x = "y" } }') + route(name="s"),
     BACKEND + route(models="a?c") + route(name="s", models="a*c"),
     BACKEND + route('targets = [{ backend = "a", weight = 0 }]\nstrategy = "priority"'),
+    BACKEND + route('targets = [{ backend = "a" }]\nmatch = { paths = ["/v1/chat/*", "*"] }') + route(name="s"),
+    BACKEND + route('targets = [{ backend = "a" }]\nmatch = { tenants = ["team-?"] }') + route(name="s"),
     BACKEND + route('targets = [{ backend = "a", overrides = { temperature = 0.2, stop = ["a"], x = { y = true } } }]'),
     'aliases = { a = "b", b = "c" }',
     'tenants.t = { budget = { usd = 0.5, timezone = "Europe/Berlin" }, keys = [{ id = "k", sha256 = "' + HASH.upper() + '" }] }',

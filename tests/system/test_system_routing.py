@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from doors import DOORS, Door, Site
-from rig import chat
+from rig import KEY, chat
 
 BRIEF = "[[tokens=1]]"
 BOUND_KEY = "sk-bound-0123456789"
@@ -13,8 +13,8 @@ CONFIG = """
 [tenants.bound]
 pin = false
 models = ["*"]
-routes = ["by-*", "wild"]
-keys = [ { id = "bound", sha256 = "SHA256", models = ["named", "wild-*", "alias-of-named"] } ]
+routes = ["by-*", "wild", "of-*"]
+keys = [ { id = "bound", sha256 = "SHA256", models = ["named", "wild-*", "alias-of-named", "pathed"] } ]
 [aliases]
 "alias-of-named" = "named"
 "alias-of-alias" = "alias-of-named"
@@ -58,6 +58,35 @@ targets = [ { backend = "own", model = "long" } ]
 name = "middle"
 models = ["sized"]
 targets = [ { backend = "own", model = "middle" } ]
+[[routes]]
+name = "vectors"
+models = ["pathed"]
+match = { paths = ["/v1/embeddings", "/v1/nothing*"] }
+targets = [ { backend = "own", model = "vectors" } ]
+[[routes]]
+name = "of-bound"
+models = ["pathed", "wild-tenant"]
+match = { tenants = ["bou*"], paths = ["/v1/chat/*"] }
+targets = [ { backend = "own", model = "of-bound" } ]
+[[routes]]
+name = "anybody"
+models = ["pathed"]
+targets = [ { backend = "own", model = "anybody" } ]
+[[routes]]
+name = "least_latency"
+models = ["judged-least_latency"]
+strategy = "least_latency"
+targets = [ { backend = "other", model = "t" }, { backend = "own", model = "u" }, { backend = "own", model = "v", weight = 0 } ]
+[[routes]]
+name = "least_busy"
+models = ["judged-least_busy"]
+strategy = "least_busy"
+targets = [ { backend = "other", model = "t" }, { backend = "own", model = "u" }, { backend = "own", model = "v", weight = 0 } ]
+[[routes]]
+name = "cheapest"
+models = ["judged-cheapest"]
+strategy = "cheapest"
+targets = [ { backend = "other", model = "t" }, { backend = "own", model = "u" }, { backend = "own", model = "v", weight = 0 } ]
 [[routes]]
 name = "wild"
 models = ["wild-*"]
@@ -114,6 +143,30 @@ def test_a_model_goes_where_the_file_says(
 def test_the_length_of_the_prompt_may_decide(place: Site, door: Door, words: int, asked: str) -> None:
     assert door.chat(chat("sized", "word " * words)).status_code == 200
     assert last(place)["model"] == asked
+
+
+def test_the_path_and_the_tenant_may_decide(place: Site, door: Door) -> None:
+    for key, asked in ((BOUND_KEY, "of-bound"), (KEY, "anybody")):
+        assert door.chat(chat("pathed", BRIEF), key=key).status_code == 200
+        assert last(place)["model"] == asked
+    assert door.post("/v1/embeddings", body={"model": "pathed", "input": "x"}).status_code == 200
+    assert last(place)["model"] == "vectors"
+    assert door.chat(chat("wild-tenant", BRIEF)).json()["model"] != "of-bound"
+
+
+def test_a_model_of_another_tenants_route_is_not_listed(door: Door) -> None:
+    with door.http() as client:
+        lists = [client.get("/v1/models", headers={"authorization": f"Bearer {key}"}).json() for key in (BOUND_KEY, KEY)]
+    assert ["wild-tenant" in [one["id"] for one in each["data"]] for each in lists] == [True, False]
+
+
+@pytest.mark.parametrize("strategy", ["least_latency", "least_busy", "cheapest"])
+def test_a_pinned_request_keeps_to_its_backend_under_every_strategy(place: Site, door: Door, strategy: str) -> None:
+    for backend, models in (("other", {"t"}), ("own", {"u"})):
+        for _ in range(4):
+            answer = door.chat(chat(f"judged-{strategy}", BRIEF), headers={"x-provider": backend})
+            assert (answer.status_code, answer.headers["x-served-by"]) == (200, backend)
+            assert last(place)["model"] in models
 
 
 def test_each_backend_gets_its_own_key(place: Site, door: Door) -> None:

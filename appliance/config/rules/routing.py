@@ -71,6 +71,13 @@ def matches(scene: Scene) -> Iterator[Finding]:
     for index, route in enumerate(scene.config.routes):
         yield from ill_globs(route.models, ("routes", index, "models"))
         match = route.match
+        if match.paths:
+            yield from ill_globs(match.paths, ("routes", index, "match", "paths"))
+            for place, glob in enumerate(match.paths):
+                if glob and glob[0] not in "/*?":
+                    yield Finding(("routes", index, "match", "paths", place), f"{quoted(glob)} matches no path", 'like "/v1/embeddings"')
+        if match.tenants:
+            yield from ill_globs(match.tenants, ("routes", index, "match", "tenants"))
         for header, pattern in match.headers.items():
             if not HEADER_NAME.fullmatch(header):
                 yield Finding(("routes", index, "match", "headers", header), "is no header name", "letters, digits and - . _")
@@ -108,7 +115,7 @@ def reachability(scene: Scene) -> Iterator[Finding]:
 
 def _hides(earlier: Route, later: Route) -> bool:
     match = earlier.match
-    if match.headers or match.min_prompt_tokens > 0 or match.max_prompt_tokens is not None:
+    if match.headers or match.min_prompt_tokens > 0 or match.max_prompt_tokens is not None or match.paths or match.tenants:
         return False
     return all(any(_covers(wide, narrow) for wide in earlier.models) for narrow in later.models)
 
