@@ -21,7 +21,7 @@ from observability.dashboards.panels import (
     good_below,
     legend,
 )
-from observability.dashboards.promql import per_s, percentiles, quantile
+from observability.dashboards.promql import or_zero, per_s, percentiles, quantile
 
 WINDOW: Final = "5m"
 BUCKETS: Final = "aigateway_request_duration_seconds_bucket"
@@ -82,7 +82,14 @@ HEALTH = (
     ),
     Panel(
         "Rate Limit Hits", "Requests of each tenant refused by a rate or concurrency limit.", "timeseries", REQUESTS_PER_S,
-        legend(("{{tenant_id}}", per_s("aigateway_rate_limit_hits_total", "tenant_id", window=WINDOW))), width=9, minimum=0,
+        legend((
+            "{{tenant_id}}",
+            or_zero(
+                per_s("aigateway_rate_limit_hits_total", "tenant_id", window=WINDOW),
+                per_s("aigateway_requests_total", "tenant_id", window=WINDOW),
+            ),
+        )),
+        width=9, minimum=0,
         calcs=("mean", "max"), runbook="LLMGatewayRateLimitHits",
     ),
     Panel(
@@ -94,7 +101,8 @@ HEALTH = (
 
 ERRORS = (
     Panel(
-        "Provider Errors", "Failed attempts by provider and type; one request may have had several.", "timeseries", REQUESTS_PER_S,
+        "Provider Errors", "Failed attempts by provider and type; one request may have had several. Empty while there are none.",
+        "timeseries", REQUESTS_PER_S,
         legend(("{{provider}} {{error_type}}", per_s("aigateway_provider_errors_total", "provider", "error_type", window=WINDOW))),
         minimum=0, calcs=("mean", "max"), runbook="HighErrorRate",
     ),

@@ -27,7 +27,7 @@ from observability.dashboards.panels import (
     legend,
     none_is_good,
 )
-from observability.dashboards.promql import per_s, percent, percentiles, quantile
+from observability.dashboards.promql import or_zero, per_s, percent, percentiles, quantile
 from observability.dashboards.variables import Variable, within
 
 REQUESTS: Final = within("inference_gateway_requests_total")
@@ -46,7 +46,7 @@ def errors(*of: str) -> str:
 
 def blamed(types: frozenset[str]) -> str:
     """Requests per second that ended in one of these; 0 while there are none but requests."""
-    return f"{per_s(errors(*types))} or 0 * {per_s(REQUESTS)}"
+    return or_zero(per_s(errors(*types)), per_s(REQUESTS))
 
 
 NOW = (
@@ -85,7 +85,8 @@ NOW = (
     ),
     Panel(
         "Budgets Above 80 %", "Tenants that have spent or reserved four fifths of their budget or more. Empty: none has a budget.", "stat",
-        COUNT, legend(("Tenants", f"count({BUDGET_USAGE} >= 0.8) or 0 * count({BUDGET_USAGE})")), width=3, height=4, steps=none_is_good(),
+        COUNT, legend(("Tenants", or_zero(f"count({BUDGET_USAGE} >= 0.8)", f"count({BUDGET_USAGE})"))),
+        width=3, height=4, steps=none_is_good(),
         runbook="ApplianceBudgetNearlyUsed",
     ),
 )  # fmt: skip
@@ -122,7 +123,8 @@ ERRORS = (
         calcs=("mean", "max"), runbook="HighErrorRate",
     ),
     Panel(
-        "Refused by a Limit", "By tenant and by what was used up: requests, tokens, concurrency or budget.", "timeseries", REQUESTS_PER_S,
+        "Refused by a Limit", "By tenant and by what was used up: requests, tokens, concurrency or budget. Empty while nobody was.",
+        "timeseries", REQUESTS_PER_S,
         legend((
             "{{tenant}} {{limit_type}}",
             per_s(within("llm_gateway_llm_gateway_rate_limit_hits_total"), "tenant", "limit_type"),

@@ -18,7 +18,7 @@ from observability.dashboards.panels import (
     good_below,
     legend,
 )
-from observability.dashboards.promql import per_s, percent, percentiles, quantile
+from observability.dashboards.promql import per_s, per_s_of_many, percent, percentiles, quantile
 
 REQUESTS: Final = "inference_gateway_requests_total"
 BUCKETS: Final = "inference_gateway_request_duration_seconds_bucket"
@@ -68,15 +68,16 @@ LATENCY = (
 
 ERRORS = (
     Panel(
-        "Errors by Backend", "Requests that ended in a fault, by the backend of the last attempt and what went wrong.", "timeseries",
-        REQUESTS_PER_S,
+        "Errors by Backend", "Requests that ended in a fault, by the last attempt's backend and what went wrong. Empty while none did.",
+        "timeseries", REQUESTS_PER_S,
         legend(("{{backend}} {{error_type}}", per_s("inference_gateway_request_errors_total", "backend", "error_type"))),
         minimum=0, calcs=("mean", "max"), runbook="LLMGatewayHighErrorRate",
     ),
     Panel(
         "Rate Limit Hits by Route", "Requests refused by a rate or concurrency limit of the gateway. Budgets are not among them.",
-        "timeseries", REQUESTS_PER_S, legend(("{{route}}", per_s("inference_gateway_rate_limit_hits_total", "route"))), minimum=0,
-        calcs=("mean", "max"), runbook="LLMGatewayRateLimitHits",
+        "timeseries", REQUESTS_PER_S,
+        legend(("{{route}}", per_s_of_many("inference_gateway_rate_limit_hits_total", REQUESTS, "route"))),
+        minimum=0, calcs=("mean", "max"), runbook="LLMGatewayRateLimitHits",
     ),
 )  # fmt: skip
 

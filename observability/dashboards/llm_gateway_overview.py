@@ -135,8 +135,9 @@ CACHE_AND_LIMITS = (
         calcs=("mean", "max"), stacking="normal", runbook="LLMGatewayLowCacheHitRate",
     ),
     Panel(
-        "Rate Limit Hits", "Requests refused by a limit of their tenant: requests, tokens, concurrency or budget.", "timeseries",
-        REQUESTS_PER_S, legend(("{{tenant}} {{limit_type}}", per_s(of_gateway("rate_limit_hits_total"), "tenant", "limit_type"))),
+        "Rate Limit Hits", "Requests refused by a limit of their tenant: requests, tokens, concurrency or budget. "
+        "Empty while nobody was.", "timeseries", REQUESTS_PER_S,
+        legend(("{{tenant}} {{limit_type}}", per_s(of_gateway("rate_limit_hits_total"), "tenant", "limit_type"))),
         minimum=0, calcs=("mean", "max"), runbook="LLMGatewayRateLimitHits",
     ),
 )  # fmt: skip

@@ -20,9 +20,24 @@ def per_s(selector: str, *by: str, window: str = RATE) -> str:
     return f"sum{_by(by)} (rate({selector}[{window}]))"
 
 
+def or_zero(part: str, whole: str) -> str:
+    """`part`, with a zero wherever `whole` is and no series of the part yet; both sums by the same labels."""
+    return f"{part} or 0 * {whole}"
+
+
+def per_s_of_many(part: str, whole: str, *by: str) -> str:
+    """The rate of a family with a label for every caller, 0 where `whole` counts and it does not.
+
+    Most of its series begin at 1 and stay there, which is no growth to `rate`. Their sum grows, begins at 0, and starts anew with its
+    process, as one counter does.
+    """
+    within_one = _by((*by, "instance"))
+    return f"sum{_by(by)} (rate(({or_zero(f'sum{within_one} ({part})', f'sum{within_one} ({whole})')})[{RATE}:15s]))"
+
+
 def percent(part: str, whole: str) -> str:
     """`part` of `whole` in percent, both sums by the same labels."""
-    return f"100 * ({part} or 0 * {whole}) / ({whole} > 0)"
+    return f"100 * ({or_zero(part, whole)}) / ({whole} > 0)"
 
 
 def quantile(q: float, buckets: str, *by: str, window: str = RATE) -> str:

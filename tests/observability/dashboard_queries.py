@@ -25,7 +25,7 @@ FILLED: Mapping[str, str] = {
     "__interval": "15s",
     "__range": "1h",
 }
-VARIABLE = re.compile(r"\$\{?(\w+)(?::\w+)?\}?")
+VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::\w+)?\})")
 
 
 @attrs.frozen
@@ -65,7 +65,7 @@ def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def fill(expr: str, values: Mapping[str, str] = FILLED) -> str:
     """`expr` without variables; one that `values` does not know is a KeyError."""
-    return VARIABLE.sub(lambda match: values[match[1]], expr)
+    return VARIABLE.sub(lambda match: values[match[1] or match[2]], expr)
 
 
 def queries(values: Mapping[str, str] = FILLED) -> list[PanelQuery]:

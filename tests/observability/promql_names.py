@@ -58,6 +58,13 @@ def groupings(expr: str) -> list[Grouping]:
     return found
 
 
+def argued(expr: str, function: str) -> set[str]:
+    """The metrics inside calls of this function."""
+    bare = _without_strings(expr)
+    calls = re.finditer(rf"\b{function}\s*(?=\()", bare)
+    return {one.metric for call in calls for one in selectors(_group(bare, call.end()))}
+
+
 def _without_strings(expr: str) -> str:
     for text in re.findall(r'"([^"]*)"', expr):
         assert not set(text) & set("{}[]"), f"a bracket in a string: {text!r}"

@@ -102,7 +102,7 @@ def test_every_variable_that_is_used_is_offered_and_every_one_offered_is_used(da
     offered = {variable["name"] for variable in dashboard["templating"]["list"]}
     asked = [target["expr"] for panel in panels(dashboard) for target in panel["targets"]]
     asked += [annotation["expr"] for annotation in dashboard["annotations"]["list"]]
-    used = {name for expr in asked for name in VARIABLE.findall(expr)}
+    used = {plain or braced for expr in asked for plain, braced in VARIABLE.findall(expr)}
     assert {name for name in used if not name.startswith("__")} == offered - {"datasource"}
 
 
