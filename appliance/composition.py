@@ -17,14 +17,17 @@ from appliance.config.schema import Config
 from appliance.config.secret import Secret
 from appliance.gateway.accounts import Accounts
 from appliance.gateway.allowance import Allowances
+from appliance.gateway.answers import Answers
 from appliance.gateway.budget_alerts import BudgetAlerts
 from appliance.gateway.budgets import Budgets
+from appliance.gateway.cache import EmbeddedCache
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.ledger_keeper import LedgerKeeper
 from appliance.gateway.limits import EmbeddedLimiter
 from appliance.gateway.live import Live
 from appliance.gateway.pricing import Unpriced
 from appliance.gateway.proxy import Proxy
+from appliance.gateway.recording import RecordingRoom
 from appliance.gateway.response_ids import ResponseIds
 from appliance.gateway.tenancy import Tenancy, tenancy_of
 from appliance.gateway.tenancy_keeper import TenancyKeeper
@@ -123,12 +126,13 @@ def _build_gateway(
     plan = make_plan(config, upstreams, prices, unpriced, tenancy)
     cells = Cells(config.telemetry.series_max, config.telemetry.users_max)
     cells.configure(plan.served_models())
+    accounts, proxy = _accounts(config, keeper), Proxy(live, chance.random, config.server.drains_max)
     settings = config.telemetry.log
     access = AccessLog(sink, settings.format, settings.level).write if settings.access else lambda _: None
     return Gateway(
-        plan=plan, live=live, prices=prices, unpriced=unpriced, proxy=Proxy(live, chance.random, config.server.drains_max), cells=cells,
+        plan=plan, live=live, prices=prices, unpriced=unpriced, proxy=proxy, cells=cells,
         recent=Recent(config.telemetry.recent_max), access=access,
-        accounts=_accounts(config, keeper), wall_clock=time.time,
+        accounts=accounts, answers=_answers(config, accounts, proxy), wall_clock=time.time,
     )  # fmt: skip
 
 
@@ -136,6 +140,13 @@ def _accounts(config: Config, keeper: LedgerKeeper) -> Accounts:
     allowances = Allowances(EmbeddedLimiter(config.limits.users_max), config.limits.answer_tokens_max)
     budgets = Budgets(config.budgets.answer_tokens_max, config.store.on_failure == "refuse", time.time)
     return Accounts(keeper.ledger, allowances, budgets, keeper if keeper.powered else None)
+
+
+def _answers(config: Config, accounts: Accounts, proxy: Proxy) -> Answers:
+    settings = config.cache
+    answers = Answers(accounts, proxy, EmbeddedCache(0, settings.compared_max), settings.entry_max_bytes, settings.wait_s, RecordingRoom(0))
+    answers.fit(settings)
+    return answers
 
 
 def _budget_alerts(gateway: Gateway, keeper: LedgerKeeper) -> BudgetAlerts:

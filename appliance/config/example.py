@@ -60,6 +60,8 @@ SAMPLES: Mapping[str, str] = {
     "RouteLimits.concurrency": "50",
     "Route.name": '"chat"',
     "Route.fallback": '[{ backend = "openai", model = "gpt-4o" }]',
+    "Semantic.backend": '"openai"',
+    "Semantic.model": '"text-embedding-3-small"',
     "Experiment.name": '"mini-trial"',
     "Experiment.route": '"chat"',
     "Experiment.control": '{ backend = "openai", model = "gpt-4o" }',

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import attrs
 
+from appliance.config.caching import Cache
 from appliance.config.knob import knob, required, table
 
 Strategy = Literal["weighted", "priority", "round_robin", "least_latency", "least_busy", "cheapest"]
@@ -50,13 +51,6 @@ class Hedge:
     """A second attempt beside a slow first one."""
 
     after_s: float = knob(0.0, "second attempt elsewhere when no first byte came; 0 = off", unit="s", low=0, high=600, later="hedging")
-
-
-@attrs.frozen
-class Cache:
-    """Answers given again."""
-
-    ttl_s: float = knob(0.0, "how long an answer may be repeated; 0 = off", unit="s", low=0, high=31536000, later="the response cache")
 
 
 @attrs.frozen

@@ -11,6 +11,7 @@ from typing import Literal
 
 import attrs
 
+from appliance.config.caching import CacheStore
 from appliance.config.doors import Admin, Server
 from appliance.config.knob import knob, required, table
 from appliance.config.routing import Experiment, Route
@@ -124,6 +125,7 @@ class Config:
     telemetry: Telemetry = table(Telemetry)
     limits: Limits = table(Limits)
     budgets: Budgets = table(Budgets)
+    cache: CacheStore = table(CacheStore)
     prices: Prices = table(Prices)
     alerts: Alerts = table(Alerts)
     aliases: Mapping[str, str] = knob(attrs.Factory(dict), "model names of your own, each standing for another")

@@ -156,7 +156,9 @@ class RequestRecord:
 
     @property
     def backend(self) -> str:
-        """The backend of the last attempt, `none` when the request reached none."""
+        """The backend of the last attempt, `none` when the request reached none; `cache` when the answer was there already."""
+        if self.cache == "hit":
+            return "cache"
         return self.attempts[-1].backend if self.attempts else "none"
 
     @property

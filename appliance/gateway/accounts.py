@@ -8,7 +8,7 @@ import attrs
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
-from appliance.gateway.allowance import Allowance, Allowances, reached
+from appliance.gateway.allowance import Allowance, Allowances, consumed
 from appliance.gateway.budgets import Budgets, Held
 from appliance.gateway.call import Call
 from appliance.gateway.ledger_keeper import LedgerKeeper
@@ -68,6 +68,23 @@ class Accounts:
                 if allowance is not None:
                     allowance.release()
 
+    async def admit_hit(self, call: Call, resolved: Resolved) -> "Admission | Fault":
+        """Let a request have an answer that is there: the limits of requests count it, no budget has to have room for it."""
+        allowance: Allowance | None = None
+        admission: Admission | None = None
+        try:
+            allowed = await self.allowances.admit_hit(call, resolved)
+            if isinstance(allowed, Fault):
+                return allowed
+            allowance = allowed
+            written = await self._written(call, resolved, allowance, None)
+            if isinstance(written, Admission):
+                admission = written
+            return written
+        finally:
+            if admission is None and allowance is not None:
+                allowance.release()
+
     async def _written(self, call: Call, resolved: Resolved, allowance: Allowance | None, held: Held | None) -> "Admission | Fault":
         """Write down what it may cost, as durably as configured."""
         opened = opened_of(call.record, resolved, held)
@@ -105,7 +122,7 @@ class Admission:
     def close(self, record: RequestRecord) -> None:
         """Settle, from the finished record. One that no backend saw leaves nothing."""
         accounts = self.accounts
-        if any(map(reached, record.attempts)):
+        if consumed(record):
             spent = accounts.budgets.settle(self.held, self.key, record, self.opened.id)
             accounts.ledger.settle(row_of(record, self.opened, spent))
         else:

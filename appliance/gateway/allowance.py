@@ -36,7 +36,7 @@ class Allowance:
 
     def close(self, record: RequestRecord) -> None:
         """Settle it with what became of it. What no backend saw has consumed nothing."""
-        if any(map(reached, record.attempts)):
+        if consumed(record):
             self._granted.settle(used_tokens(record) if self._counts_tokens else 0)
         else:
             self._granted.release()
@@ -70,6 +70,18 @@ class Allowances:
                 call.outlet.limited.append(NEVER)
             return refused(granted)
         return Allowance(granted, tokens > 0)
+
+    async def admit_hit(self, call: Call, resolved: Resolved) -> Allowance | Fault | None:
+        """The same for a request whose answer is there: it counts as one, and as no tokens. None where nothing limits it."""
+        claims = call.key.claims + resolved.route.claims
+        if not claims:
+            return None
+        granted = await self.limiter.admit(claims, user_of(call.key, call.record.user), 0, 0, trio.current_time())
+        call.outlet.limited = limit_headers(granted.requests, granted.tokens)
+        if isinstance(granted, Refusal):
+            call.record.limit_type = granted.kind
+            return refused(granted)
+        return Allowance(granted, False)
 
     async def standing(self, key: KeyPlan) -> HeaderList | None:
         """What a caller is told whose request was refused before its limits were asked: how those of its tenant and key stand."""
@@ -153,6 +165,11 @@ def reached(attempt: AttemptRecord) -> bool:
     if fault is None or attempt.usage is not None or fault.upstream_status is not None:
         return True
     return fault.row.blame is Blame.UPSTREAM or fault.kind is FaultKind.CLIENT_GONE
+
+
+def consumed(record: RequestRecord) -> bool:
+    """Whether a request came to something: a backend was asked, or the answer was there already."""
+    return record.cache == "hit" or any(map(reached, record.attempts))
 
 
 def used_tokens(record: RequestRecord) -> int:

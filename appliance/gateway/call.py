@@ -17,7 +17,7 @@ from appliance.dialects.protocol import CallerDialect, InBand, ParsedRequest
 from appliance.gateway.plan import KeyPlan
 from appliance.gateway.pricing import Pricing
 from appliance.gateway.response_ids import ResponseIds
-from appliance.http1.asgi import Send
+from appliance.http1.asgi import Message, Send
 
 if TYPE_CHECKING:  # imported when a request is translated, see dialects.language_table
     from appliance.core.conversation import Conversation
@@ -66,6 +66,12 @@ class Outlet:
     _unsent: bytes = b""
     _half_sent: bool = False
     _keeping: trio.Event | None = None
+
+    def through(self, tap: "Tapped") -> None:
+        """Send by way of `tap` from now on. Nothing has been sent yet."""
+        tap.send_on, self._send = self._send, tap.send
+        if self._engine is not None:
+            tap.engine, self._engine = self._engine, tap
 
     async def start(self, status: int, headers: HeaderList) -> None:
         """Say the status line and headers. They leave with the first bytes of the body (the server joins them)."""
@@ -185,6 +191,24 @@ def caller_of(language: Language) -> CallerDialect:
     return language.caller
 
 
+class Settling(Protocol):
+    """What was taken for a request that was let in."""
+
+    def close(self, record: RequestRecord) -> None:
+        """Settle it, once, from the finished record."""
+
+
+class Tapped(Protocol):
+    """What stands between an outlet and the server; see gateway.recording."""
+
+    send_on: Send | None
+    engine: Engine | None
+
+    async def send(self, message: Message) -> None: ...
+    def push(self, body: bytes) -> bool | None: ...
+    def push_whole(self, status: int, headers: HeaderList, body: bytes) -> bool | None: ...
+
+
 class Waiting(Protocol):
     """What can be cut while it waits: an attempt, or a request between two of them.
 
@@ -229,6 +253,7 @@ class Call:
         outlives: the answer is to be read to its end should the caller leave; drained: they left, and it is.
         drain_max_tokens: of a stream that is read on after they left.
         owed_tokens: of an answer that its caller broke off, at least; see billed.Passed.
+        admission: what is to be settled in the end, where the door has not kept it itself.
     """
 
     record: RequestRecord
@@ -257,6 +282,7 @@ class Call:
     writer: InBand | None = None
     upload: "Upload | None" = None
     responses: ResponseIds | None = None
+    admission: Settling | None = None
 
     def note_response(self, identity: str) -> None:
         """The answer that is about to leave has this id, by which its maker may be asked to go on from it."""

@@ -10,9 +10,10 @@ import trio
 
 from appliance.core.record import RequestRecord
 from appliance.gateway.account import Account
-from appliance.gateway.accounts import Accounts, Admission
+from appliance.gateway.accounts import Accounts
 from appliance.gateway.admission import forwarder
-from appliance.gateway.call import Call
+from appliance.gateway.answers import Answers
+from appliance.gateway.call import Call, Settling
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan
 from appliance.gateway.pricing import Unpriced
@@ -44,6 +45,7 @@ class Gateway:
         prices: the table; unpriced: models that were asked for without a price.
         access: writes one access-log line for a finished record; replaced by a no-op when the operator turned it off.
         accounts: what requests settle before and after they are answered.
+        answers: for routes with a cache.
         retired: backends that a reload took out, until the last request that may use them has ended.
         wall_clock: seconds since the epoch.
         used: when each key was last used, by its id, until that is written down.
@@ -58,6 +60,7 @@ class Gateway:
     recent: Recent
     access: Callable[[RequestRecord], None]
     accounts: Accounts
+    answers: Answers
     wall_clock: Callable[[], float]
     started_at: float = 0.0
     retired: list[Retired] = attrs.field(factory=list)
@@ -72,7 +75,7 @@ class Gateway:
         """The id of a request that begins now."""
         return self.accounts.new_id(self.wall_clock())
 
-    def finish(self, record: RequestRecord, admission: Admission | None) -> None:
+    def finish(self, record: RequestRecord, admission: Settling | None) -> None:
         """Write a request down, once, whatever became of it. `admission` is None of one that was refused before any backend."""
         record.ended_at = trio.current_time()
         self.used[record.key] = record.wall_time
@@ -92,6 +95,8 @@ class Gateway:
         self.forwarded = self._forwarder()
         self.proxy.drains_max = plan.config.server.drains_max
         self.accounts.allowances.fit(plan.config.limits)
+        self.answers.fit(plan.config.cache)
+        self.answers.cache.forget_tenants({*plan.tenancy.tenants, *([] if plan.anonymous is None else [plan.anonymous.tenant])})
         self.accounts.budgets.fit(plan.budgets(), plan.config.budgets.answer_tokens_max)
         self.live.responses.bound(plan.config.server.responses_max)
         self.live.forget_routes({route.name: route for route in plan.routes})

@@ -16,6 +16,7 @@ from appliance.core.claim import Claim, claims_of
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.glob import compile_globs
 from appliance.core.step import RetryPolicy
+from appliance.gateway.cache_plan import CachePlan
 from appliance.gateway.ceilings import key_scope, tenant_scope, terms_of
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import Upstream
@@ -85,6 +86,7 @@ class RoutePlan:
     experiment: ExperimentPlan | None = None
     paths: Callable[[str], bool] | None = None
     tenants: Callable[[str], bool] | None = None
+    cache: CachePlan | None = None
 
     def accepts(self, headers: Mapping[bytes, str], prompt_tokens: int, path: str | None, tenant: str) -> bool:
         """Whether the conditions beside the model's name hold. path: None where any will do."""

@@ -12,6 +12,7 @@ from appliance.config.schema import Config
 from appliance.core.claim import claims_of
 from appliance.core.glob import compile_globs
 from appliance.core.step import RetryPolicy
+from appliance.gateway.cache_plan import CachePlan, cache_plan
 from appliance.gateway.plan import DIRECT, LEARNING, Plan, RoutePlan, TargetPlan, anonymous_key, compile_keys
 from appliance.gateway.pricing import Pricing
 from appliance.gateway.tenancy import Tenancy
@@ -26,7 +27,10 @@ def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: Prici
         config=config,
         upstreams=upstreams,
         routes=with_experiments(
-            [_route(route, upstreams, config.limits.answer_tokens_max) for route in config.routes],
+            [
+                _route(route, upstreams, config.limits.answer_tokens_max, cache_plan(route, upstreams, config.experiments))
+                for route in config.routes
+            ],
             config.experiments, lambda target: _target(target, upstreams),
         ),
         direct={name: _direct(upstream) for name, upstream in upstreams.items()},
@@ -44,7 +48,7 @@ def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: Prici
     )  # fmt: skip
 
 
-def _route(route: Route, upstreams: Mapping[str, Upstream], answer_tokens_max: int = 0) -> RoutePlan:
+def _route(route: Route, upstreams: Mapping[str, Upstream], answer_tokens_max: int = 0, cache: CachePlan | None = None) -> RoutePlan:
     targets = tuple(_target(target, upstreams, paced=route.strategy in LEARNING) for target in route.targets)
     return RoutePlan(
         name=route.name,
@@ -63,6 +67,7 @@ def _route(route: Route, upstreams: Mapping[str, Upstream], answer_tokens_max: i
         drain_max_tokens=route.drain_max_tokens,
         owed_tokens=answer_tokens_max if route.on_disconnect == "estimate" else 0,
         settings=route,
+        cache=cache,
         claims=claims_of("user" if route.limits.per == "user" else "route", route.name, route.limits),
         paths=compile_globs(route.match.paths) if route.match.paths else None,
         tenants=compile_globs(route.match.tenants) if route.match.tenants else None,

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from appliance.server.admin_cache import CACHE_ROUTES
 from appliance.server.admin_live import LIVE_ROUTES
 from appliance.server.admin_requests import REQUEST_ROUTES
 from appliance.server.admin_route import AdminRoute, Answer, Asked
@@ -27,6 +28,7 @@ TABLE: tuple[AdminRoute, ...] = (
     *USAGE_ROUTES,
     *LIVE_ROUTES,
     *REQUEST_ROUTES,
+    *CACHE_ROUTES,
     AdminRoute("GET", "/admin/openapi.json", "showOpenapi", "This description", show_openapi, {"type": "object"}),
     AdminRoute("GET", "/", "showRoot", "What is here", show_root, table({"service": TEXT, "paths": array(TEXT)})),
 )

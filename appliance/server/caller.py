@@ -17,6 +17,9 @@ from appliance.http1.asgi import Scope
 from appliance.server.body import wrong_type
 from appliance.server.reply import HeaderList, header_map
 
+NO = (b"", b"false", b"0", b"no")
+"""Values of a header that asks for nothing; whoever writes anything else gets a fresh answer."""
+
 REMEMBERED_AS = "caller"
 
 
@@ -27,13 +30,14 @@ class Caller:
     Attributes:
         request_id: theirs, where they gave one that can be shown; else empty.
         unsuitable: why no body of such a type is taken, None when it is.
-        pin: the X-Provider header. user: X-User-ID, empty without one.
+        pin: the X-Provider header. skip_cache: X-Skip-Cache says so. user: X-User-ID, empty without one.
         trace: the one that they are in, None without a valid traceparent.
     """
 
     request_id: str
     unsuitable: Fault | None
     pin: bytes
+    skip_cache: bool
     user: str
     _headers: dict[bytes, bytes] = attrs.field(repr=False)
     _length_place: int | None
@@ -106,6 +110,7 @@ def read_caller(scope: Scope) -> Caller:
         given_request_id(headers.get(b"x-request-id")),
         wrong_type(headers),
         headers.get(b"x-provider", b""),
+        headers.get(b"x-skip-cache", b"").strip().lower() not in NO,
         user_of_header(headers.get(b"x-user-id", b"")),
         headers,
         place,

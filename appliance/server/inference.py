@@ -17,7 +17,7 @@ from appliance.dialects.protocol import COUNT, UPLOADS, CallerDialect, ParsedReq
 from appliance.gateway.accounts import Admission
 from appliance.gateway.admission import given_request_id
 from appliance.gateway.answer_head import variant_headers
-from appliance.gateway.call import Call, Outlet
+from appliance.gateway.call import Call, Outlet, Settling
 from appliance.gateway.decision import Decision
 from appliance.gateway.faults import CLIENT_GONE, DRAINING
 from appliance.gateway.following import following
@@ -49,12 +49,16 @@ async def serve_operation(
     outlet = Outlet(send, record, record.started_at, engine)
     gateway.live.requests += 1
     end_reason = _end_reason(engine)
-    admission: Admission | None = None
+    admission: Settling | None = None
+    call: Call | None = None  # of a route with a cache
     try:
         fault: Fault | None
         admitted = await _admit(gateway, scope, receive, caller, outlet, end_reason, language, anonymous=anonymous)
         if isinstance(admitted, Fault):
             fault = admitted
+        elif admitted[1].route.cache is not None:
+            call = admitted[0]
+            fault = await gateway.answers.serve(*admitted, caller.pin, skip=caller.skip_cache)
         elif isinstance(found := await _accounted(gateway, *admitted), Fault):
             fault = found
         else:
@@ -81,6 +85,8 @@ async def serve_operation(
         if record.fault is not None and record.fault.kind is FaultKind.CLIENT_GONE:
             record.status = 499
         gateway.live.requests -= 1
+        if call is not None:
+            admission = call.admission
         gateway.finish(record, admission)
         if admission is not None and gateway.accounts.keeper is not None:
             with trio.CancelScope(shield=True):  # as durable as configured before this connection carries anything else

@@ -10,7 +10,7 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.upstream import Upstream
 from appliance.server.listeners import Engine
 from appliance.server.refusal_book import RefusalBook
-from appliance.telemetry.live import BackendState, LedgerState, LiveState
+from appliance.telemetry.live import BackendState, CacheState, LedgerState, LiveState
 from appliance.telemetry.sink import LineSink
 
 
@@ -42,14 +42,19 @@ class View:
             started_at=live.started_wall, config_loaded_at=live.reloaded_at, reloads_ok=live.reloads_ok,
             reloads_failed=live.reloads_failed, restarts=dict(live.restarts), refusals=dict(self.refusals.counts),
             log_dropped=self.sink.dropped, unpriced=dict(gateway.unpriced.counts), budgets=gateway.accounts.budgets.ratios(),
-            budget_warnings=dict(self.alerts.given), budget_webhooks=dict(self.alerts.posted), ledger=_ledger(gateway),
-            version=__version__, python=platform.python_version(),
+            budget_warnings=dict(self.alerts.given), budget_webhooks=dict(self.alerts.posted),
+            ledger=_ledger(gateway), cache=_cache(gateway), version=__version__, python=platform.python_version(),
         )  # fmt: skip
 
 
 def _ledger(gateway: Gateway) -> LedgerState:
     status = gateway.accounts.ledger.status()
     return LedgerState(status.rows, status.queued, status.errors)
+
+
+def _cache(gateway: Gateway) -> CacheState:
+    status = gateway.answers.cache.status()
+    return CacheState(status.entries, status.size_bytes, gateway.answers.flights.waiting, status.evictions)
 
 
 def _backend(upstream: Upstream) -> BackendState:

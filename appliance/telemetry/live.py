@@ -42,6 +42,16 @@ class LedgerState:
 
 
 @attrs.frozen
+class CacheState:
+    """The response cache: what it holds now, requests that wait in it for the answer to another, and entries that gave way since start."""
+
+    entries: int = 0
+    size_bytes: int = 0
+    waiting: int = 0
+    evictions: int = 0
+
+
+@attrs.frozen
 class LiveState:
     """One instant of the process.
 
@@ -58,7 +68,7 @@ class LiveState:
         unpriced: requests for models without a price, by model (bounded) and what was made of them (refuse, zero, estimate).
         budget_warnings: given, by tenant (bounded), scope (tenant, key) and percent; budget_webhooks: warnings by what became of their
             delivery.
-        ledger: None when there is no ledger.
+        ledger: None when there is no ledger. cache: of responses.
     """
 
     backends: Sequence[BackendState] = ()
@@ -82,6 +92,7 @@ class LiveState:
     budget_warnings: Mapping[tuple[str, str, str], int] = attrs.field(factory=dict)
     budget_webhooks: Mapping[str, int] = attrs.field(factory=dict)
     ledger: LedgerState | None = None
+    cache: CacheState = CacheState()
     version: str = ""
     commit: str = ""
     python: str = ""

@@ -78,7 +78,6 @@ def test_settings_that_do_nothing_yet_are_named_only_when_written() -> None:
     assert waiting(TEXT) == []
     assert waiting(TEXT + "hedge = { after_s = 2 }\ncache = { ttl_s = 5 }\n[tenants.a]\nrpm = 3\n") == [
         ("routes[0].hedge.after_s", "hedging"),
-        ("routes[0].cache.ttl_s", "the response cache"),
     ]
 
 

@@ -128,6 +128,19 @@ def _covers(wide: str, narrow: str) -> bool:
     return compile_globs([wide])(narrow) and not ("*" in narrow and "?" in wide)
 
 
+def caches(scene: Scene) -> Iterator[Finding]:
+    backends = scene.config.backends
+    for index, route in enumerate(scene.config.routes):
+        semantic, steps = route.cache.semantic, ("routes", index, "cache", "semantic")
+        if semantic is None:
+            continue
+        if semantic.backend not in backends and not scene.doubts(("backends",)):
+            expected = "one of " + ", ".join(quoted(name) for name in backends) if backends else "a table under [backends]"
+            yield Finding((*steps, "backend"), f"{quoted(semantic.backend)} is no backend", expected, meant(semantic.backend, backends))
+        if not semantic.model:
+            yield Finding((*steps, "model"), "is empty", "an embedding model's name")
+
+
 def aliases(scene: Scene) -> Iterator[Finding]:
     table = scene.config.aliases
     for name, model in table.items():
@@ -163,4 +176,4 @@ def experiments(scene: Scene) -> Iterator[Finding]:
         yield from _target(scene, experiment.treatment, ("experiments", index, "treatment"))
 
 
-RULES: tuple[Rule, ...] = (names, targets, matches, retries, reachability, aliases, experiments)
+RULES: tuple[Rule, ...] = (names, targets, matches, retries, reachability, caches, aliases, experiments)

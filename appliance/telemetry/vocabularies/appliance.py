@@ -95,6 +95,22 @@ FAMILIES = (
         read=lambda scope: _ledger(scope.live.ledger, "errors"),
     ),
     Family(
+        "appliance_cache_entries", "gauge", "Answers kept in the response cache.", "live",
+        read=lambda scope: [((), scope.live.cache.entries)],
+    ),
+    Family(
+        "appliance_cache_bytes", "gauge", "Memory of the answers kept in the response cache.", "live", unit="bytes",
+        read=lambda scope: [((), scope.live.cache.size_bytes)],
+    ),
+    Family(
+        "appliance_cache_evictions_total", "counter", "Answers that gave way in the response cache before their time was over.", "live",
+        read=lambda scope: [((), scope.live.cache.evictions)],
+    ),
+    Family(
+        "appliance_cache_waiting_requests", "gauge", "Requests waiting for the answer to the same request.", "live",
+        read=lambda scope: [((), scope.live.cache.waiting)],
+    ),
+    Family(
         "appliance_metric_series", "gauge", "Label sets kept.", "live", read=lambda scope: [((), scope.cells.series)],
     ),
     Family(

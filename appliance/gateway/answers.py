@@ -1,0 +1,179 @@
+"""Requests of routes with a cache: an answer that is there, one that is under way for the same request, or one from a backend.
+
+The rule: limits count a request whoever answers it, but tokens and budgets only what a backend does. Nobody waits for another's answer
+longer than for the time that is set; who has waited in vain goes to a backend by itself.
+
+    asked for before      the answer again: a hit; it counts as a request and at once with others, costs nothing, and passes without budget
+    being asked for now   the same, once that answer is whole; should it fail, one of those that wait asks a backend, and so on
+    else                  a miss: as if there were no cache, and the answer is kept if it is whole and good
+    X-Skip-Cache          the last, and nothing is looked up or waited for: the new answer takes the old one's place
+"""
+
+from functools import partial
+
+import attrs
+import trio
+
+from appliance.config.caching import CacheStore
+from appliance.core.fault import Blame, Fault
+from appliance.gateway.accounts import Accounts
+from appliance.gateway.cache import RECORDING_SHARE, Entry, ResponseCache
+from appliance.gateway.cache_key import Asked, asked_of
+from appliance.gateway.cache_plan import CachePlan
+from appliance.gateway.cached_answer import kept_answer, replay
+from appliance.gateway.call import Call, HeaderList, within_scope
+from appliance.gateway.faults import CLIENT_GONE
+from appliance.gateway.plan import Resolved
+from appliance.gateway.proxy import Proxy
+from appliance.gateway.recording import Recording, RecordingRoom
+from appliance.gateway.single_flight import Flight, Flights
+
+MISS: HeaderList = [(b"x-cache", b"MISS")]
+SKIPPED: HeaderList = []
+
+
+@attrs.define(eq=False)
+class Answers:
+    """Attributes:
+    entry_max_bytes, wait_s: see the table [cache] of the configuration.
+    generation: goes up when everything is to be forgotten, so that an answer that was begun before is not kept after.
+    """
+
+    accounts: Accounts
+    proxy: Proxy
+    cache: ResponseCache
+    entry_max_bytes: int
+    wait_s: float
+    room: RecordingRoom
+    flights: Flights = attrs.field(factory=Flights)
+    generation: int = 0
+
+    async def serve(self, call: Call, resolved: Resolved, pin: bytes, *, skip: bool) -> Fault | None:
+        """Answer one request of a route that has a cache. As Proxy.serve; who settles it is in `call.admission`.
+
+        Args:
+            pin: the backend that the caller wants, empty for any.
+            skip: nothing that was answered before will do.
+        """
+        plan = resolved.route.cache
+        assert plan is not None  # only such requests come here
+        asked = asked_of(call, resolved, plan, pin, self.entry_max_bytes)
+        if asked is None:
+            return await self._ask(call, resolved)
+        if skip:
+            return await self._recorded(call, resolved, plan, asked, SKIPPED, Flight())
+        return await self._looked_up(call, resolved, plan, asked)
+
+    async def flush(self, tenant: str | None = None) -> int:
+        """Forget what a tenant has, or all. How many answers that were."""
+        self.generation += 1
+        return await self.cache.flush(tenant)
+
+    def fit(self, settings: CacheStore) -> None:
+        """The settings that hold from now on."""
+        self.entry_max_bytes, self.wait_s = settings.entry_max_bytes, settings.wait_s
+        self.room.most_bytes = settings.size_max_bytes // RECORDING_SHARE
+        self.cache.fit(settings.size_max_bytes - self.room.most_bytes, settings.compared_max)
+
+    async def _looked_up(self, call: Call, resolved: Resolved, plan: CachePlan, asked: Asked) -> Fault | None:
+        tenant, key = call.key.tenant, asked.key
+        now = trio.current_time()
+        wait_s, keepalive_s = self.wait_s, resolved.route.keepalive_s
+        until = now + (min(wait_s, keepalive_s) if call.parsed.stream and keepalive_s else wait_s)
+        while True:
+            entry = await self.cache.get(tenant, key, now)
+            if entry is not None:
+                return await self._hit(call, resolved, entry)
+            flight = self.flights.flying(tenant, key)
+            if flight is None:
+                return await self._lead(call, resolved, plan, asked)
+            if not await self._landed(call, flight, until):
+                if call.cut_fault is not None:
+                    return call.cut_fault
+                return await self._recorded(call, resolved, plan, asked, MISS, Flight())
+            if flight.entry is not None:
+                return await self._hit(call, resolved, flight.entry)
+            if flight.alone:
+                return await self._recorded(call, resolved, plan, asked, MISS, Flight())
+            now = trio.current_time()
+
+    async def _landed(self, call: Call, flight: Flight, until: float) -> bool:
+        """Wait for the answer to the same request. False when it took too long, or the wait was cut."""
+        flight.waiting += 1
+        self.proxy.calls.add(call)  # so that a drain reaches it, and the backends of its plan stay
+        try:
+            with trio.move_on_at(until):
+                await within_scope(call, flight.landed.wait)
+        finally:
+            self.proxy.calls.discard(call)
+            flight.waiting -= 1
+        return flight.landed.is_set() and call.cut_fault is None
+
+    async def _lead(self, call: Call, resolved: Resolved, plan: CachePlan, asked: Asked) -> Fault | None:
+        flight = self.flights.lead(call.key.tenant, asked.key)
+        try:
+            return await self._recorded(call, resolved, plan, asked, MISS, flight)
+        finally:
+            self.flights.land(call.key.tenant, asked.key, flight)
+
+    async def _recorded(
+        self, call: Call, resolved: Resolved, plan: CachePlan, asked: Asked, told: HeaderList, flight: Flight
+    ) -> Fault | None:
+        """From a backend. What came of it is written into the flight."""
+        if told is MISS:
+            call.record.cache = "miss"
+        generation = self.generation
+        recording = Recording(self.room, self.entry_max_bytes, told)
+        call.outlet.through(recording)
+        try:
+            fault = await self._ask(call, resolved)
+            entry = None if fault is not None else kept_answer(call, recording, plan.ttl_s, trio.current_time())
+            if entry is not None and generation == self.generation:
+                flight.entry = entry
+                await self.cache.put(call.key.tenant, asked.key, entry)
+            else:
+                flight.alone = _settled(call, fault)
+            return fault
+        finally:
+            recording.close()
+
+    async def _ask(self, call: Call, resolved: Resolved) -> Fault | None:
+        """As if there were no cache."""
+        admitted: object = None
+        try:
+            admitted = found = await self.accounts.admit(call, resolved)
+        finally:
+            if call.upload is not None and (admitted is None or isinstance(admitted, Fault)):
+                call.upload.close()
+        if isinstance(found, Fault):
+            return found
+        call.admission = found
+        return await self.proxy.serve(call, resolved)
+
+    async def _hit(self, call: Call, resolved: Resolved, entry: Entry) -> Fault | None:
+        admitted = await self.accounts.admit_hit(call, resolved)
+        if isinstance(admitted, Fault):
+            return admitted
+        call.admission = admitted
+        call.record.cache, call.record.model = "hit", entry.model
+        live = self.proxy.live
+        self.proxy.calls.add(call)
+        live.streams += entry.stream
+        try:
+            fault = await within_scope(call, partial(replay, call, entry))
+            if call.cut_fault is not None and not call.outlet.ended:
+                if not call.outlet.started:
+                    return call.cut_fault
+                call.record.fault = call.cut_fault  # it is left unfinished, which no client takes for whole
+            return fault
+        finally:
+            live.streams -= entry.stream
+            self.proxy.calls.discard(call)
+
+
+def _settled(call: Call, fault: Fault | None) -> bool:
+    """Whether the same request would fare no better at once: it was answered, with what is not kept; or it is itself at fault."""
+    failed = fault or call.record.fault
+    if failed is None:
+        return not call.outlet.gone
+    return failed is not CLIENT_GONE and failed.row.blame is Blame.CALLER and failed.upstream_status is not None

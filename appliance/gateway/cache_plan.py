@@ -1,0 +1,76 @@
+"""What a route says about its cache, compiled, with a digest of everything that decides what its answers would be. Pure.
+
+The rule: an answer is only given again under the configuration that made it. Whatever could make another answer is in the digest, and the
+digest is in every key: after a reload that changes any of it, what was kept before is never found.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from appliance.config.routing import Experiment, Route, Target
+from appliance.gateway.upstream import Upstream
+
+CHANCE = frozenset({"temperature", "seed", "tools", "generationConfig", "generation_config", "inferenceConfig"})
+"""Overrides after which the caller's own settings do not say whether chance is in an answer."""
+
+
+@attrs.frozen
+class SemanticPlan:
+    """upstream, model: who makes embeddings. threshold: cosine from which on two questions are one."""
+
+    upstream: Upstream
+    model: str
+    threshold: float
+    timeout_s: float
+
+
+@attrs.frozen
+class CachePlan:
+    """Attributes:
+    always: also where chance is part of the answer.
+    chancy: the operator's overrides decide about chance, whatever the caller asks for.
+    digest: of what decides the answers.
+    """
+
+    ttl_s: float
+    always: bool
+    chancy: bool
+    digest: bytes
+    semantic: SemanticPlan | None = None
+
+
+def cache_plan(route: Route, upstreams: Mapping[str, Upstream], experiments: Sequence[Experiment]) -> CachePlan | None:
+    """None where the route keeps nothing."""
+    settings = route.cache
+    if not settings.ttl_s:
+        return None
+    trials = [one for one in experiments if one.route == route.name]
+    targets = [*route.targets, *route.fallback, *(target for one in trials for target in (one.control, one.treatment))]
+    parts = [
+        route.name, route.strategy, settings, trials, [_target(target, upstreams) for target in targets],
+        [(target.weight, target.label) for target in route.targets],
+    ]  # fmt: skip
+    semantic = settings.semantic
+    return CachePlan(
+        ttl_s=settings.ttl_s,
+        always=settings.when == "always",
+        chancy=any(target.overrides.keys() & CHANCE for target in targets),
+        digest=hashlib.sha256(repr(parts).encode()).digest(),
+        semantic=None if semantic is None else SemanticPlan(
+            upstreams[semantic.backend], semantic.model, semantic.threshold, semantic.timeout_s
+        ),
+    )  # fmt: skip
+
+
+def _target(target: Target, upstreams: Mapping[str, Upstream]) -> Any:
+    """What a target would answer depends on all this; not on who pays, how long it may take, or how often it is tried."""
+    upstream = upstreams[target.backend]
+    settings = upstream.settings
+    headers = sorted((name, hashlib.sha256(value.reveal().encode()).hexdigest()) for name, value in settings.headers.items())
+    return (
+        target.backend, target.model, target.max_tokens, target.overrides, settings.provider, upstream.base_url, settings.dialect,
+        settings.api_version, sorted(settings.deployments.items()), headers,
+    )  # fmt: skip
