@@ -25,8 +25,26 @@ AGE: Final = "dtdurations"
 CACHE = (
     Panel(
         "Cache Hits", "Look-ups in the response cache that found an answer, in percent. Empty while nothing is looked up.", "timeseries",
-        PERCENT, legend(("hits", percent(HITS, f"({HITS} + {MISSES})"))), minimum=0, maximum=100, calcs=("mean", "min"),
-        runbook="LLMGatewayLowCacheHitRate",
+        PERCENT, legend(("hits", percent(HITS, f"({HITS} + {MISSES})"))), width=8, minimum=0, maximum=100,
+        calcs=("mean", "min"), runbook="LLMGatewayLowCacheHitRate",
+    ),
+    Panel(
+        "Cache Memory", "What the kept answers take.", "timeseries", "bytes",
+        legend(("{{instance}}", f"sum by (instance) ({within('appliance_cache_bytes')})")), width=8, minimum=0,
+        calcs=("max", "lastNotNull"),
+    ),
+    Panel(
+        "Cached Answers", "Answers that are kept, and requests that wait for the answer to one just like them.", "timeseries", COUNT,
+        legend(
+            ("{{instance}} kept", f"sum by (instance) ({within('appliance_cache_entries')})"),
+            ("{{instance}} waiting", f"sum by (instance) ({within('appliance_cache_waiting_requests')})"),
+        ),
+        width=8, minimum=0, calcs=("max", "lastNotNull"),
+    ),
+    Panel(
+        "Cache Evictions", "Answers that had to go before their time was over: the cache is too small for what it is asked to keep.",
+        "timeseries", "ops", legend(("{{instance}}", per_s(within("appliance_cache_evictions_total"), "instance"))), minimum=0,
+        calcs=("mean", "max"),
     ),
     Panel(
         "Experiment Assignments", "Requests by experiment and variant; `appliance experiments` compares their outcomes.", "timeseries",

@@ -1,6 +1,7 @@
 """A dashboard: rows of panels, variables, annotations.
 
-Panels flow from left to right in Grafana's 24 columns and wrap; nobody writes coordinates. Ids count up in reading order.
+Panels flow from left to right in Grafana's 24 columns and wrap; nobody writes coordinates. Ids count up within a row, so that a new panel
+moves no bookmark of another row's.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ COLUMNS: Final = 24
 # Grafana 9.0's. Later ones migrate it as they load it; an earlier one would not know what a later number means.
 SCHEMA_VERSION: Final = 36
 TAG: Final = "appliance"
+# The rows' own ids, and the most panels that one may hold, itself among them.
+ROW_IDS: Final = 100
 
 
 @attrs.frozen
@@ -79,18 +82,16 @@ def board_json(board: Board, runbooks: str) -> dict[str, Any]:
 
 
 def _placed(board: Board, runbooks: str) -> Iterator[dict[str, Any]]:
-    number, top = 0, 0
-    for row in board.rows:
+    top = 0
+    for number, row in enumerate(board.rows, 1):
         inside = []
-        number += 1
-        head = _row_json(row, number, top)
+        head = _row_json(row, number * ROW_IDS, top)
         top += 1
         left, height = 0, 0
-        for panel in row.panels:
+        for place, panel in enumerate(row.panels, number * ROW_IDS + 1):
             if left + panel.width > COLUMNS:
                 top, left, height = top + height, 0, 0
-            number += 1
-            inside.append(panel_json(panel, number, {"h": panel.height, "w": panel.width, "x": left, "y": top}, runbooks))
+            inside.append(panel_json(panel, place, {"h": panel.height, "w": panel.width, "x": left, "y": top}, runbooks))
             left, height = left + panel.width, max(height, panel.height)
         if row.folded:
             yield {**head, "panels": inside}
