@@ -20,6 +20,7 @@ COMMANDS = {
     "key": "appliance.cli.key",
     "tenant": "appliance.cli.tenant",
     "usage": "appliance.cli.usage",
+    "experiments": "appliance.cli.experiments",
     "store": "appliance.cli.store",
     "status": "appliance.cli.status",
     "explain": "appliance.cli.explain",

@@ -37,6 +37,8 @@ _MEANS = (
     _Measure("cost_usd", "treatment costs more", "treatment costs less"),
 )
 
+MEASURE_NAMES: Final = (_ERRORS.name, *(one.name for one in _MEANS))
+
 
 def compared(control: Outcome, treatment: Outcome) -> dict[str, Any]:
     """`{"differences": {measure: {"difference", "low", "high", "percent", "verdict"}}, "verdict": words}`, all JSON-ready. A difference is

@@ -12,6 +12,9 @@ import attrs
 Z: Final = 1.959963984540054
 """Of the normal distribution: 95 % lie within so many standard deviations."""
 
+ROUNDING: Final = 1e-12
+"""What sums of squares leave of nothing, as a share of them: a double has 16 digits. Values within a millionth of each other are alike."""
+
 _T: Final = (
     12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139, 2.200985, 2.178813, 2.160369,
     2.144787, 2.131450, 2.119905, 2.109816, 2.100922, 2.093024, 2.085963, 2.079614, 2.073873, 2.068658, 2.063899, 2.059539, 2.055529,
@@ -34,7 +37,7 @@ class Tally:
     """What a mean and its interval need, of any number of values; two of them add up.
 
     Attributes:
-        squares: of the values, summed. A double holds it to 16 digits, which is enough unless values differ by less than a millionth.
+        squares: of the values, summed.
     """
 
     count: int = 0
@@ -60,7 +63,8 @@ class Tally:
         """Of the values, as far as a sample tells it; None of fewer than two."""
         if self.count < 2:
             return None
-        return max(0.0, (self.squares - self.total * self.total / self.count) / (self.count - 1))
+        spread = self.squares - self.total * self.total / self.count
+        return spread / (self.count - 1) if spread > self.squares * ROUNDING else 0.0
 
 
 def student_t(freedom: float) -> float:

@@ -15,6 +15,7 @@ from appliance.core.spread import Spread
 COUNTS: Final = ("requests", "errors", "client_gone", "fallbacks", "estimated_requests")
 MEASURES: Final = ("latency_ms", "ttft_ms", "input_tokens", "output_tokens", "cost_usd")
 SPREADS: Final = ("latency_ms", "ttft_ms")
+PERCENTS: Final = (50, 95)
 
 Figures = dict[str, Any]
 """An outcome in plain values that JSON can carry."""
@@ -104,7 +105,7 @@ class Outcome:
         for name, tally in self.measures.items():
             found[name] = {"count": tally.count, **interval_dict(mean_interval(tally), "mean", tally.mean)}
             if name in SPREADS:
-                for percent in (50, 95):
+                for percent in PERCENTS:
                     found[name] |= _percentile(self.spreads[name], percent)
             else:
                 found[name]["total"] = _rounded(tally.total)

@@ -40,6 +40,7 @@ def row_of(record: RequestRecord, opened: Opened, spent: tuple[Spent, ...]) -> L
         usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens,
         usage.input_audio_tokens, usage.output_audio_tokens, usage.search_units, record.cost_nusd,
         round(record.duration_s * 1000), round((first - record.started_at) * 1000) if first else None, _attempts(record), spent,
+        record.experiment, record.variant,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from appliance.server.admin_cache import CACHE_ROUTES
+from appliance.server.admin_experiments import EXPERIMENT_ROUTES
 from appliance.server.admin_live import LIVE_ROUTES
 from appliance.server.admin_requests import REQUEST_ROUTES
 from appliance.server.admin_route import AdminRoute, Answer, Asked
@@ -26,6 +27,7 @@ async def show_openapi(_app: "AdminApp", _: Asked) -> Answer:
 TABLE: tuple[AdminRoute, ...] = (
     *TENANCY_ROUTES,
     *USAGE_ROUTES,
+    *EXPERIMENT_ROUTES,
     *LIVE_ROUTES,
     *REQUEST_ROUTES,
     *CACHE_ROUTES,

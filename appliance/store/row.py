@@ -66,6 +66,7 @@ class LedgerRow(NamedTuple):
         ttft_ms: to the first token of a stream, None where none came.
         attempts: JSON, where there was more than one: a list of lists, see ATTEMPT_FIELDS.
         spent: what it costs each budget it counts against.
+        experiment, variant: which it took part in, as what; empty of most. What a killed process left says nothing of them.
     """
 
     id: int
@@ -96,6 +97,8 @@ class LedgerRow(NamedTuple):
     ttft_ms: int | None = None
     attempts: str = ""
     spent: tuple[Spent, ...] = ()
+    experiment: str = ""
+    variant: str = ""
 
     @property
     def failed(self) -> bool:

@@ -89,7 +89,24 @@ CREATE TABLE audit (
 );
 """
 
-MIGRATIONS: Final = (_FIRST,)
+_EXPERIMENTS: Final = """
+CREATE TABLE experiment_days (
+    experiment TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    variant TEXT NOT NULL,
+    figures TEXT NOT NULL,
+    PRIMARY KEY (experiment, day, variant)
+) WITHOUT ROWID;
+CREATE TABLE row_experiments (
+    id INTEGER PRIMARY KEY,
+    experiment TEXT NOT NULL,
+    variant TEXT NOT NULL
+);
+"""
+"""`figures` is JSON, see `core.outcome.Outcome.figures`; `row_experiments` has what its row in the tables of rows took part in: a column
+there would be empty in nearly all of them."""
+
+MIGRATIONS: Final = (_FIRST, _EXPERIMENTS)
 VERSION: Final = len(MIGRATIONS)
 
 ROWS_NAME: Final = re.compile(r"rows_(\d{4})_(\d{2})")

@@ -11,6 +11,7 @@ from itertools import islice
 
 import attrs
 
+from appliance.store.experiment_days import forget_before, note_rows
 from appliance.store.names import Names
 from appliance.store.row import LedgerRow
 from appliance.store.schema import ROWS_COLUMNS, ROWS_NAME, create_rows, rows_table
@@ -92,6 +93,7 @@ class Tables:
             for row in wanted.values():
                 for scope, period_start, nusd in row.spent:
                     spent[scope, period_start] = spent.get((scope, period_start), 0) + nusd
+            note_rows(self.connection, [(_day(row.started), row) for row in wanted.values() if row.experiment])
         self.connection.executemany(_ADD_DAILY, ((*key, *(min(one, SUM_MAX) for one in sums)) for key, sums in daily.items()))
         self.connection.executemany(_ADD_SPENT, ((*key, min(nusd, SUM_MAX)) for key, nusd in spent.items()))
         return added
@@ -151,6 +153,8 @@ class Tables:
         for table in gone:
             self.connection.execute(f"DROP TABLE {table}")
             self._made.discard(table)
+        month = datetime(at.year, at.month, 1, tzinfo=UTC).timestamp()
+        forget_before(self.connection, _day(month), int(month * 1e6))
         for table in ("spend", "budget_warnings"):  # a total starts at 0, and stays
             self.connection.execute(f"DELETE FROM {table} WHERE period_start > 0 AND period_start < ?", (int(moment) - PERIOD_MAX_S,))
         return gone

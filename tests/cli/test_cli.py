@@ -17,7 +17,8 @@ import pytest
 from rig import KEY_SHA256, Gateway, Process, Simulator, call, chat, eventually, free_port, get_json, one_backend, running
 
 COMMANDS = (
-    "serve", "demo", "check", "init", "simulate", "key", "tenant", "usage", "store", "status", "explain", "prices", "config", "version",
+    "serve", "demo", "check", "init", "simulate", "key", "tenant", "usage", "experiments", "store", "status", "explain", "prices", "config",
+    "version",
 )  # fmt: skip
 FIVE_MISTAKES = """
 [server]

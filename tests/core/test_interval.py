@@ -60,6 +60,9 @@ def test_what_cannot_be_known_is_none() -> None:
     assert share_interval(0, 0) is None
     assert mean_difference(tally(1), tally(1, 2)) is None
     assert share_difference(0, 0, 1, 2) is None
+    alike = mean_interval(tally(*[1.5e-6] * 9))
+    assert alike is not None
+    assert alike.low == alike.high
     same = mean_difference(tally(5, 5), tally(5, 5))
     assert same is not None
     assert (same.low, same.high) == (0, 0)

@@ -11,6 +11,7 @@ from store.ledger_rows import opened, row
 
 from appliance.store.copy import Copied, back_up, check, in_use
 from appliance.store.fault import StoreFault
+from appliance.store.schema import VERSION
 
 
 def test_a_copy_has_what_is_settled_though_the_database_does_not_have_it_yet(tmp_path):
@@ -113,7 +114,7 @@ def test_a_sound_store_is_called_sound_in_use_or_not(tmp_path):
     assert check(tmp_path / "one.db").problems == ()
     ledger.commit()
     found = check(tmp_path / "one.db")
-    assert (found.problems, found.rows, found.version) == ((), 1, 1)
+    assert (found.problems, found.rows, found.version) == ((), 1, VERSION)
     ledger.close()
     assert check(tmp_path / "one.db").rows == 1
 
