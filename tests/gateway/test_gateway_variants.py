@@ -79,7 +79,7 @@ async def test_a_variants_target_takes_the_place_of_all_targets_and_the_fallback
     for user in USERS[:50]:
         one = resolved(plan, user)
         assert one.assigned is not None
-        asked = [(target.upstream.name, target.model) for target in one.route.order(0.99, lambda _: 7)]
+        asked = [(target.upstream.name, target.model) for target in (*one.route.targets, *one.route.fallback)]
         first = ("two", "new") if one.assigned.variant == "treatment" else ("one", "old")
         assert asked == [first, ("two", "rescue")]
         assert one.route.name == "chat"
