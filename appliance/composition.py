@@ -45,6 +45,7 @@ from appliance.telemetry.access import AccessLog
 from appliance.telemetry.cells import Cells
 from appliance.telemetry.log import configure_logging
 from appliance.telemetry.recent import Recent
+from appliance.telemetry.sample import Sample
 from appliance.telemetry.sink import LineSink
 
 
@@ -131,9 +132,16 @@ def _build_gateway(
     access = AccessLog(sink, settings.format, settings.level).write if settings.access else lambda _: None
     return Gateway(
         plan=plan, live=live, prices=prices, unpriced=unpriced, proxy=proxy, cells=cells,
-        recent=Recent(config.telemetry.recent_max), access=access,
+        recent=Recent(config.telemetry.recent_max), sample=_sample(config, keeper, chance.random), access=access,
         accounts=accounts, answers=_answers(config, accounts, proxy), wall_clock=time.time,
     )  # fmt: skip
+
+
+def _sample(config: Config, keeper: LedgerKeeper, draw: Callable[[], float]) -> Sample | None:
+    settings = config.store.explain
+    if not settings.keep:
+        return None
+    return Sample(settings.sample, settings.errors_per_minute, draw, keeper.ledger.explanations.keep)
 
 
 def _accounts(config: Config, keeper: LedgerKeeper) -> Accounts:

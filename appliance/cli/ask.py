@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import click
 
-from appliance.cli.exits import CONFIG, FAILURE, Stop
+from appliance.cli.exits import CONFIG, FAILURE, Stop, Unreachable
 from appliance.cli.source import admin_or_stop
 from appliance.config.report import problem_text
 
@@ -43,7 +43,7 @@ def ask(admin: str | None, path: str | None, what: str) -> Any:
         with httpx.Client(transport=transport, timeout=TIMEOUT_S, trust_env=False) as client:
             answer = client.get(admin.rstrip("/") + what, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Stop(f"no gateway answers at {admin}: {error or type(error).__name__}; is it running?", FAILURE) from None
+        raise Unreachable(f"no gateway answers at {admin}: {error or type(error).__name__}; is it running?", FAILURE) from None
     try:
         value = answer.json()
     except json.JSONDecodeError:

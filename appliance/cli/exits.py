@@ -14,3 +14,7 @@ class Stop(Exception):
         self.lines = (lines,) if isinstance(lines, str) else tuple(lines)
         self.code = code
         super().__init__("; ".join(self.lines))
+
+
+class Unreachable(Stop):
+    """Nobody answers where the gateway should be."""

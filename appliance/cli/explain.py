@@ -1,14 +1,23 @@
 """`appliance explain`."""
 
+import contextlib
 import json
+import os
 import shutil
+import sqlite3
 import sys
+import time
+from pathlib import Path
+from typing import Any
 
 import click
 
 from appliance.cli.ask import admin_option, ask, quoted
-from appliance.cli.source import config_option
+from appliance.cli.exits import Stop, Unreachable
+from appliance.cli.source import config_option, load_or_stop, to_show
 from appliance.cli.story import story
+from appliance.config.loader import TEXT_VARIABLE, locate
+from appliance.store.ledger_lookup import kept_request
 
 
 @click.command("explain")
@@ -18,9 +27,33 @@ from appliance.cli.story import story
 @click.option("--json", "as_json", is_flag=True, help="The record itself.")
 def command(request_id: str, path: str | None, admin: str | None, as_json: bool) -> None:
     """Why a request went where it went: its route, attempts, faults, waits, cost and times. REQUEST_ID is the answer's X-Request-Id, or
-    the ledger's id."""
-    record = ask(admin, path, f"/admin/requests/{quoted(request_id)}")
+    the ledger's id.
+
+    The latest requests are known whole (telemetry.recent_max); of older ones the store keeps a sample and those that went wrong
+    (store.explain), and of every one that reached a backend what the ledger has. Without a running gateway the store is read.
+    """
+    try:
+        record = ask(admin, path, f"/admin/requests/{quoted(request_id)}")
+    except Unreachable as down:
+        record = _from_store(path, request_id, down)
     click.echo(json.dumps(record, indent=2) if as_json else story(record, _columns()))
+
+
+def _from_store(path: str | None, request_id: str, down: Unreachable) -> dict[str, Any]:
+    """What the store of the configuration kept of it, which is only read; as `down` says, nobody else can be asked."""
+    found = locate(path, os.environ)
+    if found is None and not os.environ.get(TEXT_VARIABLE):
+        raise down
+    store = Path(load_or_stop(to_show(path)).config.store.path)
+    try:
+        with contextlib.closing(sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            record = kept_request(connection, request_id, time.time())
+    except sqlite3.Error as error:
+        raise Stop([*down.lines, f"nor can {store} be read: {error}"]) from None
+    if record is None:
+        raise Stop([*down.lines, f"nor has {store} any such request"])
+    click.echo(f"appliance: {down.lines[0]} This is what {store} has.", err=True)
+    return record
 
 
 def _columns() -> int:

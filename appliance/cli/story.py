@@ -49,9 +49,14 @@ def _who(record: dict[str, Any]) -> Iterator[Line]:
     yield "request", own if own == given else f"{given}  (id {own})"
     if record.get("time"):
         yield "time", f"{datetime.fromtimestamp(record['time'], UTC).isoformat(sep=' ', timespec='milliseconds')[:-6]} UTC"
+    if record.get("kept_in") == "ledger":
+        yield "known", "only what the ledger has: the whole record was not kept (store.explain keeps a sample, and what went wrong)"
+    elif record.get("kept_in") == "store":
+        yield "known", "from the store"
     yield "caller", f"tenant {record['tenant']}, key {record['key']}"
     streamed = ", streamed" if record["stream"] else ""
-    yield "asked for", f"{record['requested_model'] or 'no model'} ({record.get('operation', 'chat')}, {record['dialect']}{streamed})"
+    asked = record["requested_model"] or ("a model" if record.get("kept_in") == "ledger" else "no model")
+    yield "asked for", f"{asked} ({record.get('operation', 'chat')}, {record['dialect']}{streamed})"
 
 
 def _route(record: dict[str, Any]) -> Iterator[Line]:
@@ -60,9 +65,10 @@ def _route(record: dict[str, Any]) -> Iterator[Line]:
     if plan is None:
         yield "route", record["route"] if record["route"] != "none" else "none: it was refused before it was routed"
         return
-    alias = record["requested_model"] != plan["asked_for"] and plan["matched"] != "prefix"
+    asked, meant = record["requested_model"], plan["asked_for"]
+    alias = asked != meant and not (plan["matched"] == "prefix" and asked.endswith(f"/{meant}"))
     words = _MATCHED.get(plan["matched"]) or f"{record['route']}: the first whose models ({plan['pattern']}) and conditions fit"
-    yield "route", f"{words}; the alias stands for {plan['asked_for']}" if alias else words
+    yield "route", f"{words}; the alias stands for {meant}" if alias else words
     for name, value in plan["conditions"].items():
         yield "", f"condition {name} = {_value(value)}"
     if plan.get("prompt_tokens"):
@@ -84,12 +90,12 @@ def _route(record: dict[str, Any]) -> Iterator[Line]:
 
 
 def _events(record: dict[str, Any]) -> Iterator[Line]:
-    """What happened, with the milliseconds since the request was whole."""
+    """What happened, with the milliseconds since the request was whole, where they are known."""
     found = [*_attempts(record), *_steps(record)]
     found.append((record["duration_ms"], 9, _end(record)))
     width = max(len(f"{at:.1f}") for at, _, _ in found) + 1
     for at, _, words in sorted(found, key=lambda one: one[:2]):
-        yield f"{f'+{at:.1f}':>{width}} ms", words
+        yield f"{f'+{at:.1f}':>{width}} ms" if at >= 0 else "", words
 
 
 def _attempts(record: dict[str, Any]) -> Iterator[tuple[float, int, str]]:
@@ -98,6 +104,9 @@ def _attempts(record: dict[str, Any]) -> Iterator[tuple[float, int, str]]:
         yield 0.0, 0, "no backend was asked"
     running_until = -1.0
     for number, one in enumerate(record["attempts"], 1):
+        if one["started_ms"] is None:
+            yield -1.0, number, f"attempt {number} {one['backend']} ({one['model']}) {_outcome(one)}"
+            continue
         name, begun, ended = f"attempt {number} {one['backend']}", one["started_ms"], one["started_ms"] + one["duration_ms"]
         beside = ", beside the one before (hedge)" if number > 1 and begun < running_until else ""
         trial = ", as a trial of its half-open breaker" if one.get("half_open") else ""
@@ -137,7 +146,8 @@ def _end(record: dict[str, Any]) -> str:
         return f"answered {record['status']}" + (" from the cache" if record["cache"] == "hit" else "")
     if record["status"] == 499:
         return "the caller had left (499)"
-    return f"answered {record['status']} {record['error_type']}: {_short(record['error'])}"
+    said = f": {_short(record['error'])}" if record["error"] else ""
+    return f"answered {record['status']} {record['error_type']}{said}"
 
 
 def _result(record: dict[str, Any]) -> Iterator[Line]:
@@ -149,7 +159,8 @@ def _result(record: dict[str, Any]) -> Iterator[Line]:
         cached = f", {usage['cached_input_tokens']} of them cached" if usage.get("cached_input_tokens") else ""
         yield "tokens", f"{usage['input_tokens']} in{cached}, {usage['output_tokens']} out ({source})"
     charged = [one for one in record["attempts"] if one.get("price")]
-    yield "cost", usd(record["cost_usd"]) + ("" if charged else " (nothing was billed)")
+    known = charged or record["cost_usd"] or record.get("kept_in") == "ledger"
+    yield "cost", usd(record["cost_usd"]) + ("" if known else " (nothing was billed)")
     for one in charged:
         yield "", f"{one['backend']}: {usd(one['cost_usd'])} {_PRICES.get(one['price'], one['price'])}{_rates(one.get('price_usd'))}"
     if record["dropped_fields"]:
@@ -157,7 +168,8 @@ def _result(record: dict[str, Any]) -> Iterator[Line]:
     if record["cache"]:
         yield "cache", record["cache"]
     first = f", first token after {record['ttft_ms']:g} ms" if record["ttft_ms"] is not None else ""
-    yield "took", f"{record['duration_ms']:g} ms, of which the gateway's own {record['overhead_ms']:g} ms{first}"
+    own = f", of which the gateway's own {record['overhead_ms']:g} ms" if record["overhead_ms"] is not None else ""
+    yield "took", f"{record['duration_ms']:g} ms{own}{first}"
     others = record.get("others") or []
     if others:
         yield "others", f"{len(others)} more carry this X-Request-Id; `appliance explain` with their own id:"

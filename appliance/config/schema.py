@@ -24,6 +24,16 @@ VOCABULARIES: tuple[Vocabulary, ...] = ("inference_gateway", "llm_gateway", "aig
 
 
 @attrs.frozen
+class Explain:
+    """Which requests `appliance explain` can still tell about when they are not among the latest any more, or after a restart."""
+
+    keep: int = knob(10000, "records at most, 0.7 KB each; the oldest go; 0 = off", low=0, high=10000000)
+    sample: float = knob(0.01, "share of all requests", low=0, high=1)
+    errors_per_minute: int = knob(60, "beside them: with an error or several attempts; further ones are not kept", low=0, high=100000)
+    days: int = knob(30, "how long", unit="days", low=1, high=36500)
+
+
+@attrs.frozen
 class Store:
     """The durable store."""
 
@@ -38,6 +48,7 @@ class Store:
     journal_segments_max: int = knob(8, "journal files at most: what is kept while the database cannot be written", low=2, high=1000)
     queue_rows_max: int = knob(10000, "rows kept in memory once the journal is full; more are lost, and counted", low=0, high=10000000)
     names_max: int = knob(10000, "distinct models (keys, routes, ...) before `other`: callers can invent models", low=10, high=1000000)
+    explain: Explain = table(Explain)
 
 
 @attrs.frozen

@@ -17,6 +17,12 @@ WORDS_MAX_CHARS = 500
 """Of a text that a caller or a backend chose, in the record as it is shown."""
 
 
+def shown(text: str) -> str:
+    """A text that a caller or a backend chose, bounded, and without the lone surrogates that JSON bodies may hold."""
+    text = text[:WORDS_MAX_CHARS]
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 class Told(Protocol):
     """What was decided about a request: kept as it was, and put in words only when somebody asks. Nothing in it may change afterwards."""
 
@@ -167,10 +173,10 @@ class RequestRecord:
 
     def as_dict(self) -> dict[str, object]:
         """The record as `explain --json` and /admin/requests/{id} show it: JSON-ready, times in milliseconds since the request's start."""
-        usage, words = self.usage, "" if self.fault is None else self.fault.message[:WORDS_MAX_CHARS]
+        usage, words = self.usage, "" if self.fault is None else shown(self.fault.message)
         return {
             "id": self.id, "request_id": self.request_id, "time": self.wall_time, "tenant": self.tenant, "key": self.key,
-            "route": self.route, "requested_model": self.requested_model[:WORDS_MAX_CHARS], "model": self.model[:WORDS_MAX_CHARS],
+            "route": self.route, "requested_model": shown(self.requested_model), "model": shown(self.model),
             "dialect": self.dialect, "operation": self.operation, "stream": self.stream,
             "attempts": [self._attempt_dict(one) for one in self.attempts], "status": self.status,
             "error_type": self.error_type, "error": words, "limit_type": self.limit_type,
@@ -187,14 +193,14 @@ class RequestRecord:
 
     def _attempt_dict(self, one: AttemptRecord) -> dict[str, object]:
         return {
-            "backend": one.backend, "model": one.model, "outcome": one.outcome, "status": one.status, "error_type": one.error_type,
-            "detail": "" if one.fault is None else (one.fault.detail or one.fault.message)[:WORDS_MAX_CHARS],
+            "backend": one.backend, "model": shown(one.model), "outcome": one.outcome, "status": one.status, "error_type": one.error_type,
+            "detail": "" if one.fault is None else shown(one.fault.detail or one.fault.message),
             "started_ms": round((one.started_at - self.started_at) * 1000, 3),
             "duration_ms": round((one.ended_at - one.started_at) * 1000, 3), "waited_ms": round(one.waited_s * 1000, 3),
             "first_token_ms": round((one.first_token_at - one.started_at) * 1000, 3) if one.first_token_at else None,
             "finish_reason": one.finish_reason, "reused_connection": one.reused, "cost_usd": one.cost_nusd / 1e9,
             "price": one.price_basis, "price_usd": _price_dict(one), "usage_source": "" if one.usage is None else one.usage.source,
-            "half_open": one.half_open, "served_model": one.served_model[:WORDS_MAX_CHARS],
+            "half_open": one.half_open, "served_model": shown(one.served_model),
         }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from appliance.config.knob import default_of
 from appliance.config.routing import Match
 from appliance.core.breaker import BreakerState
 from appliance.core.glob import compile_globs
-from appliance.core.record import WORDS_MAX_CHARS, RequestRecord
+from appliance.core.record import RequestRecord, shown
 from appliance.core.step import Pause, Step, Surface, Tried, surfaced_because
 from appliance.gateway.live import BackendState
 from appliance.gateway.plan import Resolved, TargetPlan
@@ -57,7 +57,7 @@ class Decision:
         pattern = next((one for one in settings.models if compile_globs([one])(resolved.model)), "") if resolved.why == "route" else ""
         fallbacks = set(map(id, route.fallback))
         return {
-            "matched": resolved.why, "pattern": pattern, "asked_for": resolved.model[:WORDS_MAX_CHARS],
+            "matched": resolved.why, "pattern": pattern, "asked_for": shown(resolved.model),
             "conditions": _conditions(settings.match), "prompt_tokens": resolved.prompt_tokens or None, "narrowed": list(resolved.narrowed),
             "strategy": route.strategy if len(route.targets) > 1 else "", "seen": self._seen(),
             "candidates": [_candidate(one, resolved.model, id(one) in fallbacks) for one in self.candidates],
@@ -94,15 +94,15 @@ def obstacle(state: BackendState, now: float) -> str:
     if state.drained:
         return "taken out by an operator (drain)"
     if state.active and state.probe_failures >= state.failures_max:
-        return f"down: {state.probe_failures} failed probes in a row, the last: {state.last_probe}"[:WORDS_MAX_CHARS]
-    last = f", after {state.last_error}" if state.last_error else ""
+        return f"down: {state.probe_failures} failed probes in a row, the last: {shown(state.last_probe)}"
+    last = f", after {shown(state.last_error)}" if state.last_error else ""
     if state.breaker.state is BreakerState.OPEN:
-        return f"breaker open for {now - state.breaker.opened_at:.1f} s{last}"[:WORDS_MAX_CHARS]
-    return f"breaker half-open, with as many probes under way as it may have{last}"[:WORDS_MAX_CHARS]
+        return f"breaker open for {now - state.breaker.opened_at:.1f} s{last}"
+    return f"breaker half-open, with as many probes under way as it may have{last}"
 
 
 def _candidate(one: TargetPlan, model: str, fallback: bool) -> dict[str, object]:
-    told: dict[str, object] = {"backend": one.upstream.name, "model": (one.model or model)[:WORDS_MAX_CHARS]}
+    told: dict[str, object] = {"backend": one.upstream.name, "model": shown(one.model or model)}
     return {**told, "role": "fallback"} if fallback else {**told, "role": "target", "weight": one.weight}
 
 

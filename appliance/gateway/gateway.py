@@ -23,6 +23,7 @@ from appliance.prices.table import PriceTable
 from appliance.telemetry.cells import Cells
 from appliance.telemetry.fold import fold
 from appliance.telemetry.recent import Recent
+from appliance.telemetry.sample import Sample
 
 RETIRE_CHECK_S = 1.0
 
@@ -43,6 +44,7 @@ class Gateway:
 
     Attributes:
         prices: the table; unpriced: models that were asked for without a price.
+        sample: which of them the store keeps; None where it keeps none.
         access: writes one access-log line for a finished record; replaced by a no-op when the operator turned it off.
         accounts: what requests settle before and after they are answered.
         answers: for routes with a cache.
@@ -58,6 +60,7 @@ class Gateway:
     proxy: Proxy
     cells: Cells
     recent: Recent
+    sample: Sample | None
     access: Callable[[RequestRecord], None]
     accounts: Accounts
     answers: Answers
@@ -83,6 +86,8 @@ class Gateway:
             admission.close(record)
         fold(record, self.cells)
         self.recent.add(record)
+        if self.sample is not None:
+            self.sample.offer(record)
         self.access(record)
 
     def swap(self, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""The admin routes of single requests: the latest ones, from memory, and what the store kept of older ones.
+"""The admin routes of single requests: the latest ones from memory, and one that is older from the store.
 
 The rule: making a page of a thousand records takes some tens of milliseconds, in which streams go on.
 """
@@ -10,9 +10,9 @@ import attrs
 import trio
 
 from appliance.config.problem import Problem
-from appliance.core.record import RequestRecord
-from appliance.server.admin_route import DIGITS_MAX, AdminRoute, Answer, Asked, Parameter, refused, whole
+from appliance.server.admin_route import DIGITS_MAX, AdminRoute, Answer, Asked, Parameter, answered, refused, whole
 from appliance.server.admin_schemas import TEXT, array, nullable, ref, table
+from appliance.store.ledger_lookup import brief, kept_request
 from appliance.store.moment import moment_s
 from appliance.telemetry.recent import PAGE_MAX, Filter
 
@@ -45,16 +45,15 @@ async def list_requests(app: "AdminApp", asked: Asked) -> Answer:
 
 
 async def show_request(app: "AdminApp", asked: Asked) -> Answer:
-    recent, wanted = app.gateway.recent, asked.names["id"]
+    recent, wanted, now = app.gateway.recent, asked.names["id"], app.gateway.wall_clock()
     record = recent.find(wanted)
-    if record is None:
-        return Answer({"error": f"no such request among the last {len(recent)}"}, 404)
-    others = [] if record.id == wanted else recent.same(wanted, record)
-    return Answer({**record.as_dict(), "others": [_brief(one) for one in others]})
-
-
-def _brief(record: RequestRecord) -> dict[str, object]:
-    return {"id": record.id, "time": record.wall_time, "route": record.route, "model": record.model, "status": record.status}
+    if record is not None:
+        others = [] if record.id == wanted else recent.same(wanted, record)
+        return Answer({**record.as_dict(), "kept_in": "memory", "others": [brief(one.as_dict()) for one in others]})
+    found = await app.tenants.at_desk(asked.actor, lambda desk: kept_request(desk.connection, wanted, now), changes=False)
+    if found is None:
+        return Answer({"error": f"no such request among the last {len(recent)}, nor in the store"}, 404)
+    return answered(found)
 
 
 def _filter(asked: Mapping[str, str], now: float) -> Filter | Problem:
@@ -97,6 +96,6 @@ REQUEST_ROUTES = (
                    Parameter("before", "only that ended before the one of this id, for the next page", TEXT),
                    Parameter("limit", "at most so many", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": LISTING}),
                )),
-    AdminRoute("GET", "/admin/requests/{id}", "showRequest", "One request, by either of its ids; of several the latest", show_request,
-               ref("Record"), refusals=(404,)),
+    AdminRoute("GET", "/admin/requests/{id}", "showRequest", "One request by either of its ids, of several the latest", show_request,
+               ref("Record"), refusals=(404, 503)),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from pathlib import Path
 import attrs
 
 from appliance.config.schema import Store
+from appliance.store.explanations import Explanations
 from appliance.store.fault import StoreFault, fault_of
 from appliance.store.frame import OPENED, SETTLED, frame, scan, values_of
 from appliance.store.journal import Journal
@@ -50,6 +51,7 @@ class EmbeddedLedger:
     say: Say
     journal: Journal = attrs.field(init=False)
     writer: Writer = attrs.field(init=False)
+    explanations: Explanations = attrs.field(init=False)
     _refuses: bool = attrs.field(init=False)
     _last_id: int = 0
     _settled: int = 0
@@ -60,7 +62,8 @@ class EmbeddedLedger:
         settings = self.settings
         self._refuses = settings.on_failure == "refuse"
         self.journal = Journal(Path(settings.path), settings.journal_segment_bytes, settings.journal_segments_max, 1)
-        self.writer = Writer(settings, self.journal, self.wall_clock, self.say)
+        self.explanations = Explanations(settings.explain, self.wall_clock, self.say)
+        self.writer = Writer(settings, self.journal, self.wall_clock, self.say, self.explanations)
 
     def new_id(self, wall: float) -> int:
         # The writer's, too: a database that could not be read at the start may know of later ones than a clock that was set back.
@@ -136,6 +139,8 @@ class EmbeddedLedger:
     def pending(self) -> bool:
         """Whether `commit` has something to do."""
         writer, journal = self.writer, self.journal
+        if self.explanations.due:
+            return True
         return writer.fault is not None or self._settled != writer.moved + self._lost or journal.spare is None or bool(journal.sealed)
 
     def commit(self) -> None:
@@ -155,6 +160,7 @@ class EmbeddedLedger:
         if self._lock_fd < 0:
             return
         if self.writer.fault is None:
+            self.explanations.every_s = 0.0
             self.commit()
         self.journal.close()
         self.writer.detach()

@@ -106,7 +106,17 @@ CREATE TABLE row_experiments (
 """`figures` is JSON, see `core.outcome.Outcome.figures`; `row_experiments` has what its row in the tables of rows took part in: a column
 there would be empty in nearly all of them."""
 
-MIGRATIONS: Final = (_FIRST, _EXPERIMENTS)
+_EXPLANATIONS: Final = """
+CREATE TABLE explanations (
+    id INTEGER PRIMARY KEY,
+    request_id TEXT,
+    record BLOB NOT NULL
+);
+CREATE INDEX explanations_request_id ON explanations (request_id);
+"""
+"""`record` is a request's record as JSON, compressed by zlib; `id` and `request_id` are as in the tables of rows."""
+
+MIGRATIONS: Final = (_FIRST, _EXPERIMENTS, _EXPLANATIONS)
 VERSION: Final = len(MIGRATIONS)
 
 ROWS_NAME: Final = re.compile(r"rows_(\d{4})_(\d{2})")

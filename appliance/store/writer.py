@@ -16,6 +16,7 @@ import attrs
 
 from appliance.config.schema import Store
 from appliance.store.database import open_database
+from appliance.store.explanations import Explanations
 from appliance.store.fault import StoreFault, fault_of
 from appliance.store.frame import SETTLED, scan, values_of
 from appliance.store.journal import Journal
@@ -46,6 +47,7 @@ class Writer:
 
     Attributes:
         settings: the [store] table, its path absolute.
+        explanations: what is kept of single requests beside the ledger.
         overflow: rows that found no room in the journal, appended by whoever settles.
         left: segments of an earlier run, not recovered yet.
         fault: what the last round found; None when all was well.
@@ -57,6 +59,7 @@ class Writer:
     journal: Journal
     wall_clock: Callable[[], float]
     say: Say
+    explanations: Explanations
     overflow: deque[LedgerRow] = attrs.field(factory=deque, repr=False)
     left: list[Path] = attrs.field(factory=list)
     fault: StoreFault | None = None
@@ -116,6 +119,7 @@ class Writer:
             while self._move_journal(tables):
                 pass
             self.journal.drop_taken(synced=self.settings.durability == "power")
+            self.explanations.write(tables.connection)
             self._retain(tables)
         except (sqlite3.Error, OSError) as error:
             return fault_of(error, str(self.path))
@@ -195,6 +199,7 @@ class Writer:
             self._retained_at = now - RETAIN_EVERY_S + RETAIN_FIRST_S
         if abs(now - self._retained_at) < RETAIN_EVERY_S:
             return
+        self.explanations.forget(tables.connection)
         gone = tables.drop_before(now - self.settings.retention_days * DAY_S)
         self._retained_at = now
         if gone:

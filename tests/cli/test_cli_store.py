@@ -8,6 +8,8 @@ from pathlib import Path
 from ledger_reader import ledger_rows
 from rig import Gateway, Simulator, call, chat, one_backend, running
 
+from appliance.store.schema import VERSION
+
 
 def store(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -35,7 +37,7 @@ def test_a_store_is_copied_and_checked_with_the_gateway_up_and_down(tmp_path):
         assert os.stat(tmp_path / name).st_mode & 0o077 == 0
     for checked in (checked_up, checked_down):
         assert (checked.returncode, checked.stderr) == (0, "")
-        assert "sound (schema 1, " in checked.stdout
+        assert f"sound (schema {VERSION}, " in checked.stdout
     again = store("backup", tmp_path / "up.db", *config)
     assert again.returncode == 1
     assert "exists already; --replace replaces it" in again.stderr

@@ -75,6 +75,25 @@ def test_requests_are_listed_newest_first_found_by_either_id_and_filtered(place:
     assert len(listed("limit=1")) == 1
 
 
+def test_requests_are_paged_without_gap_or_overlap_and_since_a_moment(place: Place) -> None:
+    url = f"{place.gateway.url}/v1/chat/completions"
+    for number in range(5):
+        call(url, chat(f"sim-page-{number}"), X_Request_Id=f"page-{number}")
+    place.gateway.record("page-4")
+    pages: list[list[str]] = []
+    query = "limit=2&since=1h&tenant=test"
+    while len(pages) < 3:
+        page = place.get(f"/admin/requests?{query}").json()
+        pages.append([one["request_id"] for one in page["requests"]])
+        query = f"limit=2&since=1h&tenant=test&before={page['next']}"
+    assert [one for page in pages for one in page][:5] == [f"page-{number}" for number in (4, 3, 2, 1, 0)]
+    assert place.get("/admin/requests?limit=1000").json()["next"] is None
+    assert place.get("/admin/requests?before=no-such-id").json() == {"requests": [], "next": None}
+    assert place.get("/admin/requests?since=2999-01-01").json()["requests"] == []
+    assert place.get("/admin/requests?key=nobody").json()["requests"] == []
+    assert place.get("/admin/requests?since=soon").status_code == 400
+
+
 RECORD = {
     "id", "request_id", "tenant", "key", "route", "model", "dialect", "stream", "attempts", "status", "usage", "cost_usd",
     "overhead_ms", "ttft_ms", "duration_ms", "dropped_fields", "experiment", "cache",
