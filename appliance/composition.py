@@ -6,6 +6,7 @@ The order matters: the store is taken before a socket is open, since whoever can
 import os
 import random
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from appliance.gateway.recording import RecordingRoom
 from appliance.gateway.response_ids import ResponseIds
 from appliance.gateway.tenancy import Tenancy, tenancy_of
 from appliance.gateway.tenancy_keeper import TenancyKeeper
+from appliance.gateway.trace_export import TraceExporter
 from appliance.gateway.upstream import Upstream, build_upstreams
 from appliance.http1.arrivals import Arrivals
 from appliance.prices.table import PriceTable
@@ -134,6 +136,7 @@ def _build_gateway(
         plan=plan, live=live, prices=prices, unpriced=unpriced, proxy=proxy, cells=cells,
         recent=Recent(config.telemetry.recent_max), sample=_sample(config, keeper, chance.random), access=access,
         accounts=accounts, answers=_answers(config, accounts, proxy), wall_clock=time.time,
+        traces=TraceExporter(str(uuid.uuid4()), keeper.ledger.say, time.time, chance.random), bits=chance.getrandbits,
     )  # fmt: skip
 
 

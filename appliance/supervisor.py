@@ -103,6 +103,7 @@ class Supervisor:
             with trio.CancelScope(shield=True):
                 await self.gateway.close()
                 await self.tenants.close()
+                await self.gateway.traces.flush()
                 await trio.to_thread.run_sync(self.keeper.ledger.close)
             self.arrivals.close()
 
@@ -147,6 +148,8 @@ class Supervisor:
         accounts = {f"credentials:{name}:{id(one):x}": (name, one) for name, one in self.gateway.cloud_accounts().items()}
         for service, (name, account) in accounts.items():
             services.start(service, partial(account.keep, partial(self._note_credentials, name)), counted_as=f"credentials:{name}")
+        if self.gateway.tracer is not None:  # it ends by itself when a reload turns traces off
+            services.start("traces", self.gateway.traces.run)
         for name, upstream in upstreams.items():
             services.start(f"pool:{name}:{id(upstream):x}", upstream.transport.keep, counted_as=f"pool:{name}")
             if upstream.settings.health.mode == "active":

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import attrs
 
 from appliance.config.doors import Listener
-from appliance.config.schema import Config
+from appliance.config.schema import Config, Telemetry
 from appliance.config.upstreams import Backend
 
 AUTHORITIES = ("certifi", "system")
@@ -23,12 +23,20 @@ def placed(config: Config, folder: Path) -> Config:
         config,
         server=attrs.evolve(config.server, listen=tuple(_listener(listener, folder) for listener in config.server.listen)),
         store=attrs.evolve(config.store, path=_without_links(_file(config.store.path, folder))),
+        telemetry=_telemetry(config.telemetry, folder),
         backends=MappingProxyType({name: _backend(backend, folder) for name, backend in config.backends.items()}),
     )
 
 
 def _listener(listener: Listener, folder: Path) -> Listener:
     return attrs.evolve(listener, tls_cert=_file(listener.tls_cert, folder), tls_key=_file(listener.tls_key, folder))
+
+
+def _telemetry(telemetry: Telemetry, folder: Path) -> Telemetry:
+    traces = telemetry.traces
+    if traces is None or traces.ca in AUTHORITIES:
+        return telemetry
+    return attrs.evolve(telemetry, traces=attrs.evolve(traces, ca=_file(traces.ca, folder)))
 
 
 def _backend(backend: Backend, folder: Path) -> Backend:

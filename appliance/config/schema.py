@@ -17,6 +17,7 @@ from appliance.config.knob import knob, required, table
 from appliance.config.routing import Experiment, Route
 from appliance.config.secret import Secret
 from appliance.config.tenancy import Tenant
+from appliance.config.traces import Traces
 from appliance.config.upstreams import Backend
 
 Vocabulary = Literal["inference_gateway", "llm_gateway", "aigateway", "model", "gen_ai", "appliance"]
@@ -62,7 +63,7 @@ class Log:
 
 @attrs.frozen
 class Telemetry:
-    """Metrics and logs."""
+    """Metrics, logs and traces."""
 
     vocabularies: tuple[Vocabulary, ...] = knob(VOCABULARIES, "metric families to expose, for the dashboards you have")
     namespace: str = knob("default", "the `namespace` label of inference_gateway_backend_health")
@@ -70,6 +71,7 @@ class Telemetry:
     users_max: int = knob(100, "distinct `user` label values before `other`", low=0, high=100000)
     recent_max: int = knob(1000, "request records kept for /admin/requests and explain", low=0, high=100000)
     log: Log = table(Log)
+    traces: Traces | None = knob(None, "OpenTelemetry traces; off without this table")
 
 
 @attrs.frozen

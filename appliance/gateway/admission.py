@@ -24,6 +24,9 @@ NEVER_FORWARDED = frozenset({
 })  # fmt: skip
 """Whatever the operator's list says: these would leak a credential or break the framing."""
 
+TRACE_HEADERS = frozenset({b"traceparent", b"tracestate"})
+"""Written anew where the gateway makes spans of its own: an attempt is then the parent of what its backend does."""
+
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 _MISSING = Fault(
@@ -76,15 +79,19 @@ def _presented(headers: dict[bytes, bytes], query: bytes) -> bytes | None:
     return None
 
 
-def forwarder(extra: Iterable[str], user_agent: str) -> Callable[[Iterable[tuple[bytes, bytes]]], bytes]:
+def forwarder(
+    extra: Iterable[str], user_agent: str, held_back: frozenset[bytes] = frozenset()
+) -> Callable[[Iterable[tuple[bytes, bytes]]], bytes]:
     """A function from a caller's headers to the block of lines that may go upstream.
 
     Args:
         extra: names the operator added; a trailing `*` makes a prefix.
         user_agent: "forward" passes the caller's own, anything else is sent in its place.
+        held_back: names that do not go on whatever the list says.
     """
+    held_back |= NEVER_FORWARDED
     names = FORWARDED | {name.lower().encode("latin-1") for name in extra if not name.endswith("*")}
-    names -= NEVER_FORWARDED
+    names -= held_back
     prefixes = FORWARDED_PREFIXES + tuple(name[:-1].lower().encode("latin-1") for name in extra if name.endswith("*"))
     fixed = b""
     if user_agent == "forward":
@@ -97,7 +104,7 @@ def forwarder(extra: Iterable[str], user_agent: str) -> Callable[[Iterable[tuple
         lines = [
             b"%b: %b\r\n" % pair
             for pair in headers
-            if pair[0] in names or (pair[0].startswith(prefixes) and pair[0] not in NEVER_FORWARDED)
+            if pair[0] in names or (pair[0].startswith(prefixes) and pair[0] not in held_back)
         ]
         return fixed + b"".join(lines)
 

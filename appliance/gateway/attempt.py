@@ -24,6 +24,7 @@ from appliance.gateway.faults import wire_fault, without_secrets
 from appliance.gateway.plan import TargetPlan
 from appliance.gateway.pump import forward
 from appliance.gateway.running import Running
+from appliance.gateway.tracer import forwarded
 from appliance.http1.transport import Exchange, Failure, Hold, UpstreamRequest
 from appliance.providers import Manner, request_rewrite
 
@@ -142,7 +143,7 @@ async def _exchange(running: Running) -> Fault | None:
 
 def _request(running: Running, endpoint: str, model: str, body: bytes) -> UpstreamRequest:
     call = running.call
-    return running.target.upstream.request(endpoint, model, call.forwarded, body, running.language.name, stream=call.parsed.stream)
+    return running.target.upstream.request(endpoint, model, forwarded(running), body, running.language.name, stream=call.parsed.stream)
 
 
 async def _ask(running: Running, request: UpstreamRequest) -> Fault | None:

@@ -9,15 +9,18 @@ import attrs
 import trio
 
 from appliance.core.record import RequestRecord
+from appliance.core.trace_context import Trace
 from appliance.gateway.account import Account
 from appliance.gateway.accounts import Accounts
-from appliance.gateway.admission import forwarder
+from appliance.gateway.admission import TRACE_HEADERS, forwarder
 from appliance.gateway.answers import Answers
 from appliance.gateway.call import Call, Settling
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan
 from appliance.gateway.pricing import Unpriced
 from appliance.gateway.proxy import Proxy
+from appliance.gateway.trace_export import TraceExporter
+from appliance.gateway.tracer import Tracer
 from appliance.gateway.upstream import Upstream
 from appliance.prices.table import PriceTable
 from appliance.telemetry.cells import Cells
@@ -26,6 +29,7 @@ from appliance.telemetry.recent import Recent
 from appliance.telemetry.sample import Sample
 
 RETIRE_CHECK_S = 1.0
+Forwarder = Callable[[Iterable[tuple[bytes, bytes]]], bytes]
 
 
 @attrs.define(eq=False)
@@ -49,7 +53,9 @@ class Gateway:
         accounts: what requests settle before and after they are answered.
         answers: for routes with a cache.
         retired: backends that a reload took out, until the last request that may use them has ended.
-        wall_clock: seconds since the epoch.
+        forwarded: makes the header lines that go upstream for a caller.
+        wall_clock: seconds since the epoch. bits: the source of chance for the ids of traces.
+        traces: sends them; tracer: begins them, None where no request is traced by the gateway itself.
         used: when each key was last used, by its id, until that is written down.
     """
 
@@ -65,13 +71,17 @@ class Gateway:
     accounts: Accounts
     answers: Answers
     wall_clock: Callable[[], float]
+    traces: TraceExporter
+    bits: Callable[[int], int]
     started_at: float = 0.0
     retired: list[Retired] = attrs.field(factory=list)
     used: dict[str, float] = attrs.field(factory=dict)
-    forwarded: Callable[[Iterable[tuple[bytes, bytes]]], bytes] = attrs.field(init=False)
+    tracer: Tracer | None = None
+    forwarded: Forwarder = attrs.field(init=False)
+    _forwarded_traced: Forwarder = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.forwarded = self._forwarder()
+        self._fit_plan()
         self.accounts.budgets.fit(self.plan.budgets(), self.plan.config.budgets.answer_tokens_max)
 
     def new_id(self) -> str:
@@ -84,6 +94,8 @@ class Gateway:
         self.used[record.key] = record.wall_time
         if admission is not None:
             admission.close(record)
+        if record.trace is not None:
+            self._finish_trace(record, record.trace)
         fold(record, self.cells)
         self.recent.add(record)
         if self.sample is not None:
@@ -97,7 +109,7 @@ class Gateway:
             if id(upstream) not in kept:
                 self.retired.append(Retired(upstream, set(self.proxy.calls)))
         self.plan = plan
-        self.forwarded = self._forwarder()
+        self._fit_plan()
         self.proxy.drains_max = plan.config.server.drains_max
         self.accounts.allowances.fit(plan.config.limits)
         self.answers.fit(plan.config.cache)
@@ -125,6 +137,17 @@ class Gateway:
         for upstream in (*self.plan.upstreams.values(), *(one.upstream for one in self.retired)):
             await upstream.transport.aclose()
 
-    def _forwarder(self) -> Callable[[Iterable[tuple[bytes, bytes]]], bytes]:
-        server = self.plan.config.server
-        return forwarder(server.forward_headers, server.user_agent)
+    def forwarded_in(self, trace: Trace) -> Forwarder:
+        """`forwarded` for a request in a trace: where attempts say theirs, the caller's own lines about it stay behind."""
+        return self._forwarded_traced if trace.ours else self.forwarded
+
+    def _finish_trace(self, record: RequestRecord, trace: Trace) -> None:
+        if trace.ours and self.tracer is not None and self.tracer.keeps(record, trace):
+            self.traces.offer(record, self.plan.upstreams)
+
+    def _fit_plan(self) -> None:
+        server, traces = self.plan.config.server, self.plan.config.telemetry.traces
+        self.forwarded = forwarder(server.forward_headers, server.user_agent)
+        self._forwarded_traced = forwarder(server.forward_headers, server.user_agent, TRACE_HEADERS)
+        self.tracer = None if traces is None else Tracer(traces.sample, traces.faults, self.bits)
+        self.traces.fit(traces)

@@ -16,6 +16,7 @@ from appliance.dialects.protocol import Rewrite
 from appliance.dialects.upload_form import Splice, overridden_later, splices, streams
 from appliance.gateway.held import READ_MAX_BYTES
 from appliance.gateway.running import Running
+from appliance.gateway.tracer import forwarded
 from appliance.gateway.upload import Upload
 from appliance.http1.transport import UpstreamRequest
 from appliance.providers import request_rewrite
@@ -31,7 +32,7 @@ def upload_request(running: Running, upload: Upload, endpoint: str, model: str) 
     overrides = running.target.overrides
     edits = splices(upload.reader, upload.boundary, _other_model(running), overrides)
     body = _spliced(upload.held.whole(), edits) if upload.short else b""
-    request = upstream.request(endpoint, model, call.forwarded, body, running.language.name, stream=call.parsed.stream)
+    request = upstream.request(endpoint, model, forwarded(running), body, running.language.name, stream=call.parsed.stream)
     request.headers = _CONTENT_TYPE.sub(b"", request.headers) + b"content-type: %b\r\n" % upload.content_type
     if not upload.short:
         size = upload.held.size if upload.ended else upload.incoming.length

@@ -189,7 +189,8 @@ def _admitted(
     resolved = plan.pricing.allowed(resolved, record)
     if isinstance(resolved, Fault):
         return resolved
-    forwarded = caller.forwarded(gateway.forwarded, scope["headers"])
+    forwarder = gateway.forwarded if record.trace is None else gateway.forwarded_in(record.trace)
+    forwarded = caller.forwarded(forwarder, scope["headers"])
     wrapped = verbatim.wrapped in body and record.operation in ("chat", COUNT)
     anew = wrapped and verbatim.unsealed is None
     keeps = verbatim.goes_on and record.operation == "chat" and parsed.fields.get("store") is not False
@@ -240,9 +241,10 @@ def _new_record(gateway: Gateway, scope: Scope, caller: Caller, operation: str, 
     wall = gateway.wall_clock()
     own = gateway.accounts.new_id(wall)
     client = scope.get("client")
+    trace = caller.trace if gateway.tracer is None else gateway.tracer.begin(caller.trace)
     return RequestRecord(
         own, caller.request_id or own, trio.current_time(), wall, scope["method"], scope["path"], language.name, operation,
-        client=client[0] if client else "", trace=caller.trace,
+        client=client[0] if client else "", trace=trace,
     )  # fmt: skip
 
 

@@ -43,6 +43,7 @@ class View:
             reloads_failed=live.reloads_failed, restarts=dict(live.restarts), refusals=dict(self.refusals.counts),
             log_dropped=self.sink.dropped, unpriced=dict(gateway.unpriced.counts), budgets=gateway.accounts.budgets.ratios(),
             budget_warnings=dict(self.alerts.given), budget_webhooks=dict(self.alerts.posted),
+            trace_spans=dict(gateway.traces.spans), traces_queued=gateway.traces.waiting,
             ledger=_ledger(gateway), cache=_cache(gateway), version=__version__, python=platform.python_version(),
         )  # fmt: skip
 

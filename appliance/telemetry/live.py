@@ -68,6 +68,7 @@ class LiveState:
         unpriced: requests for models without a price, by model (bounded) and what was made of them (refuse, zero, estimate).
         budget_warnings: given, by tenant (bounded), scope (tenant, key) and percent; budget_webhooks: warnings by what became of their
             delivery.
+        trace_spans: spans by what became of them (sent, rejected, failed, dropped); traces_queued: requests that wait to be sent.
         ledger: None when there is no ledger. cache: of responses.
     """
 
@@ -91,6 +92,8 @@ class LiveState:
     unpriced: Mapping[tuple[str, str], int] = attrs.field(factory=dict)
     budget_warnings: Mapping[tuple[str, str, str], int] = attrs.field(factory=dict)
     budget_webhooks: Mapping[str, int] = attrs.field(factory=dict)
+    trace_spans: Mapping[str, int] = attrs.field(factory=dict)
+    traces_queued: int = 0
     ledger: LedgerState | None = None
     cache: CacheState = CacheState()
     version: str = ""

@@ -120,7 +120,8 @@ PROCESS = (
     ),
     Panel(
         "Metric Series", "Label sets kept, of at most `telemetry.series_max`.", "timeseries", COUNT,
-        legend(("{{instance}}", f"sum by (instance) ({within('appliance_metric_series')})")), minimum=0, calcs=("max", "lastNotNull"),
+        legend(("{{instance}}", f"sum by (instance) ({within('appliance_metric_series')})")), width=8, minimum=0,
+        calcs=("max", "lastNotNull"),
         runbook="ApplianceSeriesDropped",
     ),
     Panel(
@@ -129,7 +130,16 @@ PROCESS = (
             ("{{instance}} label sets", per_s(within("appliance_metric_series_dropped_total"), "instance")),
             ("{{instance}} log lines", per_s(within("appliance_log_lines_dropped_total"), "instance")),
         ),
-        minimum=0, calcs=("mean", "max"), runbook="ApplianceLogLinesDropped",
+        width=8, minimum=0, calcs=("mean", "max"), runbook="ApplianceLogLinesDropped",
+    ),
+    Panel(
+        "Traces", "Spans per second by what became of them, and requests whose spans wait: anything but `sent` is lost to the collector.",
+        "timeseries", COUNT,
+        legend(
+            ("{{result}} per second", per_s(within("appliance_trace_spans_total"), "result")),
+            ("{{instance}} waiting", f"sum by (instance) ({within('appliance_trace_queued_requests')})"),
+        ),
+        width=8, minimum=0, calcs=("mean", "max"),
     ),
 )  # fmt: skip
 

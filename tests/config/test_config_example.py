@@ -23,6 +23,7 @@ ENV = {
     "BUDGET_WEBHOOK": "https://hooks.example.com/x",
     "HTTPS_PROXY": "http://proxy:3128",
     "TEAM_TOKEN": "t",
+    "COLLECTOR_KEY": "k",
     "AWS_ACCESS_KEY_ID": "k",
     "AWS_SECRET_ACCESS_KEY": "s",
     "AWS_SESSION_TOKEN": "t",

@@ -27,6 +27,10 @@ def tenant(key: str, name: str = "t") -> str:
     return f"[tenants.{name}]\nkeys = [{key}]\n"
 
 
+def traces(endpoint: str = "http://127.0.0.1:4318/v1/traces", more: str = "") -> str:
+    return f'[telemetry.traces]\nendpoint = "{endpoint}"\n{more}'
+
+
 REFUSED = [
     # doors
     ('server.listen = ["8080"]', "server.listen[0]", "has no port"),
@@ -89,6 +93,19 @@ REFUSED = [
     (BACKEND + 'health = { path = "models" }', "backends.a.health.path", "is no path"),
     (BACKEND + 'models = [""]', "backends.a.models[0]", "is no glob"),
     ('alerts.webhook.url = "nowhere"', "alerts.webhook.url", "is no URL"),
+    # telemetry
+    (traces("collector:4318"), "telemetry.traces.endpoint", "http://127.0.0.1:4318/v1/traces"),
+    (traces("https://me:pw@collector/v1/traces"), "telemetry.traces.endpoint", "they belong in headers"),
+    (traces("http+unix://%2Frun%2Fotel.sock/v1/traces"), "telemetry.traces.endpoint", "no address that traces"),
+    (traces(more='headers = { "a b" = "x" }'), 'telemetry.traces.headers."a b"', "no header name"),
+    (traces(more='headers = { Content-Type = "x" }'), "telemetry.traces.headers.Content-Type", "written by the gateway"),
+    (traces(more='headers = { x-key = "a\\nb" }'), "telemetry.traces.headers.x-key", "control"),
+    (traces(more='service_name = ""'), "telemetry.traces.service_name", "is no name"),
+    (traces(more='resource = { "service.name" = "x" }'), 'telemetry.traces.resource."service.name"', "set by service_name"),
+    (traces(more=f'resource = {{ a = "{"x" * 300}" }}'), "telemetry.traces.resource.a", "at most 256"),
+    (traces(more='ca = "k.pem"'), "telemetry.traces.ca", "holds none"),
+    (traces(more="sample = 1.5"), "telemetry.traces.sample", "between 0 and 1"),
+    ("telemetry.traces = {}", "telemetry.traces.endpoint", "is missing"),
     # routing
     (BACKEND + route('targets = [{ backend = "aa" }]'), "routes[0].targets[0].backend", 'did you mean "a"?'),
     (route(), "routes[0].targets[0].backend", "a table under [backends]"),
@@ -180,6 +197,8 @@ def test_what_cannot_work_is_refused_where_it_stands(text: str, path: str, words
 
 
 DOUBTED = [
+    (traces("http://127.0.0.1:4318"), "telemetry.traces.endpoint", "names no path"),
+    (traces("http://collector.example.com/v1/traces", 'headers = { x-key = "k" }'), "telemetry.traces.endpoint", "unencrypted"),
     (BACKEND + 'base_url = "http://api.example.com/v1"\napi_key = "k"', "backends.a.base_url", "unencrypted"),
     (BACKEND + 'base_url = "http://10.0.0.7/v1"\nhttp2 = true', "backends.a.http2", "no effect"),
     (BACKEND + 'base_url = "http+unix://%2Frun%2Fa.sock/v1"\nhttp2 = true', "backends.a.http2", "no effect"),

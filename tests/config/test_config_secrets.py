@@ -104,6 +104,7 @@ PLACES = [
     "admin.token",
     "admin.metrics_token",
     "alerts.webhook.url",
+    "telemetry.traces.headers.X-Key",
     "backends.a.api_key",
     "backends.a.proxy",
     "backends.a.headers.X-Key",
@@ -128,7 +129,8 @@ canaries = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x2FF, exclud
 def test_no_view_shows_a_secret(places: list[str], breakage: str, tail: str, through_env: bool) -> None:
     canary = CANARY + tail
     value = '{ env = "THE_SECRET" }' if through_env else f"'{canary}'"
-    lines = [f"{place} = {value}" for place in places] + ["backends.a.provider = 'openai'", breakage.replace("{canary}", CANARY)]
+    given = ["backends.a.provider = 'openai'", "telemetry.traces.endpoint = 'http://a/v1'", breakage.replace("{canary}", CANARY)]
+    lines = [f"{place} = {value}" for place in places] + given
     text = "\n".join(lines)
     found = load_text(text, env={"THE_SECRET": canary}, providers=PROVIDERS)
     shown = [repr(found), str(found), *check_text(found, verbose=True)[:1], *map(problem_text, found.warnings)]

@@ -7,12 +7,12 @@ already is not told again.
 from collections.abc import Iterator
 
 from appliance.config.problem import Finding
-from appliance.config.rules import doors, routing, tenancy, upstreams
+from appliance.config.rules import doors, routing, telemetry, tenancy, upstreams
 from appliance.config.rules.scene import Scene
 
 __all__ = ["Scene", "check"]
 
-RULES = (*doors.RULES, *upstreams.RULES, *routing.RULES, *tenancy.RULES)
+RULES = (*doors.RULES, *upstreams.RULES, *routing.RULES, *tenancy.RULES, *telemetry.RULES)
 
 
 def check(scene: Scene) -> list[Finding]:

@@ -44,7 +44,7 @@ def urls(scene: Scene) -> Iterator[Finding]:
         steps: Steps = ("backends", name, "base_url")
         if not backend.base_url:
             continue
-        url = _http_url(backend.base_url)
+        url = http_url(backend.base_url)
         if isinstance(url, str):
             yield Finding(steps, url, BASE_URL)
         elif url.scheme == UNIX:
@@ -134,7 +134,7 @@ def _split(text: str) -> SplitResult | None:
         return None
 
 
-def _http_url(text: str) -> SplitResult | str:
+def http_url(text: str) -> SplitResult | str:
     """The URL, or what is wrong with it; its text is not shown, since URLs are where credentials hide."""
     url = _split(text)
     if url is None:

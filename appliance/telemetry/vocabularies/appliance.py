@@ -83,6 +83,14 @@ FAMILIES = (
         read=lambda scope: [((result,), times) for result, times in scope.live.budget_webhooks.items()],
     ),
     Family(
+        "appliance_trace_spans_total", "counter", "Spans of traces by what became of them.", "live", (Label("result"),),
+        read=lambda scope: [((result,), spans) for result, spans in scope.live.trace_spans.items()],
+    ),
+    Family(
+        "appliance_trace_queued_requests", "gauge", "Finished requests whose spans wait to be sent.", "live",
+        read=lambda scope: [((), scope.live.traces_queued)],
+    ),
+    Family(
         "appliance_ledger_rows_total", "counter", "Rows written to the usage ledger.", "live",
         read=lambda scope: _ledger(scope.live.ledger, "rows"),
     ),
