@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit matrix strategies soak-ledger bench bench-hot bench-ledger kill prices dashboards lock clean
+.PHONY: help setup run test lint unit test-observability matrix strategies soak-ledger bench bench-hot bench-ledger kill prices dashboards lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -31,6 +31,10 @@ lint: setup      ## ruff and mypy --strict
 
 unit: setup      ## the tests alone, three files side by side: end-to-end ones mostly wait, the others compute
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile
+
+test-observability: setup ## dashboards and alerts against Prometheus itself, which is installed where it is missing (Debian, root)
+	packaging/install-observability.sh
+	OBSERVABILITY_REQUIRED=1 $(BIN)/python -m pytest -q -n 2 tests/observability
 
 matrix: setup    ## every recorded answer of a provider × every language that is accepted: the table, with counts
 	$(BIN)/python -m pytest -q -s tests/system/test_system_matrix.py
