@@ -1,6 +1,5 @@
 """Asking a running gateway's admin listener."""
 
-import json
 import os
 from typing import Any
 from urllib.parse import quote
@@ -12,13 +11,16 @@ from appliance.cli.source import admin_or_stop
 from appliance.config.report import problem_text
 
 TIMEOUT_S = 10.0
+UNAUTHORIZED = 401
 TOKEN_VARIABLE = "APPLIANCE_ADMIN_TOKEN"
 
 admin_option = click.option("--admin", metavar="URL", help="The admin listener; default: admin.listen of the configuration.")
 
 
-def ask(admin: str | None, path: str | None, what: str) -> Any:
+def ask(admin: str | None, path: str | None, what: str, member: str = "") -> Any:
     """GET a path of the admin API. The address and token come from the configuration, or `--admin` and $APPLIANCE_ADMIN_TOKEN.
+
+    member: which the answer has, if it is a gateway's.
 
     The variable also serves where the configured token cannot be read, as a systemd credential never can outside its service.
     """
@@ -46,10 +48,17 @@ def ask(admin: str | None, path: str | None, what: str) -> Any:
         raise Unreachable(f"no gateway answers at {admin}: {error or type(error).__name__}; is it running?", FAILURE) from None
     try:
         value = answer.json()
-    except json.JSONDecodeError:
+    except ValueError:
         raise Stop(f"{admin} is no gateway's admin listener: its answer is not JSON") from None
+    if answer.status_code == UNAUTHORIZED:
+        wrong = "it does not take the admin token that was given" if token else "it wants the admin token"
+        raise Stop(f"{admin}: {wrong}; it is read from admin.token of -c FILE, or from ${TOKEN_VARIABLE}")
     if answer.status_code >= 400:
-        raise Stop(str(value.get("error", f"the gateway answered {answer.status_code}")))
+        said = value.get("error") if isinstance(value, dict) else None
+        said = said.get("message") if isinstance(said, dict) else said  # as the public listener tells it
+        raise Stop(said if isinstance(said, str) else f"the gateway answered {answer.status_code}")
+    if member and not (isinstance(value, dict) and member in value):
+        raise Stop(f"{admin} is no gateway's admin listener: its answer has no {member}")
     return value
 
 

@@ -33,7 +33,7 @@ def command(request_id: str, path: str | None, admin: str | None, as_json: bool)
     (store.explain), and of every one that reached a backend what the ledger has. Without a running gateway the store is read.
     """
     try:
-        record = ask(admin, path, f"/admin/requests/{quoted(request_id)}")
+        record = ask(admin, path, f"/admin/requests/{quoted(request_id)}", "attempts")
     except Unreachable as down:
         record = _from_store(path, request_id, down)
     click.echo(json.dumps(record, indent=2) if as_json else story(record, _columns()))

@@ -101,6 +101,15 @@ def obstacle(state: BackendState, now: float) -> str:
     return f"breaker half-open, with as many probes under way as it may have{last}"
 
 
+def down_because(state: BackendState, now: float) -> str:
+    """Why a backend counts as down; empty where it does not."""
+    if state.healthy:
+        return ""
+    if state.drained or state.breaker.state is BreakerState.OPEN or (state.active and state.probe_failures >= state.failures_max):
+        return obstacle(state, now)
+    return f"{state.failures_in_a_row} requests in a row failed, the last: {shown(state.last_error)}"
+
+
 def _candidate(one: TargetPlan, model: str, fallback: bool) -> dict[str, object]:
     told: dict[str, object] = {"backend": one.upstream.name, "model": shown(one.model or model)}
     return {**told, "role": "fallback"} if fallback else {**told, "role": "target", "weight": one.weight}

@@ -30,7 +30,7 @@ class BackendState:
         probe_failures: active health: failed probes since the last good one.
         drained: an operator took it out; requests under way finish.
         first_byte_s: decaying average time to the response head; 0 until the first answer.
-        last_error: the latest fault's label and words, for /admin/providers.
+        last_error: the latest fault's label and words, for /admin/providers; last_error_at: when, by the clock of `end`.
     """
 
     name: str
@@ -44,6 +44,7 @@ class BackendState:
     drained: bool = False
     first_byte_s: float = 0.0
     last_error: str = ""
+    last_error_at: float = 0.0
     last_probe: str = ""
     requests: int = 0
     errors: int = 0
@@ -91,6 +92,7 @@ class BackendState:
         if fault is not None and fault.row.trips:
             self.errors += 1
             self.failures_in_a_row += 1
+            self.last_error_at = now
             self.last_error = f"{fault.row.label}: {fault.detail or fault.message}"[:300]
             self.breaker.failure(permit, now)
         elif answered:

@@ -8,9 +8,11 @@ import attrs
 import trio
 
 from appliance.config.masked import masked_dict
+from appliance.gateway.decision import down_because
 from appliance.gateway.upstream import Upstream
 from appliance.server.admin_route import AdminRoute, Answer, Asked
 from appliance.server.admin_schemas import TEXT, array, ref, table
+from appliance.telemetry.latency import LOOKED_AT_MAX, Latency, latencies
 from appliance.telemetry.stats import stats_steps
 
 if TYPE_CHECKING:
@@ -18,7 +20,12 @@ if TYPE_CHECKING:
 
 
 async def list_providers(app: "AdminApp", _: Asked) -> Answer:
-    return Answer({"providers": [_provider(upstream) for upstream in app.gateway.plan.upstreams.values()]})
+    return Answer({"providers": [_provider(upstream, found) for upstream, found in _with_latency(app)]})
+
+
+def _with_latency(app: "AdminApp") -> list[tuple[Upstream, Latency | None]]:
+    found = latencies(app.gateway.recent.latest(LOOKED_AT_MAX))
+    return [(upstream, found.get(name)) for name, upstream in app.gateway.plan.upstreams.items()]
 
 
 async def show_stats(app: "AdminApp", _: Asked) -> Answer:
@@ -61,7 +68,7 @@ def _at_backend(app: "AdminApp", asked: Asked, act: Callable[[Upstream], None]) 
         names = ", ".join(app.gateway.plan.upstreams)
         return Answer({"error": f"no backend is called {name[:80]!r}; there are: {names}"}, 404)
     act(upstream)
-    return Answer(_provider(upstream))
+    return Answer(next(_provider(upstream, found) for upstream, found in _with_latency(app) if upstream.name == name))
 
 
 def _drain(upstream: Upstream) -> None:
@@ -77,16 +84,21 @@ def _reset_breaker(upstream: Upstream) -> None:
     upstream.state.failures_in_a_row = upstream.state.probe_failures = 0
 
 
-def _provider(upstream: Upstream) -> dict[str, object]:
+def _provider(upstream: Upstream, latency: Latency | None) -> dict[str, object]:
     """One backend as /admin/providers and `appliance status` show it; no credentials in it."""
-    state, pool = upstream.state, upstream.transport.stats()
+    state, pool, now = upstream.state, upstream.transport.stats(), trio.current_time()
     return {
         "name": upstream.name, "provider": upstream.provider.name, "base_url": upstream.base_url, "healthy": state.healthy,
         "drained": state.drained, "breaker": str(state.breaker.state), "breaker_opened_total": state.breaker.opened_total,
         "in_flight": state.in_flight, "max_concurrency": upstream.slots.limit, "waiting": upstream.slots.waiting,
         "connections": {"open": pool.open, "idle": pool.idle, "queued": pool.queued},
         "first_byte_ms": round(state.first_byte_s * 1000, 1), "requests": state.requests, "errors": state.errors,
-        "last_error": state.last_error, "last_probe": state.last_probe, "credentials": _credentials(upstream),
+        "latency_ms": None if latency is None else {
+            "p50": round(latency.p50_s * 1000, 1), "p95": round(latency.p95_s * 1000, 1), "attempts": latency.attempts,
+        },
+        "down_because": down_because(state, now), "last_error": state.last_error,
+        "last_error_s_ago": round(now - state.last_error_at, 1) if state.last_error else None, "last_probe": state.last_probe,
+        "credentials": _credentials(upstream),
     }  # fmt: skip
 
 

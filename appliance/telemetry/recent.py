@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -95,6 +96,10 @@ class Recent:
             if record is not None:
                 found.append(record)
         return found
+
+    def latest(self, limit: int) -> list[RequestRecord]:
+        """Whatever they are, newest first."""
+        return list(islice(reversed(self._ring), limit))
 
     def search(self, wanted: Filter, before: str = "") -> Iterator[RequestRecord | None]:
         """The same one by one, of those that are here now; None now and then, where others may run.

@@ -33,7 +33,8 @@ def test_providers_are_shown_with_their_state(place: Place) -> None:
     assert set(shown) == {"sim", "spare", "proxied"}
     wanted = {
         "name", "provider", "base_url", "healthy", "drained", "breaker", "breaker_opened_total", "in_flight", "max_concurrency",
-        "waiting", "connections", "first_byte_ms", "requests", "errors", "last_error", "last_probe", "credentials",
+        "waiting", "connections", "first_byte_ms", "latency_ms", "requests", "errors", "down_because", "last_error", "last_error_s_ago",
+        "last_probe", "credentials",
     }  # fmt: skip
     assert set(shown["sim"]) == wanted
     assert shown["spare"]["breaker"] == "closed"
