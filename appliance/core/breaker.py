@@ -69,6 +69,7 @@ class Breaker:
     _slice: int = -1
     _good: list[int] = attrs.field(factory=lambda: [0] * WINDOW_SLICES)
     _bad: list[int] = attrs.field(factory=lambda: [0] * WINDOW_SLICES)
+    _usual: Permit | None = None  # what everybody gets while it is closed
 
     def would_admit(self, now: float) -> bool:
         """Whether `admit` would give a permit, without taking it."""
@@ -80,7 +81,10 @@ class Breaker:
 
     def admit(self, now: float) -> Permit | None:
         if self.state is BreakerState.CLOSED:
-            return Permit(self.generation, False)
+            usual = self._usual
+            if usual is None or usual.generation != self.generation:
+                usual = self._usual = Permit(self.generation, False)
+            return usual
         if self.state is BreakerState.OPEN:
             if not self._lets_callers_probe(now):
                 return None

@@ -23,7 +23,7 @@ class Bucket:
     """One holder's use of one limit.
 
     Attributes:
-        limit: pieces a minute, and pieces at once; at least 1.
+        limit: pieces a minute, and pieces at once; at least 1. units: the same in units.
         used: units that have not flowed off; above the limit's where more was used than taken.
         at_ns: the instant of `used`.
         flowed: units that the clock has ever returned; place: of the last unit taken, counted from where `flowed` began. Both only to tell
@@ -35,6 +35,11 @@ class Bucket:
     at_ns: int = 0
     flowed: int = 0
     place: int = 0
+    units: int = attrs.field(init=False)
+    _before: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.units = self.limit * NS_PER_MIN
 
     def advance(self, now_ns: int) -> None:
         """Let flow off what the time since the last look returns. A clock that stands still or goes back returns nothing."""
@@ -53,7 +58,7 @@ class Bucket:
         """From the last look until so many pieces can be taken; 0 when they can be now, None when they never can."""
         if pieces > self.limit:
             return None
-        missing = self.used + pieces * NS_PER_MIN - self.limit * NS_PER_MIN
+        missing = self.used + pieces * NS_PER_MIN - self.units
         return -(-missing // self.limit) if missing > 0 else 0
 
     def take(self, pieces: int) -> int:
@@ -62,6 +67,33 @@ class Bucket:
         self.place = self.flowed + self.used
         return self.place
 
+    def pull(self, now_ns: int, pieces: int) -> int:
+        """`advance`, and `take` if so many are there: in one, since every limited request does it. Gives -1 when they are not."""
+        passed_ns, used = now_ns - self.at_ns, self.used
+        if passed_ns > 0:
+            self.at_ns = now_ns
+            if used:
+                back = self.limit * passed_ns
+                if back < used:
+                    used -= back
+                    self.flowed += back
+                else:
+                    self._empty()
+                    used = 0
+        after = used + pieces * NS_PER_MIN
+        if after > self.units:
+            self.used = used
+            return -1
+        self.used = after
+        self._before = self.place
+        self.place = place = self.flowed + after
+        return place
+
+    def undo(self, pieces: int) -> None:
+        """What the last `pull` took, at the same instant."""
+        self.used -= pieces * NS_PER_MIN
+        self.place = self._before
+
     def true_up(self, taken: int, real: int, place: int) -> None:
         """It was `real` pieces and not `taken`, which was as far as `place`.
 
@@ -69,7 +101,7 @@ class Bucket:
         """
         if real > taken:
             self.take(real - taken)
-            self.used = min(self.used, (1 + OVERDRAWN_MAX) * self.limit * NS_PER_MIN)
+            self.used = min(self.used, (1 + OVERDRAWN_MAX) * self.units)
         elif self.used:
             back = min((taken - real) * NS_PER_MIN, max(0, place - self.flowed))
             if back < self.used:
@@ -84,14 +116,14 @@ class Bucket:
 
     def fit(self, limit: int) -> None:
         """From now on another limit holds. What was used stays used, as far as an overdrawn bucket goes."""
-        self.limit = limit
-        self.used = min(self.used, (1 + OVERDRAWN_MAX) * limit * NS_PER_MIN)
+        self.limit, self.units = limit, limit * NS_PER_MIN
+        self.used = min(self.used, (1 + OVERDRAWN_MAX) * self.units)
 
     @property
     def left(self) -> int:
         """Whole pieces that could be taken at the last look; 0 of an overdrawn one."""
-        left = self.limit - -(-self.used // NS_PER_MIN)
-        return left if left > 0 else 0
+        left = self.units - self.used
+        return left // NS_PER_MIN if left > 0 else 0
 
     @property
     def full_in_ns(self) -> int:

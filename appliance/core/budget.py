@@ -202,15 +202,18 @@ class Book:
 
     def reserve(self, scopes: Sequence[str], nusd: int, now: float) -> Reservation | Refused:
         """Hold `nusd` in every scope that has an account, or in none: the first that refuses it says why."""
-        accounts = [account for scope in scopes if (account := self.accounts.get(scope)) is not None]
-        for account in accounts:
-            account.roll(now)
-        for account in accounts:
-            if account.terms.refuses and not account.room_for(nusd):
-                return _refused(account, nusd)
-        for account in accounts:
+        parts: list[tuple[Account, int]] = []
+        for scope in scopes:
+            account = self.accounts.get(scope)
+            if account is not None:
+                if now >= account.period.end:
+                    account.roll(now)
+                if account.terms.refuses and not account.room_for(nusd):
+                    return _refused(account, nusd)
+                parts.append((account, account.period.start))
+        for account, _ in parts:
             account.reserved_nusd += nusd
-        return Reservation(nusd, tuple((account, account.period.start) for account in accounts))
+        return Reservation(nusd, tuple(parts))
 
     def settle(self, reservation: Reservation, nusd: int) -> tuple[Warned, ...]:
         """Put what the request really cost (0 if nobody bills it) in the place of what was held. A second time it does nothing."""

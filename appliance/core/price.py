@@ -137,8 +137,9 @@ def estimate_nusd(price: Price, prompt_tokens: int, output_tokens: int, *, every
     Args:
         every_kind: tokens may be sound and pictures; else they are words.
     """
-    at = price.rates(prompt_tokens)
-    asked, made = max(at.input, at.cache_write), max(at.output, at.reasoning)
+    at = price.rates(prompt_tokens) if price.tiers else price.base
+    asked = at.input if at.input > at.cache_write else at.cache_write
+    made = at.output if at.output > at.reasoning else at.reasoning
     if every_kind:
         asked, made = max(asked, at.input_audio, at.input_image), max(made, at.output_audio, at.output_image)
     return _rounded(asked * prompt_tokens + made * output_tokens + at.request)

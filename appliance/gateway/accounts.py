@@ -40,8 +40,6 @@ class Accounts:
     async def admit(self, call: Call, resolved: Resolved) -> "Admission | Fault":
         """Let the request go to a backend: its limits and budgets have room for it, and what it may cost is written down. A fault where it
         must not go; nothing is kept then."""
-        if not (call.key.scopes or call.key.claims or resolved.route.claims):
-            return await self._written(call, resolved, None, None)
         allowance: Allowance | None = None
         held: Held | None = None
         admission: Admission | None = None
@@ -52,15 +50,18 @@ class Accounts:
                     return allowed
                 allowance = allowed
             if call.key.scopes:
-                reserved = await self.budgets.reserve(call, resolved)
+                unknown = await self.budgets.known(call.key) if self.budgets.unknown else None
+                reserved = unknown or self.budgets.reserve(call, resolved)
                 if isinstance(reserved, Fault):
                     call.outlet.limited = None  # what the limits stood at is given back
                     return reserved
                 held = reserved
-            written = await self._written(call, resolved, allowance, held)
-            if isinstance(written, Admission):
-                admission = written
-            return written
+            entered = self._entered(call, resolved, allowance, held)
+            if self.keeper is not None:
+                entered = await self._on_disk(self.keeper, entered)
+            if isinstance(entered, Admission):
+                admission = entered
+            return entered
         finally:
             if admission is None:
                 if held is not None:
@@ -77,31 +78,33 @@ class Accounts:
             if isinstance(allowed, Fault):
                 return allowed
             allowance = allowed
-            written = await self._written(call, resolved, allowance, None)
-            if isinstance(written, Admission):
-                admission = written
-            return written
+            entered = self._entered(call, resolved, allowance, None)
+            if self.keeper is not None:
+                entered = await self._on_disk(self.keeper, entered)
+            if isinstance(entered, Admission):
+                admission = entered
+            return entered
         finally:
             if admission is None and allowance is not None:
                 allowance.release()
 
-    async def _written(self, call: Call, resolved: Resolved, allowance: Allowance | None, held: Held | None) -> "Admission | Fault":
-        """Write down what it may cost, as durably as configured."""
+    def _entered(self, call: Call, resolved: Resolved, allowance: Allowance | None, held: Held | None) -> "Admission | Fault":
+        """Write down what it may cost."""
         opened = opened_of(call.record, resolved, held)
         failed = self.ledger.open(opened)
-        if failed is not None:
-            return _unavailable(failed.message)
-        admission = Admission(self, opened, call.key, allowance, held)
-        if self.keeper is not None:
-            problem = "the caller has left"
-            try:
-                problem = await self.keeper.on_disk()
-            finally:
-                if problem:
-                    self.ledger.release(opened.id)
+        return Admission(self, opened, call.key, allowance, held) if failed is None else _unavailable(failed.message)
+
+    async def _on_disk(self, keeper: LedgerKeeper, entered: "Admission | Fault") -> "Admission | Fault":
+        """Wait until what was written is as durable as configured; it is void where that goes wrong."""
+        if isinstance(entered, Fault):
+            return entered
+        problem = "the caller has left"
+        try:
+            problem = await keeper.on_disk()
+        finally:
             if problem:
-                return _unavailable(problem)
-        return admission
+                self.ledger.release(entered.opened.id)
+        return _unavailable(problem) if problem else entered
 
     async def kept(self) -> None:
         """Wait until what was settled is as durable as configured."""
@@ -121,16 +124,18 @@ class Admission:
 
     def close(self, record: RequestRecord) -> None:
         """Settle, from the finished record. One that no backend saw leaves nothing."""
-        accounts = self.accounts
+        accounts, allowance = self.accounts, self.allowance
         if consumed(record):
             spent = accounts.budgets.settle(self.held, self.key, record, self.opened.id)
             accounts.ledger.settle(row_of(record, self.opened, spent))
-        else:
-            if self.held is not None:
-                accounts.budgets.release(self.held)
-            accounts.ledger.release(self.opened.id)
-        if self.allowance is not None:
-            self.allowance.close(record)
+            if allowance is not None:
+                allowance.settle(record)
+            return
+        if self.held is not None:
+            accounts.budgets.release(self.held)
+        accounts.ledger.release(self.opened.id)
+        if allowance is not None:
+            allowance.release()
 
 
 def _unavailable(detail: str) -> Fault:

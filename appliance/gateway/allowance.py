@@ -34,15 +34,12 @@ class Allowance:
     _granted: Granted
     _counts_tokens: bool
 
-    def close(self, record: RequestRecord) -> None:
-        """Settle it with what became of it. What no backend saw has consumed nothing."""
-        if consumed(record):
-            self._granted.settle(used_tokens(record) if self._counts_tokens else 0)
-        else:
-            self._granted.release()
+    def settle(self, record: RequestRecord) -> None:
+        """A backend saw it, and this became of it."""
+        self._granted.settle(used_tokens(record) if self._counts_tokens else 0)
 
     def release(self) -> None:
-        """It was refused for another reason."""
+        """It was refused for another reason, or no backend saw it: it has consumed nothing."""
         self._granted.release()
 
 
@@ -59,10 +56,12 @@ class Allowances:
 
     async def admit(self, call: Call, resolved: Resolved) -> Allowance | Fault:
         """Whether the limits let a request go to a backend; a fault is the caller's to hear, and nothing was taken then."""
-        claims = call.key.claims + resolved.route.claims
-        tokens, spare = needed(call.parsed, self.answer_tokens_max) if any(claim.tpm is not None for claim in claims) else (0, 0)
-        now = trio.current_time()
-        granted = await self.limiter.admit(claims, user_of(call.key, call.record.user), tokens, spare, now)
+        key, limited = call.key, resolved.route.claims
+        tokens = spare = 0
+        if key.counts_tokens or resolved.route.counts_tokens:
+            tokens, spare = needed(call.parsed, self.answer_tokens_max)
+        user = user_of(key, call.record.user) if limited else ""
+        granted = await self.limiter.admit(key.claims + limited, user, tokens, spare, trio.current_time())
         call.outlet.limited = limit_headers(granted.requests, granted.tokens)
         if isinstance(granted, Refusal):
             call.record.limit_type, call.record.verdict = granted.kind, granted
@@ -169,9 +168,9 @@ def reached(attempt: AttemptRecord) -> bool:
 
 def consumed(record: RequestRecord) -> bool:
     """Whether a request came to something: a backend was asked, or the answer was there already."""
-    return record.cache == "hit" or any(map(reached, record.attempts))
+    return record.cache == "hit" or any(one.fault is None or reached(one) for one in record.attempts)
 
 
 def used_tokens(record: RequestRecord) -> int:
     """Tokens that a request used, over all of its attempts: as they were told, else as they are estimated; see gateway.billed."""
-    return sum(one.usage.total_tokens for one in record.attempts if one.usage is not None)
+    return sum([one.usage.total_tokens for one in record.attempts if one.usage is not None])

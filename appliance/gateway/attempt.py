@@ -240,8 +240,9 @@ def _left_out(running: Running, verbatim: Verbatim) -> tuple[dict[str, Any], tup
     if verbatim.mended is not None:
         more = verbatim.mended(fields if left is None else {**fields, **left[0]}, model)
         return more if left is None else left if more is None else ({**left[0], **more[0]}, (*left[1], *more[1]))
-    if verbatim.without is not None and (names := [name for name, quoted in running.target.upstream.refused(model) if quoted in call.body]):
-        return verbatim.without(fields, names)
+    if verbatim.without is not None and (refused := running.target.upstream.refused(model)):
+        names = [name for name, quoted in refused if quoted in call.body]
+        return verbatim.without(fields, names) if names else left
     return left
 
 

@@ -19,7 +19,6 @@ from appliance.gateway.ceilings import holder_of
 from appliance.gateway.foreseen import Foreseen, foreseen
 from appliance.gateway.plan import KeyPlan, Resolved
 from appliance.gateway.pricing import usd_text
-from appliance.store.row import Spent
 from appliance.store.spending import GivenWarning, Spending
 
 KNOWN_WAIT_S = 5.0
@@ -28,13 +27,17 @@ KNOWN_WAIT_S = 5.0
 PERIODS = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
 
 
+Counted = tuple[str, int, int]
+"""See store.row.Spent."""
+
+
 @attrs.define(eq=False)
 class Held:
     """What a request reserved: in which accounts, and why so much. version: of the budgets that were in force."""
 
     reservation: Reservation
     foreseen: Foreseen
-    spent: tuple[Spent, ...]
+    spent: tuple[Counted, ...]
     version: int
 
 
@@ -148,12 +151,16 @@ class Budgets:
         self._known = trio.Event()
         return tuple(one for one in found.warnings if one.scope in told and not one.delivered)
 
-    async def reserve(self, call: Call, resolved: Resolved) -> Held | Fault:
+    async def known(self, key: KeyPlan) -> Fault | None:
+        """Wait until the figures of a key's budgets are here; only while some are `unknown`."""
+        if await self._figures(key) or not self.needed:
+            return None
+        words = "what the budget of this key has spent cannot be looked up right now; try again shortly"
+        return Fault(FaultKind.LEDGER_UNAVAILABLE, words, retry_after_s=1.0)
+
+    def reserve(self, call: Call, resolved: Resolved) -> Held | Fault:
         """Hold what a request may cost in all of its budgets, or say which one has no room for it; nothing is held then."""
         key, record = call.key, call.record
-        if self.unknown and not await self._figures(key) and self.needed:
-            words = "what the budget of this key has spent cannot be looked up right now; try again shortly"
-            return Fault(FaultKind.LEDGER_UNAVAILABLE, words, retry_after_s=1.0)
         most = foreseen(call, resolved, self.answer_tokens_max)
         given = self.book.reserve(key.holders, most.nusd, record.wall_time)  # in those that have one now
         if isinstance(given, Refused):
@@ -168,7 +175,7 @@ class Budgets:
         """The request came to nothing."""
         self.book.settle(held.reservation, 0)
 
-    def settle(self, held: Held | None, key: KeyPlan, record: RequestRecord, ledger_id: int) -> tuple[Spent, ...]:
+    def settle(self, held: Held | None, key: KeyPlan, record: RequestRecord, ledger_id: int) -> tuple[Counted, ...]:
         """Put what a request cost in the place of what was held. What it counts against, for its row in the ledger."""
         nusd, covered = record.cost_nusd, False
         if held is not None:
@@ -221,7 +228,7 @@ class Budgets:
             return True
         return False
 
-    def _count_late(self, held: Held | None, key: KeyPlan, record: RequestRecord, ledger_id: int) -> tuple[Spent, ...]:
+    def _count_late(self, held: Held | None, key: KeyPlan, record: RequestRecord, ledger_id: int) -> tuple[Counted, ...]:
         """The same where others may have come into force while the request ran, or wait for their figures."""
         nusd, accounts = record.cost_nusd, self.book.accounts
         parts = () if held is None else held.reservation.parts
@@ -236,7 +243,7 @@ class Budgets:
             if account is not None and account not in settled and record.wall_time >= account.period.start:
                 self._tell(self.book.settle(Reservation(0, ((account, account.period.start),)), nusd))
                 counts[scope, account.period.start] = None
-        return tuple(Spent(scope, start, nusd) for scope, start in counts)
+        return tuple((scope, start, nusd) for scope, start in counts)
 
     def _tell(self, warned: Iterable[Warned]) -> None:
         for one in warned:
@@ -245,8 +252,8 @@ class Budgets:
                 self.tell(one, account.terms)
 
 
-def _counted(reservation: Reservation, nusd: int) -> tuple[Spent, ...]:
-    return tuple([Spent(account.terms.scope, start, nusd) for account, start in reservation.parts]) if nusd else ()
+def _counted(reservation: Reservation, nusd: int) -> tuple[Counted, ...]:
+    return tuple([(account.terms.scope, start, nusd) for account, start in reservation.parts]) if nusd else ()
 
 
 def alike(one: Terms, other: Terms) -> bool:

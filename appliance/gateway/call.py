@@ -82,29 +82,38 @@ class Outlet:
             headers = [*headers, *self.limited]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def answer(self, status: int, headers: HeaderList, body: bytes, now: float) -> None:
-        """A whole answer: `start` and the last `write` in one, at once where the server can."""
+    def push_answer(self, status: int, headers: HeaderList, body: bytes, now: float) -> bool:
+        """A whole answer: `start` and the last `write` in one, without waiting. False when `answer` has to be awaited for the rest, or for
+        all of it."""
         engine, record = self._engine, self.record
         if engine is None or self.started or self._keeping is not None:
-            await self.start(status, headers)
-            await self.write(body, more=False, now=now)
-            return
+            return False
         self.started = record.committed = True
         record.status = status
         try:
             sent = engine.push_whole(status, [*headers, *self.limited] if self.limited else headers, body)
         except OSError:
             self.sending = self.gone = True
-            return
-        if sent is None:
+            return True
+        if sent:
+            self._answered(body, now)
+            return True
+        self._half_sent = sent is False
+        return False
+
+    async def answer(self, status: int, headers: HeaderList, body: bytes, now: float) -> None:
+        """What `push_answer` could not do."""
+        if not self._half_sent:
             await self.start(status, headers)
             await self.write(body, more=False, now=now)
             return
-        if not sent:
-            await self.write(b"", more=False)
-            if self.gone:
-                return
-        record.bytes_out += len(body)
+        self._half_sent = False
+        await self.write(b"", more=False)
+        if not self.gone:
+            self._answered(body, now)
+
+    def _answered(self, body: bytes, now: float) -> None:
+        self.record.bytes_out += len(body)
         self.ended = True
         self.heard_at = now
 

@@ -5,9 +5,9 @@ The rule: a row says what is known. Tokens and costs are those of every attempt 
 
 from appliance.core.record import RequestRecord
 from appliance.gateway.billed import billed
-from appliance.gateway.budgets import Held
+from appliance.gateway.budgets import Counted, Held
 from appliance.gateway.plan import Resolved
-from appliance.store.row import TEXT_MAX_CHARS, USER_MAX_CHARS, LedgerRow, Opened, Spent, attempts_text
+from appliance.store.row import TEXT_MAX_CHARS, USER_MAX_CHARS, LedgerRow, Opened, attempts_text
 
 BYTES_PER_TOKEN = 4
 """Of a request's body: rather too many tokens, as JSON has more than words in it."""
@@ -30,7 +30,7 @@ def opened_of(record: RequestRecord, resolved: Resolved, held: Held | None) -> O
     )  # fmt: skip
 
 
-def row_of(record: RequestRecord, opened: Opened, spent: tuple[Spent, ...]) -> LedgerRow:
+def row_of(record: RequestRecord, opened: Opened, spent: tuple[Counted, ...]) -> LedgerRow:
     """What became of it. spent: what it costs each budget it counts against."""
     usage = billed(record)
     first = record.first_token_at

@@ -91,12 +91,46 @@ class Holder:
         if claim.tpm is not None and claim.tpm != self.tokens.limit:
             self.tokens.fit(claim.tpm)
 
+    def pull(self, tokens: int, now_ns: int) -> int:
+        """Take a request (which is among those that run already) and its tokens; the place of the last of these, 0 where none are counted.
+        Where one of them is not there nothing is taken, and -1 given."""
+        claim = self.claim
+        if claim.rpm is not None:
+            if self.requests.pull(now_ns, 1) < 0:
+                self.tokens.advance(now_ns)
+                return -1
+            if claim.concurrency is not None and self.running > claim.concurrency:
+                self.requests.undo(1)
+                self.tokens.advance(now_ns)
+                return -1
+        elif claim.concurrency is not None and self.running > claim.concurrency:
+            self.tokens.advance(now_ns)
+            return -1
+        if not tokens or claim.tpm is None:
+            if claim.tpm is not None:
+                self.tokens.advance(now_ns)
+            return 0
+        place = self.tokens.pull(now_ns, tokens)
+        if place < 0 and claim.rpm is not None:
+            self.requests.undo(1)
+        return place
+
+    def undo(self, tokens: int) -> None:
+        """What was pulled at this instant."""
+        if self.claim.rpm is not None:
+            self.requests.undo(1)
+        if tokens and self.claim.tpm is not None:
+            self.tokens.undo(tokens)
+
+    def advance(self, now_ns: int) -> None:
+        self.requests.advance(now_ns)
+        self.tokens.advance(now_ns)
+
     def idle(self, now_ns: int) -> bool:
         """Whether it is as if it had never been."""
         if self.running:
             return False
-        self.requests.advance(now_ns)
-        self.tokens.advance(now_ns)
+        self.advance(now_ns)
         return not (self.requests.used or self.tokens.used)
 
 
@@ -154,38 +188,53 @@ class EmbeddedLimiter:
     async def admit(self, claims: Sequence[Claim], user: str, tokens: int, spare: int, now: float) -> Grant | Refusal:
         now_ns = int(now * NS_PER_S)
         holders: list[Holder] = []
-        refusing: tuple[Claim, Kind] | None = None
-        longest_ns: float = 0
+        places: list[int] = []
         for claim in claims:
-            holder = self._holder(claim, user, now_ns)
+            holder = self.holders.get(claim.id) if claim.scope != "user" else None
+            if holder is None or holder.claim is not claim:
+                holder = self._holder(claim, user, now_ns)
             holder.running += 1  # at once: so that it is not forgotten while the next one is looked up
             holders.append(holder)
-            missing = _missing(holder, claim, tokens, now_ns)
-            if missing is not None and missing[1] > longest_ns:  # who comes back sooner would be refused by the other
-                refusing, longest_ns = (claim, missing[0]), missing[1]
-        if refusing is not None:
-            for holder in holders:
-                holder.running -= 1
-            figures = _tightest(holders)
-            return Refusal(refusing[0], refusing[1], longest_ns / NS_PER_S, tokens, *figures)
+            place = holder.pull(tokens, now_ns)
+            if place < 0:
+                return self._refusal(claims, holders, user, tokens, now_ns)
+            places.append(place)
         if spare:
             for holder in holders:
                 if holder.claim.tpm is not None:
-                    spare = min(spare, holder.tokens.left - tokens)
-            tokens += spare
-        places = []
-        for holder in holders:
-            if holder.claim.rpm is not None:
-                holder.requests.take(1)
-            places.append(holder.tokens.take(tokens) if tokens and holder.claim.tpm is not None else 0)
+                    spare = min(spare, holder.tokens.left)
+            if spare:
+                tokens += spare
+                places = [holder.tokens.take(spare) if holder.claim.tpm is not None else 0 for holder in holders]
         return Grant(holders, places, tokens, self.clock, *_tightest(holders))
+
+    def _refusal(self, claims: Sequence[Claim], pulled: Sequence[Holder], user: str, tokens: int, now_ns: int) -> Refusal:
+        """The last one that was asked has too little: all get back what they gave. Whose limit has to be waited for longest is told: who
+        comes back sooner would be refused by that one."""
+        for holder in pulled[:-1]:
+            holder.undo(tokens)
+        holders = [*pulled]
+        for claim in claims[len(pulled) :]:
+            holder = self._holder(claim, user, now_ns)
+            holder.running += 1
+            holder.advance(now_ns)
+            holders.append(holder)
+        refusing: tuple[Claim, Kind] | None = None
+        longest_ns: float = 0
+        for holder in holders:
+            missing = _missing(holder, tokens)
+            if missing is not None and missing[1] > longest_ns:
+                refusing, longest_ns = (holder.claim, missing[0]), missing[1]
+        for holder in holders:
+            holder.running -= 1
+        assert refusing is not None  # one of them has too little
+        return Refusal(*refusing, longest_ns / NS_PER_S, tokens, *_tightest(holders))
 
     async def look(self, claims: Sequence[Claim], user: str, now: float) -> tuple[Figures | None, Figures | None]:
         now_ns = int(now * NS_PER_S)
         holders = [self._holder(claim, user, now_ns) for claim in claims]
         for holder in holders:
-            holder.requests.advance(now_ns)
-            holder.tokens.advance(now_ns)
+            holder.advance(now_ns)
         return _tightest(holders)
 
     def fit(self, settings: Limits) -> None:
@@ -231,19 +280,18 @@ def _look_over(holders: OrderedDict[str, Holder], now_ns: int) -> None:
             holders.move_to_end(name)
 
 
-def _missing(holder: Holder, claim: Claim, tokens: int, now_ns: int) -> tuple[Kind, float] | None:
+def _missing(holder: Holder, tokens: int) -> tuple[Kind, float] | None:
     """What one holder has too little of (the request itself is among those that run), and for how many nanoseconds: infinite for ever.
     None where nothing is missing."""
+    claim = holder.claim
     found: tuple[Kind, float] | None = None
     if claim.concurrency is not None and holder.running > claim.concurrency:
         found = "concurrency", CONCURRENCY_WAIT_NS
     if claim.rpm is not None:
-        holder.requests.advance(now_ns)
         wait_ns = holder.requests.wait_ns(1)
         if wait_ns and (found is None or wait_ns > found[1]):
             found = "requests", wait_ns
     if claim.tpm is not None:
-        holder.tokens.advance(now_ns)
         wait_ns = holder.tokens.wait_ns(tokens) if tokens else 0
         if wait_ns is None:
             return "tokens", math.inf
@@ -254,6 +302,13 @@ def _missing(holder: Holder, claim: Claim, tokens: int, now_ns: int) -> tuple[Ki
 
 def _tightest(holders: Sequence[Holder]) -> tuple[Figures | None, Figures | None]:
     """The limits of requests and of tokens that have the least left."""
+    if len(holders) == 1:
+        only = holders[0]
+        claim = only.claim
+        return (
+            None if claim.rpm is None else Figures(claim.rpm, only.requests.left, only.requests.full_in_ns),
+            None if claim.tpm is None else Figures(claim.tpm, only.tokens.left, only.tokens.full_in_ns),
+        )
     requests: Bucket | None = None
     tokens: Bucket | None = None
     fewest = least = 0

@@ -87,6 +87,10 @@ class RoutePlan:
     paths: Callable[[str], bool] | None = None
     tenants: Callable[[str], bool] | None = None
     cache: CachePlan | None = None
+    counts_tokens: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "counts_tokens", any(claim.tpm is not None for claim in self.claims))
 
     def accepts(self, headers: Mapping[bytes, str], prompt_tokens: int, path: str | None, tenant: str) -> bool:
         """Whether the conditions beside the model's name hold. path: None where any will do."""
@@ -107,7 +111,7 @@ class KeyPlan:
 
     Attributes:
         holders: the scopes of its tenant and of itself, with a budget or not; budgets: the terms of those that have one, and scopes, their
-            scopes.
+            scopes. counts_tokens: some limit of it, or of its tenant, is one of tokens.
     """
 
     tenant: str
@@ -122,8 +126,10 @@ class KeyPlan:
     budgets: tuple[Terms, ...] = ()
     scopes: tuple[str, ...] = attrs.field(init=False)
     holders: tuple[str, ...] = attrs.field(init=False)
+    counts_tokens: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "counts_tokens", any(claim.tpm is not None for claim in self.claims))
         object.__setattr__(self, "scopes", tuple(one.scope for one in self.budgets))
         object.__setattr__(self, "holders", (tenant_scope(self.tenant), key_scope(self.tenant, self.id)))
 

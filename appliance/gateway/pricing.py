@@ -36,6 +36,9 @@ Basis = Literal["own", "table", "estimate", "zero"]
 
 NOTHING_COUNTED = Usage()
 
+Named = tuple[str, str, str, str]
+"""A vendor, and the three names of a model, see `Pricing.price`; the last is empty unless the operator has a price for it."""
+
 FREE_OF_CHARGE = frozenset({COUNT, "moderations"})
 """Operations that cost nothing where they tell no usage."""
 
@@ -81,7 +84,8 @@ class Pricing:
     unpriced: Unpriced
     own: Mapping[str, Price] = attrs.field(factory=dict)
     unknown: Literal["refuse", "zero", "estimate"] = "zero"
-    _known: dict[tuple[str, str, str, str], Price | Listed | None] = attrs.field(factory=dict)
+    _known: dict[Named, Price | Listed | None] = attrs.field(factory=dict)
+    _steady: dict[Named, Priced] = attrs.field(factory=dict)  # those among the known that no time changes, without a tier
 
     def price(self, target: TargetPlan, asked: str, served: str, requested: str, now: float, reported: str = "", tier: str = "") -> Priced:
         """What a target's answers cost.
@@ -92,15 +96,25 @@ class Pricing:
             now: seconds since the epoch. tier: how the answer was served, see `core.usage.Usage`.
         """
         provider = target.upstream.provider
-        found = self._find(provider, asked, served, requested)
+        named = (provider.name, asked, served, requested if requested in self.own else "")
+        if not tier and (steady := self._steady.get(named)) is not None:
+            return steady
+        found = self._find(provider, named)
+        steadily = found is not None and not tier
         if found is None and reported and reported != asked:
-            found = self._find(provider, reported, "", "")
+            found = self._find(provider, (provider.name, reported, "", ""))
         if isinstance(found, Listed):
             price = found.price(now, tier)
             if price is not None:
-                return Priced(price, "table")
+                priced = Priced(price, "table")
+                if steadily and len(found.prices) == 1:
+                    self._steady[named] = priced
+                return priced
         elif found is not None:
-            return Priced(found, "own")
+            priced = Priced(found, "own")
+            if steadily:
+                self._steady[named] = priced
+            return priced
         if self.unknown == "estimate":
             guess = self.table.typical(provider.price_source, now) or self.table.typical(EVERY_VENDOR, now)
             if guess is not None:
@@ -159,16 +173,16 @@ class Pricing:
         asked = target.model or model
         return self.price(target, asked, target.served_name(model), record.requested_model, record.wall_time).basis != "zero"
 
-    def _find(self, provider: Provider, asked: str, served: str, requested: str) -> Price | Listed | None:
-        key = (provider.name, asked, served, requested if requested in self.own else "")
+    def _find(self, provider: Provider, named: Named) -> Price | Listed | None:
         try:
-            return self._known[key]
+            return self._known[named]
         except KeyError:
             pass
-        found = self._look_up(provider, asked, served, requested)
+        found = self._look_up(provider, *named[1:])
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
-        self._known[key] = found
+            self._steady.clear()
+        self._known[named] = found
         return found
 
     def _look_up(self, provider: Provider, asked: str, served: str, requested: str) -> Price | Listed | None:

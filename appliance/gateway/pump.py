@@ -65,7 +65,9 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
         return headers
     outlet = running.call.outlet
     outlet.modelled = True
-    await outlet.answer(head.status, headers, body, running.record.head_at)
+    at = running.record.head_at
+    if not outlet.push_answer(head.status, headers, body, at):
+        await outlet.answer(head.status, headers, body, at)
     return None
 
 

@@ -60,6 +60,16 @@ class RequestBody:
     def complete(self) -> bool:
         return self._left == 0 or (self._decoder is not None and self._decoder.done)
 
+    def buffered(self) -> bytes | None:
+        """The whole body, where its length is known and all of it is here; None where `piece` has to be asked."""
+        left, peer = self._left, self._peer
+        data = peer.buffer
+        if not left or len(data) < left or left > self._limits.body_max_bytes or self._failure is not None:
+            return None
+        peer.buffer = data[left:]
+        self._left = 0
+        return data[:left]
+
     async def piece(self) -> bytes:
         """The next bytes; all of them, without waiting, when the whole body is buffered already. b"" only when complete.
 

@@ -77,6 +77,14 @@ class Turn:
 
     # receiving ---------------------------------------------------------------------------------------------------------------------------
 
+    def whole_body(self) -> bytes | None:
+        """The whole body where it has come already, as one `receive` would give it; None where `receive` has to be awaited."""
+        if self._delivered or self.continue_pending or self._peer.half_closed:
+            return None
+        data = self._body.buffered()
+        self._delivered = data is not None
+        return data
+
     async def receive(self) -> Message:
         """`http.request` pieces, then `http.disconnect` (after the answer at once, before it when the client has left).
 

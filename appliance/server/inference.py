@@ -4,7 +4,7 @@ Every request leaves exactly one record, written in `finally`, also when the cli
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -25,7 +25,7 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
 from appliance.gateway.variants import assigned, unassigned
 from appliance.http1.asgi import Receive, Scope, Send
-from appliance.server.body import read_body
+from appliance.server.body import read_body, too_large
 from appliance.server.caller import Caller, caller_of
 from appliance.server.paths import envelope_of
 from appliance.server.reply import HeaderList, header_map, reply
@@ -59,8 +59,8 @@ async def serve_operation(
         elif admitted[1].route.cache is not None:
             call = admitted[0]
             fault = await gateway.answers.serve(*admitted, caller.pin, skip=caller.skip_cache)
-        elif isinstance(found := await _accounted(gateway, *admitted), Fault):
-            fault = found
+        elif isinstance(found := await _accounting(gateway, *admitted), Fault):
+            fault, record.decision = found, Decision(admitted[1], ())
         else:
             admission = found
             fault = await gateway.proxy.serve(*admitted)
@@ -93,17 +93,19 @@ async def serve_operation(
                 await gateway.accounts.kept()
 
 
-async def _accounted(gateway: Gateway, call: Call, resolved: Resolved) -> Admission | Fault:
-    """Let it go to a backend, or say why not."""
+def _accounting(gateway: Gateway, call: Call, resolved: Resolved) -> Awaitable[Admission | Fault]:
+    """Let it go to a backend, or say why not; to be awaited. Only what holds a file needs a layer around."""
+    return gateway.accounts.admit(call, resolved) if call.upload is None else _holding(gateway, call, resolved, call.upload)
+
+
+async def _holding(gateway: Gateway, call: Call, resolved: Resolved, upload: "Upload") -> Admission | Fault:
     admission: Admission | Fault | None = None
     try:
         admission = await gateway.accounts.admit(call, resolved)
         return admission
     finally:
         if not isinstance(admission, Admission):
-            call.record.decision = Decision(resolved, ())
-            if call.upload is not None:
-                call.upload.close()
+            upload.close()
 
 
 async def _admit(
@@ -120,9 +122,16 @@ async def _admit(
         if record.operation not in UPLOADS:
             return caller.unsuitable
         return await _admit_upload(gateway, scope, receive, caller, outlet, end_reason, language, key)
-    body = await read_body(receive, caller.announced_bytes(headers), plan.config.server.limits.body_max_bytes)
-    if isinstance(body, Fault):
-        return body
+    engine = scope.get("extensions", {}).get("http1")
+    body_max_bytes = plan.config.server.limits.body_max_bytes
+    body: bytes | None = None if engine is None else engine.whole_body()
+    if body is None:
+        received = await read_body(receive, caller.announced_bytes(headers), body_max_bytes)
+        if isinstance(received, Fault):
+            return received
+        body = received
+    elif len(body) > body_max_bytes:  # a reload made it less
+        return too_large(body_max_bytes)
     record.bytes_in = len(body)
     record.started_at = outlet.heard_at = trio.current_time()
     verbatim = language.verbatim

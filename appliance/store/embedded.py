@@ -87,9 +87,11 @@ class EmbeddedLedger:
     def settle(self, row: LedgerRow) -> None:
         self._settled += 1
         data = frame(SETTLED, tuple(row))
-        with contextlib.suppress(OSError):
+        try:
             if self.journal.settle(row.id, data):
                 return
+        except OSError:
+            pass  # kept in memory, as far as there is room
         if len(self.writer.overflow) < self.settings.queue_rows_max:
             self.writer.overflow.extend(LedgerRow(*values_of(payload)) for _, payload in scan(data, 0).entries)  # as the journal has it
         else:

@@ -17,7 +17,10 @@ ATTEMPT_FIELDS = ("backend", "model", "outcome", "status", "error_type", "durati
 
 
 class Spent(NamedTuple):
-    """What a request costs one budget. scope: `tenant:NAME`, `key:TENANT/ID`; period_start: seconds since the epoch, 0 for a total."""
+    """What a request costs one budget. scope: `tenant:NAME`, `key:TENANT/ID`; period_start: seconds since the epoch, 0 for a total.
+
+    Rows hold plain tuples of the same, which the journal writes at half the price.
+    """
 
     scope: str
     period_start: int
@@ -48,7 +51,7 @@ class Opened(NamedTuple):
     input_tokens: int = 0
     output_tokens: int = 0
     cost_nusd: int = 0
-    spent: tuple[Spent, ...] = ()
+    spent: tuple[tuple[str, int, int], ...] = ()
 
 
 class LedgerRow(NamedTuple):
@@ -96,7 +99,7 @@ class LedgerRow(NamedTuple):
     duration_ms: int = 0
     ttft_ms: int | None = None
     attempts: str = ""
-    spent: tuple[Spent, ...] = ()
+    spent: tuple[tuple[str, int, int], ...] = ()
     experiment: str = ""
     variant: str = ""
 

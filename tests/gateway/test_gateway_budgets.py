@@ -111,6 +111,12 @@ def asked(operation: str = "chat", wall: float = NOON, **fields: Any) -> Any:
     return Call(parsed, RequestRecord("1", "1", 0.0, wall, operation=operation, requested_model="asked"), PRICING)
 
 
+async def reserve(budgets: Budgets, call: Any, where: Any) -> Any:
+    """As a request does it: its budgets are known first."""
+    unknown = await budgets.known(call.key) if budgets.unknown else None
+    return unknown or budgets.reserve(call, where)
+
+
 def to(*models: str, fallback: tuple[str, ...] = (), cap: int | None = None) -> Any:
     return Where(Route(tuple(Target(one, cap) for one in models), tuple(map(Target, fallback))))
 
@@ -175,17 +181,17 @@ def test_pictures_rankings_and_counts_are_reserved_by_their_own_rules() -> None:
 
 def test_a_key_reserves_in_its_own_budget_and_its_tenants_and_a_refusal_says_whose_it_is() -> None:
     budgets, _ = budgets_of(Clock(), terms(usd=1.0), terms(KEY, 0.00015))
-    first = held(run(budgets.reserve(asked(max_tokens=100), to("cheap"))))
+    first = held(run(reserve(budgets, asked(max_tokens=100), to("cheap"))))
     midnight = int(at("2026-07-14T00:00:00+02:00"))
     assert first.spent == (Spent(TENANT, midnight, 100_000), Spent(KEY, midnight, 100_000))
     call = asked(max_tokens=100)
-    refused = run(budgets.reserve(call, to("cheap")))
+    refused = run(reserve(budgets, call, to("cheap")))
     assert isinstance(refused, Fault)
     assert (refused.kind, call.record.limit_type) == (FaultKind.BUDGET_EXCEEDED, "budget")
     for words in ("the key 'ci'", "$0.00015 a day", "$0 is spent", "$0.0001 reserved", "may cost $0.0001", "at 2026-07-15T00:00:00+02:00"):
         assert words in refused.message
     budgets.release(first)
-    held(run(budgets.reserve(asked(max_tokens=100), to("cheap"))))
+    held(run(reserve(budgets, asked(max_tokens=100), to("cheap"))))
     assert [one.reserved_nusd for one in budgets.standing(Key())] == [100_000, 100_000]  # type: ignore[arg-type]
 
 
@@ -193,18 +199,18 @@ def test_at_local_midnight_a_budget_starts_anew_and_late_ends_count_in_the_day_t
     clock = Clock(at("2026-10-24T23:59:59+02:00"))  # the night on which clocks go back
     budgets, told = budgets_of(clock, terms(usd=0.0001))
     call = asked(wall=clock.now, max_tokens=100)
-    late = held(run(budgets.reserve(call, to("cheap"))))
-    assert isinstance(run(budgets.reserve(asked(wall=clock.now), to("cheap"))), Fault)
+    late = held(run(reserve(budgets, call, to("cheap"))))
+    assert isinstance(run(reserve(budgets, asked(wall=clock.now), to("cheap"))), Fault)
     yesterday, clock.now = int(at("2026-10-24T00:00:00+02:00")), at("2026-10-25T00:00:00+02:00")
     assert budgets.ratios() == {"acme": 0.0}
-    held(run(budgets.reserve(asked(wall=clock.now, max_tokens=100), to("cheap"))))
+    held(run(reserve(budgets, asked(wall=clock.now, max_tokens=100), to("cheap"))))
     assert budgets.settle(late, Key(), ended(call, 99_000), 1) == (Spent(TENANT, yesterday, 99_000),)  # type: ignore[arg-type]
     assert budgets.ratios() == {"acme": 1.0}
     assert told == []
     clock.now = at("2026-10-25T23:59:59+01:00")
-    assert isinstance(run(budgets.reserve(asked(wall=clock.now), to("cheap"))), Fault)  # the day has 25 hours
+    assert isinstance(run(reserve(budgets, asked(wall=clock.now), to("cheap"))), Fault)  # the day has 25 hours
     clock.now += 1
-    held(run(budgets.reserve(asked(wall=clock.now, max_tokens=100), to("cheap"))))
+    held(run(reserve(budgets, asked(wall=clock.now, max_tokens=100), to("cheap"))))
 
 
 def test_what_ends_while_a_budgets_figures_are_looked_up_counts_once() -> None:
@@ -230,7 +236,7 @@ def test_requests_wait_for_a_new_budgets_figures_and_are_refused_when_none_come(
         found: list[Any] = []
 
         async def ask() -> None:
-            found.append(await budgets.reserve(asked(max_tokens=100), to("cheap")))
+            found.append(await reserve(budgets, asked(max_tokens=100), to("cheap")))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
@@ -268,7 +274,7 @@ def test_what_an_earlier_run_warned_of_is_not_told_again_and_what_it_could_not_i
 def test_a_reload_keeps_what_is_spent_and_held_and_one_with_another_period_holds_as_it_was_until_its_figures_are_here() -> None:
     budgets, _ = budgets_of(Clock(), terms(usd=0.001), spent=300_000)
     call = asked(max_tokens=100)
-    given = held(run(budgets.reserve(call, to("cheap"))))
+    given = held(run(reserve(budgets, call, to("cheap"))))
     budgets.fit([terms(usd=0.002)], 100)
     assert budgets.ratios() == {"acme": 0.2}
     budgets.fit([terms(usd=0.002, period="month")], 100)
