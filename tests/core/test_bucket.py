@@ -186,3 +186,25 @@ def test_what_never_fits_is_told_apart_from_what_has_to_wait() -> None:
     bucket = Bucket(5)
     bucket.take(5)
     assert (bucket.wait_ns(5), bucket.wait_ns(6)) == (NS_PER_MIN, None)
+
+
+STEPS = st.tuples(st.integers(0, 2 * NS_PER_MIN), st.integers(1, 120), st.sampled_from(["pull", "undo", "true_up"]), st.integers(0, 120))
+
+
+@given(limit=st.integers(1, 100), steps=st.lists(STEPS, max_size=20))
+def test_a_pull_is_a_look_and_a_take_and_one_that_is_undone_never_was(limit: int, steps: list[tuple[int, int, str, int]]) -> None:
+    pulled, plain, now_ns = Bucket(limit), Bucket(limit), 0
+    for later_ns, pieces, what, real in steps:
+        now_ns += later_ns
+        place = pulled.pull(now_ns, pieces)
+        if place >= 0 and what == "undo":
+            pulled.undo(pieces)
+            plain.advance(now_ns)
+        elif place >= 0:
+            assert passes(plain, now_ns, pieces)
+            if what == "true_up":
+                pulled.true_up(pieces, real, place)
+                plain.true_up(pieces, real, plain.place)
+        else:
+            assert not passes(plain, now_ns, pieces)
+        assert (pulled.used, pulled.flowed, pulled.place, pulled.at_ns) == (plain.used, plain.flowed, plain.place, plain.at_ns)
