@@ -20,7 +20,7 @@ class Traces:
     sample: float = knob(0.1, "share of the traces that begin here; in a caller's trace the caller's own flag decides", low=0, high=1)
     faults: bool = knob(True, "what met a fault of a backend or of the gateway is sent though it was not sampled")
     queue_max: int = knob(2048, "requests that wait to be sent, some 4 kB each; more are dropped, and counted", low=1, high=1000000)
-    batch_max: int = knob(256, "requests in one POST; 4 MiB at most whatever this says", low=1, high=10000)
+    batch_max: int = knob(256, "requests in one POST; 1 MiB at most whatever this says", low=1, high=10000)
     interval_s: float = knob(1.0, "longest wait of a request for its batch", unit="s", low=0.01, high=300)
     timeout_s: float = knob(10.0, "one POST, whole", unit="s", low=0.01, high=300)
     retry_s: float = knob(60.0, "how long a batch is tried while a collector is away or busy; then it is lost", unit="s", low=0, high=3600)

@@ -5,6 +5,7 @@ from collector import value_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 from appliance.telemetry.otlp import CLIENT, SERVER, Span, Taken, read_taken, request_bytes, span_bytes
@@ -20,9 +21,14 @@ SPANS = st.builds(
 )  # fmt: skip
 
 
+def proto(span: Span) -> ProtoSpan:
+    (read,) = ScopeSpans.FromString(span_bytes(span)).spans
+    return read
+
+
 @given(SPANS)
 def test_a_span_is_read_as_it_was_meant(span: Span) -> None:
-    read = ProtoSpan.FromString(span_bytes(span))
+    read = proto(span)
     assert (read.trace_id.hex(), read.span_id.hex(), read.parent_span_id.hex()) == (span.trace_id, span.span_id, span.parent_id)
     assert (read.name, read.kind, read.trace_state) == (span.name, span.kind, span.state)
     assert (read.start_time_unix_nano, read.end_time_unix_nano) == (span.start_ns, span.end_ns)
@@ -41,13 +47,13 @@ def test_a_request_holds_its_spans_and_where_they_come_from(spans: list[Span], r
     assert {pair.key: pair.value.string_value for pair in group.resource.attributes} == resource
     assert (scoped.scope.name, scoped.scope.version) == ("appliance", "1.2")
     assert [one.SerializeToString(deterministic=True) for one in scoped.spans] == [
-        ProtoSpan.FromString(span_bytes(span)).SerializeToString(deterministic=True) for span in spans
+        proto(span).SerializeToString(deterministic=True) for span in spans
     ]
 
 
 def test_a_lone_surrogate_becomes_a_question_mark() -> None:
     span = Span("0" * 31 + "1", "0" * 15 + "1", "", "a\udc80", SERVER, 1, 2, {"b": "c\ud800"})
-    read = ProtoSpan.FromString(span_bytes(span))
+    read = proto(span)
     assert (read.name, read.attributes[0].value.string_value) == ("a?", "c?")
 
 
