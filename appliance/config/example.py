@@ -36,6 +36,7 @@ SAMPLES: Mapping[str, str] = {
     "Backend.dialect": '"openai_responses"',
     "Backend.base_url": '"https://api.openai.com/v1"',
     "Backend.api_key": '{ env = "OPENAI_API_KEY" }',
+    "Backend.api_keys": '[{ env = "OPENAI_API_KEY_2" }, { env = "OPENAI_API_KEY_3" }]',
     "Backend.api_version": '"2024-10-21"',
     "Backend.region": '"us-east-1"',
     "Backend.access_key_id": '{ env = "AWS_ACCESS_KEY_ID" }',

@@ -55,6 +55,8 @@ class UpstreamLimits:
     idle_connection_s: float = knob(50.0, "shorter than the 60 s after which common servers close", unit="s", low=0.1, high=3600)
     response_head_max_bytes: int = knob(65536, "status line and headers of an answer", unit="bytes", low=1024, high=1048576)
     response_max_bytes: int = knob(268435456, "a whole answer", unit="bytes", low=1024, high=4294967296)
+    key_rest_max_s: float = knob(60.0, "of several keys: longest rest of one after a 429, whatever it says", unit="s", low=1, high=86400)
+    key_refused_s: float = knob(300.0, "of several keys: rest of one that is unknown (401) or without credit", unit="s", low=1, high=86400)
     event_max_bytes: int = knob(16777216, "one event of a stream; image models send megabytes", unit="bytes", low=1024, high=268435456)
 
 
@@ -66,6 +68,7 @@ class Backend:
     dialect: Dialect | None = knob(None, "pins the wire language; default: the caller's where the vendor has it")
     base_url: str = knob("", "overrides the vendor's; what its own SDK calls base_url, or http+unix://%2Frun%2Fvllm.sock/v1 for a socket")
     api_key: Secret | None = knob(None, "sent as the vendor expects it")
+    api_keys: tuple[Secret, ...] = knob((), "more keys of the same rights, taken in turn; one that is refused rests while others go on")
     api_version: str = knob("", "azure-openai only: the api-version query parameter", vendor="azure-openai")
     ca: str = knob("certifi", "certifi, system, or a PEM file of the authority that signed the upstream's certificate")
     http2: bool = knob(False, "speak HTTP/2 upstream, through httpx")
@@ -90,3 +93,9 @@ class Backend:
     breaker: Breaker = table(Breaker)
     health: Health = table(Health)
     limits: UpstreamLimits = table(UpstreamLimits)
+
+    @property
+    def keys(self) -> dict[str, Secret]:
+        """`api_key` and `api_keys`, by where each stands."""
+        several = {f"api_keys[{place}]": key for place, key in enumerate(self.api_keys)}
+        return several if self.api_key is None else {"api_key": self.api_key, **several}

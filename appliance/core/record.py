@@ -43,6 +43,7 @@ class AttemptRecord:
         waited_s: time spent waiting for a slot of `max_concurrency` or for a pooled connection.
         head_at: when the response head had arrived; first_token_at: first content or tool-call delta; last_token_at: the latest one.
         reused: whether a pooled connection carried it.
+        key: which of the backend's keys it was made with, from 1 on; 0 where the backend has one.
         cost_nusd: what it cost, in nano-USD; price_basis: by whose price (`own`, `table`, `estimate`, or `zero` for none), empty until it
             is charged; price: that price.
     """
@@ -65,6 +66,7 @@ class AttemptRecord:
     finish_reason: str = ""
     reused: bool = False
     half_open: bool = False
+    key: int = 0
     cost_nusd: int = 0
     price_basis: str = ""
     price: Price | None = None
@@ -200,7 +202,7 @@ class RequestRecord:
             "first_token_ms": round((one.first_token_at - one.started_at) * 1000, 3) if one.first_token_at else None,
             "finish_reason": one.finish_reason, "reused_connection": one.reused, "cost_usd": one.cost_nusd / 1e9,
             "price": one.price_basis, "price_usd": _price_dict(one), "usage_source": "" if one.usage is None else one.usage.source,
-            "half_open": one.half_open, "served_model": shown(one.served_model),
+            "half_open": one.half_open, "key": one.key, "served_model": shown(one.served_model),
         }  # fmt: skip
 
 

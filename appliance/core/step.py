@@ -1,8 +1,9 @@
 """The whole retry and fallback policy: one pure function that says what to do after each attempt.
 
-Order of preference after a fault worth another try: a candidate that has not been asked yet, at once (another backend is a better bet
-than the one that just failed); when all have been asked, the least-tried one whose fault may be repeated, after a pause that doubles with
-each round and is at least what the upstream asked for. One budget of attempts and one of time bound the whole, fallbacks included.
+Order of preference after a fault worth another try: the same backend at once, where the fault was one of a single key and the backend has
+another; a candidate that has not been asked yet, at once (another backend is a better bet than the one that just failed); when all have
+been asked, the least-tried one whose fault may be repeated, after a pause that doubles with each round and is at least what the upstream
+asked for. One budget of attempts and one of time bound the whole, fallbacks included.
 """
 
 from collections.abc import Sequence
@@ -26,10 +27,11 @@ class RetryPolicy:
 
 @attrs.frozen
 class Tried:
-    """One attempt that failed: which candidate, and how."""
+    """One attempt that failed: which candidate, and how. another_key: the fault is one of a single key, and the backend has another."""
 
     candidate: int
     fault: Fault
+    another_key: bool = False
 
 
 @attrs.frozen
@@ -61,7 +63,7 @@ UNKNOWN_RESPONSE, FOREIGN_SEAL = "previous_response_not_found", "invalid_encrypt
 """Codes of a backend's 400 that does not have the response which the request goes on from, or cannot read the sealed reasoning in it:
 another one may have made it."""
 
-_MADE_ELSEWHERE = frozenset({UNKNOWN_RESPONSE, FOREIGN_SEAL})
+MADE_ELSEWHERE = frozenset({UNKNOWN_RESPONSE, FOREIGN_SEAL})
 
 
 def next_step(history: Sequence[Tried], available: Sequence[bool], policy: RetryPolicy, elapsed_s: float, draw: float) -> Step:
@@ -82,6 +84,8 @@ def next_step(history: Sequence[Tried], available: Sequence[bool], policy: Retry
     worth = _worth(last, policy)
     if worth is None or len(history) >= policy.attempts or elapsed_s >= policy.budget_s:
         return Surface(last)
+    if history[-1].another_key and available[history[-1].candidate]:
+        return Try(history[-1].candidate)
     asked = [tried.candidate for tried in history]
     for index, free in enumerate(available):
         if free and index not in asked:
@@ -130,7 +134,7 @@ def _worth(fault: Fault, policy: RetryPolicy) -> str | None:
     if status is not None and status >= 400:
         if status in policy.fallback_on:
             return "elsewhere"
-        if fault.kind in _ELSEWHERE or fault.code in _MADE_ELSEWHERE:
+        if fault.kind in _ELSEWHERE or fault.code in MADE_ELSEWHERE:
             return "elsewhere"
         return "here" if status in policy.on else None
     if fault.kind in _ELSEWHERE:

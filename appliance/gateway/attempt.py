@@ -23,6 +23,7 @@ from appliance.gateway.counting import answer_estimate
 from appliance.gateway.faults import wire_fault, without_secrets
 from appliance.gateway.plan import TargetPlan
 from appliance.gateway.pump import forward
+from appliance.gateway.rotation import next_key, settle_key
 from appliance.gateway.running import Running
 from appliance.gateway.tracer import forwarded
 from appliance.http1.transport import Exchange, Failure, Hold, UpstreamRequest
@@ -58,6 +59,8 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     translates = spoken is not call.language or call.anew or _amiss(call, asked)
     running = Running(call, target, record, permit, spoken, asks, translates, now, call.cut_fault)
     call.running = running
+    if upstream.ring is not None:
+        record.key = next_key(upstream.ring, call.record, record)
     if target.paced and call.upload is None:  # how long a form takes is its caller's affair
         running.pace = upstream.state.pace(asked, call.parsed.stream)
         running.pace.begin(now)
@@ -143,7 +146,8 @@ async def _exchange(running: Running) -> Fault | None:
 
 def _request(running: Running, endpoint: str, model: str, body: bytes) -> UpstreamRequest:
     call = running.call
-    return running.target.upstream.request(endpoint, model, forwarded(running), body, running.language.name, stream=call.parsed.stream)
+    upstream, key = running.target.upstream, running.record.key
+    return upstream.request(endpoint, model, forwarded(running), body, running.language.name, stream=call.parsed.stream, key=key)
 
 
 async def _ask(running: Running, request: UpstreamRequest) -> Fault | None:
@@ -278,5 +282,7 @@ def _settle(running: Running, fault: Fault | None) -> None:
     call.pricing.charge(running.target, record, call.record)
     if running.pace is not None:
         running.settle_pace(running.pace, fault)
+    if record.key and running.target.upstream.ring is not None:
+        settle_key(running.target.upstream.ring, record, fault)
     answered = record.status > 0 and (fault is None or not fault.row.trips) and record.outcome != "cancelled"
     running.target.upstream.state.end(running.permit, record.ended_at, fault, answered=answered)

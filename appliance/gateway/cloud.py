@@ -38,8 +38,8 @@ def standing(
     """known: of the backend of that name that is in force: where the account's source is the same, its credentials go on being used."""
     if not provider.cloud:
         return Standing(settings.base_url or provider.base_url)
-    has_key = settings.api_key is not None or "authorization" in {header.lower() for header in settings.headers}
-    if settings.api_key is not None and (settings.access_key_id is not None or settings.service_account is not None):
+    has_key = bool(settings.keys) or "authorization" in {header.lower() for header in settings.headers}
+    if settings.keys and (settings.access_key_id is not None or settings.service_account is not None):
         other = "access_key_id" if settings.access_key_id is not None else "service_account"
         return BadAccount(f"api_key is set beside {other}: leave one of them out, a backend proves who asks in one way")
     if provider.cloud == "aws":
@@ -85,7 +85,7 @@ def _at_google(
             return found
         source = found
     project: str | BadAccount = settings.project
-    if settings.api_key is None or settings.project:  # a key of Express mode has a project of its own, whatever a variable says
+    if not settings.keys or settings.project:  # a key of Express mode has a project of its own, whatever a variable says
         project = google_account.project_of(settings.project, source, env)
     if isinstance(project, BadAccount):
         return project

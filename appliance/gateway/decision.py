@@ -86,7 +86,10 @@ class Decision:
             waits = bool(asked) and asked[-1] == step.seconds
             why = "as it asked (Retry-After)" if waits else "back-off: every candidate was asked"
             return {**told, "do": "pause", "pause_ms": round(step.seconds * 1000, 3), "backend": backend, "why": why}
-        return {**told, "do": "try", "backend": backend, "why": "it was not asked yet"}
+        last = next((one for one in reversed(record.attempts) if one.started_at <= at and one.ended_at <= at), None)
+        again = last is not None and last.key > 0 and last.backend == backend
+        why = f"it has other keys than key {last.key}" if again and last is not None else "it was not asked yet"
+        return {**told, "do": "try", "backend": backend, "why": why}
 
 
 def obstacle(state: BackendState, now: float) -> str:

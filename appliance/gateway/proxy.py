@@ -23,6 +23,7 @@ from appliance.gateway.faults import DRAINING, timeout_fault
 from appliance.gateway.live import Live
 from appliance.gateway.ordering import ordered
 from appliance.gateway.plan import Resolved, RoutePlan, TargetPlan
+from appliance.gateway.rotation import another_key
 
 WATCH_S = 0.1
 """Timeouts are late by this much at most; they are seconds, and 1,000 requests in flight cost 1 ms a second."""
@@ -130,7 +131,9 @@ class Proxy:
             fault = await attempt(call, candidates[index], resolved.model, now)
             if fault is None:
                 return None
-            history.append(Tried(index, fault))
+            ring = candidates[index].upstream.ring
+            another = ring is not None and another_key(ring, call.record, candidates[index].upstream.name, fault, trio.current_time())
+            history.append(Tried(index, fault, another))
             if call.upload is not None and call.upload.spent:
                 from appliance.gateway.upload_attempt import told_once  # imported already, with the request
 

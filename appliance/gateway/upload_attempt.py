@@ -32,7 +32,8 @@ def upload_request(running: Running, upload: Upload, endpoint: str, model: str) 
     overrides = running.target.overrides
     edits = splices(upload.reader, upload.boundary, _other_model(running), overrides)
     body = _spliced(upload.held.whole(), edits) if upload.short else b""
-    request = upstream.request(endpoint, model, forwarded(running), body, running.language.name, stream=call.parsed.stream)
+    key = running.record.key
+    request = upstream.request(endpoint, model, forwarded(running), body, running.language.name, stream=call.parsed.stream, key=key)
     request.headers = _CONTENT_TYPE.sub(b"", request.headers) + b"content-type: %b\r\n" % upload.content_type
     if not upload.short:
         size = upload.held.size if upload.ended else upload.incoming.length

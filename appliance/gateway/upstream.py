@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import attrs
 
 from appliance.config.upstreams import Backend
+from appliance.core.key_ring import KeyRing, key_ring
 from appliance.dialects.language_table import NAMES
 from appliance.gateway.cloud import standing
 from appliance.gateway.live import BackendState, backend_state
@@ -37,6 +38,7 @@ class Upstream:
     Attributes:
         served_by: the response header that names it.
         head: the header block every request starts with, `name: value` lines; a key included, so it is never printed.
+        ring: whose turn it is, of several keys, and heads: one for each; None and empty where there is one key or none.
         prover: proves each request where there is no key that could stand in the head; None for most backends.
     """
 
@@ -51,6 +53,8 @@ class Upstream:
     head: bytes = attrs.field(repr=False)
     _secrets: tuple[bytes, ...] = attrs.field(repr=False)
     served_by: tuple[bytes, bytes]
+    ring: KeyRing | None = None
+    heads: tuple[bytes, ...] = attrs.field(default=(), repr=False)
     prover: Prover | None = attrs.field(default=None, repr=False)
     _targets: dict[tuple[str, str, str, bool], bytes] = attrs.field(factory=dict, repr=False)
     _refused: dict[str, tuple[tuple[str, bytes], ...]] = attrs.field(factory=dict, repr=False)
@@ -65,13 +69,16 @@ class Upstream:
         return tuple(sorted((*self._secrets, *fetched), key=len, reverse=True))
 
     def request(
-        self, operation: str, model: str, forwarded: bytes, body: bytes, language: str = "openai_chat", *, stream: bool = False
-    ) -> UpstreamRequest:
-        """A POST of `body` for an operation. `forwarded` is a block of header lines of the caller's, already filtered."""
+        self, operation: str, model: str, forwarded: bytes, body: bytes, language: str = "openai_chat", *, stream: bool = False,
+        key: int = 0,
+    ) -> UpstreamRequest:  # fmt: skip
+        """A POST of `body` for an operation. `forwarded` is a block of header lines of the caller's, already filtered. key: the number of
+        the key to send, of several."""
         for name, value in self.provider.headers:
             if not forwarded.startswith(name + b":") and b"\n" + name + b":" not in forwarded:
                 forwarded += b"%b: %b\r\n" % (name, value)
-        return UpstreamRequest(b"POST", self.target(operation, model, language, stream), self.head + forwarded, body)
+        head = self.heads[key - 1] if key else self.head
+        return UpstreamRequest(b"POST", self.target(operation, model, language, stream), head + forwarded, body)
 
     def refused(self, model: str) -> tuple[tuple[str, bytes], ...]:
         """Members of chat messages that this vendor's model refuses, with how they stand in a body."""
@@ -135,9 +142,9 @@ def build_upstream(
     origin = Origin.parse(base_url)
     if isinstance(origin, BadOrigin):
         return f"backends.{name}.base_url {origin.reason}"
-    head = _head(settings, provider, origin)
-    if isinstance(head, str):
-        return f"backends.{name}.{head}"
+    heads = _heads(settings, provider, origin)
+    if isinstance(heads, str):
+        return f"backends.{name}.{heads}"
     if settings.dialect is not None and settings.dialect not in NAMES:
         return f"backends.{name}.dialect {settings.dialect!r} is not spoken by this version; it knows {', '.join(NAMES)}"
     transport = _transport(name, settings, origin, contexts, arrivals)
@@ -148,18 +155,31 @@ def build_upstream(
     return Upstream(
         name=name, settings=settings, provider=provider, base_url=base_url, origin=origin, transport=transport,
         state=backend_state(name, settings, probe_first=free_probe),
-        slots=Slots(settings.max_concurrency, limits.queue_max, limits.queue_s), head=head,
-        secrets=_secrets(settings),
+        slots=Slots(settings.max_concurrency, limits.queue_max, limits.queue_s), head=heads[0],
+        ring=key_ring(len(heads), limits.key_rest_max_s, limits.key_refused_s) if len(heads) > 1 else None,
+        heads=heads if len(heads) > 1 else (), secrets=_secrets(settings),
         served_by=(b"x-served-by", name.encode()), prover=stands.prover,
     )  # fmt: skip
 
 
-def _head(settings: Backend, provider: Provider, origin: Origin) -> bytes | str:
-    key = settings.api_key.reveal() if settings.api_key is not None else ""
+def _heads(settings: Backend, provider: Provider, origin: Origin) -> tuple[bytes, ...] | str:
+    """A head for each key, and one where there is none; or what is wrong with it."""
+    heads: list[bytes] = []
+    for place, key in settings.keys.items() or (("api_key", None),):
+        credentials = auth_headers(provider, "" if key is None else key.reveal())
+        if isinstance(credentials, str):
+            return f"{place} {credentials}"
+        head = _head(settings, origin, credentials)
+        if isinstance(head, str):
+            return head
+        heads.append(head)
+    if len(set(heads)) < len(heads):
+        return "api_keys would not be sent: this vendor takes none, or an entry of headers stands in their place; leave one of them out"
+    return tuple(heads)
+
+
+def _head(settings: Backend, origin: Origin, credentials: list[tuple[bytes, bytes]]) -> bytes | str:
     lines = [(b"host", origin.host_header), (b"content-type", b"application/json"), (b"accept-encoding", b"identity")]
-    credentials = auth_headers(provider, key)
-    if isinstance(credentials, str):
-        return f"api_key {credentials}"
     lines += credentials
     for name, value in settings.headers.items():
         try:
@@ -177,8 +197,7 @@ def _secrets(settings: Backend) -> tuple[bytes, ...]:
     """What this backend's answers must not repeat: its key and the values of its headers, a credential also without its scheme."""
     values = [value.reveal() for value in settings.headers.values()]
     values += [words[1] for words in map(str.split, values) if len(words) == 2]
-    if settings.api_key is not None:
-        values.append(settings.api_key.reveal())
+    values += [key.reveal() for key in settings.keys.values()]
     found = {value.strip().encode("utf-8", "replace") for value in values}
     return tuple(sorted((one for one in found if len(one) >= SECRET_MIN_BYTES), key=len, reverse=True))
 
@@ -211,10 +230,10 @@ def _transport(
 
 
 def missing_key(settings: Backend) -> bool:
-    """Whether this backend's vendor wants a key and none is configured, neither as `api_key` nor as a header of one's own."""
+    """Whether this backend's vendor wants a key and none is configured, neither as `api_key` or `api_keys` nor as a header of one's own."""
     sent = {name.lower() for name in settings.headers}
     row = PROVIDERS[settings.provider]
-    return settings.api_key is None and not (row.key_optional or row.cloud) and not sent & {"authorization", "api-key"}
+    return not settings.keys and not (row.key_optional or row.cloud) and not sent & {"authorization", "api-key"}
 
 
 def build_upstreams(

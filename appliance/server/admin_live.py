@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from appliance.config.masked import masked_dict
+from appliance.config.secret import MASK
 from appliance.gateway.decision import down_because
 from appliance.gateway.upstream import Upstream
 from appliance.server.admin_route import AdminRoute, Answer, Asked
@@ -98,8 +99,20 @@ def _provider(upstream: Upstream, latency: Latency | None) -> dict[str, object]:
         },
         "down_because": down_because(state, now), "last_error": state.last_error,
         "last_error_s_ago": round(now - state.last_error_at, 1) if state.last_error else None, "last_probe": state.last_probe,
-        "credentials": _credentials(upstream),
+        "credentials": _credentials(upstream), "keys": _keys(upstream),
     }  # fmt: skip
+
+
+def _keys(upstream: Upstream) -> list[dict[str, object]]:
+    """Several keys by their numbers, with how long each rests yet; nothing of a backend with one."""
+    now = trio.current_time()
+    return [
+        {
+            "key": number, "value": MASK, "rests_s": round(max(0.0, key.resting_until - now), 1), "last_refusal": key.last_refusal,
+            "requests": key.requests, "refusals": dict(key.refusals),
+        }
+        for number, key in enumerate(upstream.ring.keys if upstream.ring is not None else (), 1)
+    ]  # fmt: skip
 
 
 def _credentials(upstream: Upstream) -> dict[str, object] | None:

@@ -119,6 +119,6 @@ SCHEMAS: dict[str, Schema] = {
         "id": {"type": "integer"}, "at": MOMENT, "actor": TEXT, "action": TEXT, "target": TEXT, "before": {"type": ["object", "null"]},
         "after": {"type": ["object", "null"]},
     }),
-    "Provider": {"type": "object", "description": "a backend with its health, breaker, connections and credentials"},
+    "Provider": {"type": "object", "description": "a backend with its health, breaker, connections, credentials and keys"},
     "Record": {"type": "object", "description": "a request: its attempts, faults, times, tokens and cost"},
 }  # fmt: skip

@@ -3,6 +3,7 @@
 import platform
 
 import attrs
+import trio
 
 from appliance import __version__
 from appliance.gateway.budget_alerts import BudgetAlerts
@@ -10,7 +11,7 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.upstream import Upstream
 from appliance.server.listeners import Engine
 from appliance.server.refusal_book import RefusalBook
-from appliance.telemetry.live import BackendState, CacheState, LedgerState, LiveState
+from appliance.telemetry.live import BackendState, CacheState, KeyState, LedgerState, LiveState
 from appliance.telemetry.sink import LineSink
 
 
@@ -63,4 +64,12 @@ def _backend(upstream: Upstream) -> BackendState:
     return BackendState(
         name=upstream.name, healthy=state.healthy, breaker=state.breaker.state.value, in_flight=state.in_flight,
         pool_open=pool.open, pool_idle=pool.idle, queued=upstream.slots.waiting + pool.queued,
+        keys=_keys(upstream),
     )  # fmt: skip
+
+
+def _keys(upstream: Upstream) -> list[KeyState]:
+    if upstream.ring is None:
+        return []
+    now = trio.current_time()
+    return [KeyState(number, one.rests(now), one.requests, dict(one.refusals)) for number, one in enumerate(upstream.ring.keys, 1)]

@@ -13,6 +13,16 @@ BreakerState = Literal["closed", "open", "half_open"]
 
 
 @attrs.frozen
+class KeyState:
+    """One of several keys of a backend, known by its number. refusals: by error type."""
+
+    number: int
+    resting: bool
+    requests: int
+    refusals: Mapping[str, int]
+
+
+@attrs.frozen
 class BackendState:
     """One configured backend.
 
@@ -21,6 +31,7 @@ class BackendState:
         in_flight: attempts running on it.
         pool_open, pool_idle: upstream connections; idle ones are among the open ones.
         queued: requests waiting for a slot of `max_concurrency` or for a connection.
+        keys: none of a backend that has but one.
     """
 
     name: str
@@ -30,6 +41,7 @@ class BackendState:
     pool_open: int = 0
     pool_idle: int = 0
     queued: int = 0
+    keys: Sequence[KeyState] = ()
 
 
 @attrs.frozen

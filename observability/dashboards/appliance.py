@@ -213,6 +213,23 @@ BACKENDS = (
         )),
         width=8, minimum=0, calcs=("mean", "max"),
     ),
+    Panel(
+        "Keys at Work", "Attempts by key, of backends with several (`api_keys`); a key that gets none rests.", "timeseries",
+        REQUESTS_PER_S,
+        legend(("{{backend}} key {{key}}", per_s(within("appliance_upstream_key_requests_total"), "backend", "key"))),
+        minimum=0, calcs=("mean", "max"),
+    ),
+    Panel(
+        "Keys Refused", "Refusals by key and reason, and gateways in which the key rests because of them.", "timeseries", COUNT,
+        legend(
+            (
+                "{{backend}} key {{key}} {{error_type}} per s",
+                per_s(within("appliance_upstream_key_refusals_total"), "backend", "key", "error_type"),
+            ),
+            ("{{backend}} key {{key}} rests", f"sum by (backend, key) ({within('appliance_upstream_key_resting')})"),
+        ),
+        minimum=0, calcs=("mean", "max"),
+    ),
 )  # fmt: skip
 
 MONEY = (

@@ -19,6 +19,8 @@ COMMITTED = Path(__file__).parents[2] / "config.example.toml"
 PROVIDERS = {"openai": "https://api.openai.com/v1", "azure-openai": "", "bedrock": "https://a", "vertex": "https://b"}
 ENV = {
     "OPENAI_API_KEY": "k",
+    "OPENAI_API_KEY_2": "k2",
+    "OPENAI_API_KEY_3": "k3",
     "APPLIANCE_ADMIN_TOKEN": "t",
     "BUDGET_WEBHOOK": "https://hooks.example.com/x",
     "HTTPS_PROXY": "http://proxy:3128",

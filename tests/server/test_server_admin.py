@@ -34,7 +34,7 @@ def test_providers_are_shown_with_their_state(place: Place) -> None:
     wanted = {
         "name", "provider", "base_url", "healthy", "drained", "breaker", "breaker_opened_total", "in_flight", "max_concurrency",
         "waiting", "connections", "first_byte_ms", "latency_ms", "requests", "errors", "down_because", "last_error", "last_error_s_ago",
-        "last_probe", "credentials",
+        "last_probe", "credentials", "keys",
     }  # fmt: skip
     assert set(shown["sim"]) == wanted
     assert shown["spare"]["breaker"] == "closed"

@@ -15,6 +15,9 @@ from appliance.config.rules.scene import FRAMING_HEADERS, HEADER_NAME, Rule, Sce
 from appliance.config.upstreams import Backend
 
 UNIX = "http+unix"
+KEYS_MAX = 64
+"""Of one backend: each has its series in the metrics."""
+
 BASE_URL = f"an http://, https:// or {UNIX}:// URL without credentials, query or fragment"
 
 
@@ -72,7 +75,7 @@ def _no_http2(name: str) -> Iterator[Finding]:
 
 def _cleartext(name: str, backend: Backend, host: str) -> Iterator[Finding]:
     steps: Steps = ("backends", name, "base_url")
-    if backend.api_key is not None and not is_loopback(host) and not is_private(host):
+    if backend.keys and not is_loopback(host) and not is_private(host):
         yield Finding(steps, f"sends the API key unencrypted to {quoted(host)}", "https://", grave=False)
     if backend.http2:
         yield from _no_http2(name)
@@ -91,6 +94,7 @@ def credentials(scene: Scene) -> Iterator[Finding]:
     for name, backend in scene.config.backends.items():
         for field in ("api_key", "access_key_id", "secret_access_key", "session_token"):
             yield from unsendable(getattr(backend, field), ("backends", name, field))
+        yield from _several(name, backend)
         for header, value in backend.headers.items():
             steps: Steps = ("backends", name, "headers", header)
             if not HEADER_NAME.fullmatch(header):
@@ -98,6 +102,20 @@ def credentials(scene: Scene) -> Iterator[Finding]:
             elif header.lower() in FRAMING_HEADERS:
                 yield Finding(steps, "is written by the transport and cannot be set", "to be left out")
             yield from ill_value(value.reveal(), steps)
+
+
+def _several(name: str, backend: Backend) -> Iterator[Finding]:
+    steps: Steps = ("backends", name, "api_keys")
+    if len(backend.api_keys) > KEYS_MAX:
+        yield Finding(steps, f"has {len(backend.api_keys)} keys", f"at most {KEYS_MAX}")
+    seen = [backend.api_key]
+    for place, key in enumerate(backend.api_keys):
+        yield from unsendable(key, (*steps, place))
+        if not key.reveal():
+            yield Finding((*steps, place), "is empty", "a key")
+        elif key in seen:
+            yield Finding((*steps, place), "is the same as one before it", "each key once")
+        seen.append(key)
 
 
 def probes(scene: Scene) -> Iterator[Finding]:

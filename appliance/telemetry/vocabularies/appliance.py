@@ -3,14 +3,21 @@
 Nothing here is about a model or a tenant; every family is read from the process as it is.
 """
 
-from appliance.telemetry.family import Family, Label
-from appliance.telemetry.live import LedgerState
+from collections.abc import Iterator, Sequence
 
-BACKEND = Label("backend")
+from appliance.telemetry.family import Family, Label
+from appliance.telemetry.live import BackendState, KeyState, LedgerState
+
+BACKEND, KEY = Label("backend"), Label("key")
+KEY_FAULTS = ("authentication", "quota", "rate_limited")
 
 
 def _ledger(state: LedgerState | None, measure: str) -> list[tuple[tuple[str, ...], float]]:
     return [] if state is None else [((), getattr(state, measure))]
+
+
+def _keys(backends: Sequence[BackendState]) -> Iterator[tuple[BackendState, KeyState]]:
+    return ((one, key) for one in backends for key in one.keys)
 
 
 FAMILIES = (
@@ -65,6 +72,23 @@ FAMILIES = (
     Family(
         "appliance_upstream_queued_requests", "gauge", "Requests waiting for a slot or a connection.", "live", (BACKEND,),
         read=lambda scope: [((one.name,), one.queued) for one in scope.live.backends],
+    ),
+    Family(
+        "appliance_upstream_key_resting", "gauge", "1 while one of a backend's several keys rests because it was refused.", "live",
+        (BACKEND, KEY), read=lambda scope: [((one.name, str(key.number)), int(key.resting)) for one, key in _keys(scope.live.backends)],
+    ),
+    Family(
+        "appliance_upstream_key_requests_total", "counter", "Attempts made with one of a backend's several keys.", "live", (BACKEND, KEY),
+        read=lambda scope: [((one.name, str(key.number)), key.requests) for one, key in _keys(scope.live.backends)],
+    ),
+    Family(
+        "appliance_upstream_key_refusals_total", "counter", "Times a backend refused one of its several keys.", "live",
+        (BACKEND, KEY, Label("error_type")),
+        read=lambda scope: [
+            ((one.name, str(key.number), error_type), key.refusals.get(error_type, 0))
+            for one, key in _keys(scope.live.backends)
+            for error_type in KEY_FAULTS
+        ],
     ),
     Family(
         "appliance_event_loop_lag_seconds", "histogram", "How late a timer of the event loop fired.", "live",
