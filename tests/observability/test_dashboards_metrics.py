@@ -1,11 +1,11 @@
 """Every metric and label that a dashboard names exists, and every metric that exists is on a dashboard or in a rule."""
 
 import re
-import shutil
 import subprocess
 
 import pytest
-from dashboard_queries import ROOT, choices, dashboards, panels, queries
+from alert_rules import RUNBOOKS, alerts, rules, tool
+from dashboard_queries import choices, dashboards, panels, queries
 from promql_names import Grouping, Selector, argued, groupings, selectors
 
 from appliance.telemetry.vocabularies import VOCABULARIES
@@ -13,8 +13,6 @@ from appliance.telemetry.vocabularies import VOCABULARIES
 FAMILIES = {family.name: family for families in VOCABULARIES.values() for family in families}
 # What Prometheus adds to each series that it scrapes; `cluster` is the stack's own target label.
 OF_THE_TARGET = {"job", "instance", "cluster"}
-RULES = ROOT / "observability" / "alerts.yaml"
-RUNBOOKS = ROOT / "observability" / "runbooks"
 
 
 def family_of(metric: str):
@@ -89,7 +87,7 @@ def test_counters_are_asked_for_their_growth_and_gauges_for_their_value():
 def test_every_family_is_on_a_panel_or_in_a_rule():
     text = "\n".join(expr for _, expr in asked())
     shown = {family.name for one in selectors_of(text) if (family := family_of(one))}
-    ruled = {family.name for one in re.findall(r"[a-z_]+", RULES.read_text() if RULES.exists() else "") if (family := family_of(one))}
+    ruled = {family.name for rule in rules() for one in selectors_of(rule["expr"]) if (family := family_of(one))}
     missing = sorted(set(FAMILIES) - shown - ruled)
     assert not missing, f"on no panel and in no rule: {missing}; give each a panel in observability/dashboards/ and run `make dashboards`"
 
@@ -101,12 +99,10 @@ def selectors_of(text: str) -> set[str]:
 def test_every_recorded_series_that_a_panel_asks_for_is_recorded():
     recorded = {one for _, expr in asked() for one in selectors_of(expr) if ":" in one}
     assert recorded
-    if not RULES.exists():
-        pytest.skip("observability/alerts.yaml, which records them, is not here")
-    assert recorded <= set(re.findall(r"record: (\S+)", RULES.read_text()))
+    assert recorded <= {rule["record"] for rule in rules() if "record" in rule}
 
 
-def test_every_runbook_that_a_panel_links_to_is_there():
+def test_every_runbook_that_a_panel_links_to_is_there_and_an_alerts():
     named = set()
     for dashboard in dashboards().values():
         for panel in panels(dashboard):
@@ -115,17 +111,17 @@ def test_every_runbook_that_a_panel_links_to_is_there():
                 assert f"Runbook: observability/runbooks/{name}" in panel["description"]
                 named.add(name)
     assert named
+    assert named <= {f"{alert['alert']}.md" for alert in alerts()}
     if not RUNBOOKS.exists():
         pytest.skip("observability/runbooks is not here")
     assert named <= {path.name for path in RUNBOOKS.iterdir()}
 
 
 def test_prometheus_understands_every_expression(tmp_path):
-    if not shutil.which("promtool"):
-        pytest.skip("promtool is not installed (Debian's package `prometheus`)")
-    rules = [f"      - record: panel:{number}\n        expr: '{expr}'\n" for number, (_, expr) in enumerate(asked())]
+    promtool = tool("promtool")
+    records = [f"      - record: panel:{number}\n        expr: '{expr}'\n" for number, (_, expr) in enumerate(asked())]
     path = tmp_path / "panels.yaml"
-    path.write_text("groups:\n  - name: panels\n    rules:\n" + "".join(rules))
-    done = subprocess.run(["promtool", "check", "rules", str(path)], capture_output=True, text=True, timeout=60)
+    path.write_text("groups:\n  - name: panels\n    rules:\n" + "".join(records))
+    done = subprocess.run([promtool, "check", "rules", str(path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(rules)} rules found" in done.stdout
+    assert f"{len(records)} rules found" in done.stdout
