@@ -166,7 +166,9 @@ def _result(record: dict[str, Any]) -> Iterator[Line]:
     if record["dropped_fields"]:
         yield "dropped", f"{', '.join(record['dropped_fields'])}  (the backend has nothing for them)"
     if record["cache"]:
-        yield "cache", record["cache"]
+        kept = (record.get("plan") or {}).get("cached")
+        words = f": an answer of {kept['age_s']:g} s ago, which had cost {usd(kept['had_cost_usd'])}" if kept else ""
+        yield "cache", record["cache"] + words
     first = f", first token after {record['ttft_ms']:g} ms" if record["ttft_ms"] is not None else ""
     own = f", of which the gateway's own {record['overhead_ms']:g} ms" if record["overhead_ms"] is not None else ""
     yield "took", f"{record['duration_ms']:g} ms{own}{first}"

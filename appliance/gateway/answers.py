@@ -22,6 +22,7 @@ from appliance.gateway.cache_key import Asked, asked_of
 from appliance.gateway.cache_plan import CachePlan
 from appliance.gateway.cached_answer import kept_answer, replay
 from appliance.gateway.call import Call, HeaderList, within_scope
+from appliance.gateway.decision import Decision, FromCache
 from appliance.gateway.faults import CLIENT_GONE
 from appliance.gateway.plan import Resolved
 from appliance.gateway.proxy import Proxy
@@ -57,6 +58,7 @@ class Answers:
         """
         plan = resolved.route.cache
         assert plan is not None  # only such requests come here
+        call.record.decision = Decision(resolved, ())
         asked = asked_of(call, resolved, plan, pin, self.entry_max_bytes)
         if asked is None:
             return await self._ask(call, resolved)
@@ -151,6 +153,7 @@ class Answers:
         return await self.proxy.serve(call, resolved)
 
     async def _hit(self, call: Call, resolved: Resolved, entry: Entry) -> Fault | None:
+        call.record.decision = FromCache(resolved, max(0.0, trio.current_time() - entry.made_at), entry.cost_nusd)
         admitted = await self.accounts.admit_hit(call, resolved)
         if isinstance(admitted, Fault):
             return admitted

@@ -12,6 +12,7 @@ from appliance.config.knob import default_of
 from appliance.config.routing import Match
 from appliance.core.breaker import BreakerState
 from appliance.core.glob import compile_globs
+from appliance.core.price import NUSD
 from appliance.core.record import RequestRecord, shown
 from appliance.core.step import Pause, Step, Surface, Tried, surfaced_because
 from appliance.gateway.live import BackendState
@@ -90,6 +91,19 @@ class Decision:
         again = last is not None and last.key > 0 and last.backend == backend
         why = f"it has other keys than key {last.key}" if again and last is not None else "it was not asked yet"
         return {**told, "do": "try", "backend": backend, "why": why}
+
+
+@attrs.define(eq=False)
+class FromCache:
+    """See `core.record.Told`. The answer was there already: made `age_s` ago, when it cost `cost_nusd`."""
+
+    resolved: Resolved
+    age_s: float
+    cost_nusd: int
+
+    def told(self, record: RequestRecord) -> dict[str, object]:
+        kept = {"age_s": round(self.age_s, 3), "had_cost_usd": self.cost_nusd / NUSD}
+        return {**Decision(self.resolved, ()).told(record), "cached": kept}
 
 
 def obstacle(state: BackendState, now: float) -> str:

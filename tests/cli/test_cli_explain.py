@@ -36,6 +36,29 @@ models = ["sim*"]
 targets = [ {{ backend = "sim" }} ]
 fallback = [ {{ backend = "spare", model = "rescue" }} ]
 retry = {{ attempts = 3, backoff_s = 0.01, backoff_max_s = 0.02 }}
+[[routes]]
+name = "kept"
+models = ["kept"]
+targets = [ {{ backend = "spare", model = "rescue" }} ]
+cache = {{ ttl_s = 600, when = "always" }}
+[[routes]]
+name = "tried"
+models = ["tried"]
+targets = [ {{ backend = "spare" }} ]
+[[routes]]
+name = "balanced"
+models = ["balanced"]
+strategy = "cheapest"
+targets = [ {{ backend = "spare", model = "dear" }}, {{ backend = "spare", model = "rescue" }} ]
+[[experiments]]
+name = "trial"
+route = "tried"
+control = {{ backend = "spare", model = "old" }}
+treatment = {{ backend = "spare", model = "new" }}
+percent = 100
+[prices.models.dear]
+input_usd_per_mtok = 100.0
+output_usd_per_mtok = 100.0
 [prices.models.rescue]
 input_usd_per_mtok = 1.0
 output_usd_per_mtok = 2.0
@@ -136,6 +159,32 @@ def test_an_alias_a_condition_and_a_pin_are_told(place: Place) -> None:
     assert "X-Provider: only spare" in place.explain("pinned")
     place.ask("spare/anything", "direct")
     assert "the name says which backend" in place.explain("direct")
+
+
+def test_an_experiment_and_what_a_strategy_saw_are_told(place: Place) -> None:
+    place.ask("tried", "on-trial")
+    text = place.explain("on-trial")
+    assert "trial: treatment" in text
+    assert "1 spare (new)" in text
+    place.ask("balanced", "cheapest")
+    text = place.explain("cheapest")
+    assert "cheapest" in text
+    assert "expected cost (USD): spare 0.0" in text
+    assert text.index("1 spare (rescue)") < text.index("2 spare (dear)")
+
+
+def test_a_hit_tells_how_old_the_answer_is_and_what_it_had_cost(place: Place) -> None:
+    place.ask("kept", "miss")
+    place.ask("kept", "hit")
+    assert place.gateway.admin("/admin/requests/miss")["cache"] == "miss"
+    record = place.gateway.admin("/admin/requests/hit")
+    assert (record["cache"], record["attempts"], record["cost_usd"]) == ("hit", [], 0)
+    assert record["plan"]["cached"]["had_cost_usd"] > 0
+    text = place.explain("hit")
+    assert "answered 200 from the cache" in text
+    assert "cache" in text
+    assert " s ago, which had cost $0.0" in text
+    assert "kept: the first whose models (kept)" in text
 
 
 def test_refusals_are_told_with_whose_limit_or_budget_and_their_figures(place: Place) -> None:

@@ -192,7 +192,8 @@ def test_what_was_not_kept_is_told_as_far_as_the_ledger_knows_it(tmp_path: Path)
     path = tmp_path / "one.db"
     ledger = explaining(path)
     several = '[["alpha","m","error",503,"overloaded",12,0,0,""],["beta","m","success",200,"",80,10,20,"provider"]]'
-    for one in (row(1, request_id="theirs"), row(2, attempts=several, request_id="other", error_type="")):
+    tried = row(3, experiment="trial", variant="treatment")
+    for one in (row(1, request_id="theirs"), row(2, attempts=several, request_id="other", error_type=""), tried):
         ledger.open(opened(1))
         ledger.settle(one)
     ledger.close()
@@ -204,6 +205,9 @@ def test_what_was_not_kept_is_told_as_far_as_the_ledger_knows_it(tmp_path: Path)
     assert [(one["backend"], one["outcome"]) for one in told["attempts"]] == [("alpha", "success")]
     assert found(path, "theirs") == told
     assert found(path, "theirs", MARCH + 30 * 86_400) is None  # only the last days are looked through for an id of the caller's
+    on_trial = found(path, f"{tried.id:x}")
+    assert on_trial is not None
+    assert (on_trial["experiment"], on_trial["variant"]) == ("trial", "treatment")
     failed_over = found(path, "other")
     assert failed_over is not None
     assert [(one["backend"], one["status"], one["error_type"]) for one in failed_over["attempts"]] == [
