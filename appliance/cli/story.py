@@ -110,7 +110,8 @@ def _attempts(record: dict[str, Any]) -> Iterator[tuple[float, int, str]]:
         name, begun, ended = f"attempt {number} {one['backend']}", one["started_ms"], one["started_ms"] + one["duration_ms"]
         beside = ", beside the one before (hedge)" if number > 1 and begun < running_until else ""
         trial = ", as a trial of its half-open breaker" if one.get("half_open") else ""
-        yield begun, 3, f"{name} ({one['model']}) asked{beside}{trial}"
+        key = f", with key {one['key']} of several" if one.get("key") else ""
+        yield begun, 3, f"{name} ({one['model']}) asked{key}{beside}{trial}"
         running_until = max(running_until, ended)
         if one["waited_ms"] >= 1:
             yield begun + one["waited_ms"], 1, f"{name} waited {one['waited_ms']:g} ms for a slot (max_concurrency) or a connection"
