@@ -30,6 +30,7 @@ from appliance.gateway.pricing import Unpriced
 from appliance.gateway.proxy import Proxy
 from appliance.gateway.recording import RecordingRoom
 from appliance.gateway.response_ids import ResponseIds
+from appliance.gateway.shadows import Shadows
 from appliance.gateway.tenancy import Tenancy, tenancy_of
 from appliance.gateway.tenancy_keeper import TenancyKeeper
 from appliance.gateway.trace_export import TraceExporter
@@ -130,12 +131,13 @@ def _build_gateway(
     cells = Cells(config.telemetry.series_max, config.telemetry.users_max)
     cells.configure(plan.served_models())
     accounts, proxy = _accounts(config, keeper), Proxy(live, chance.random, config.server.drains_max)
+    shadows = proxy.copies = Shadows(keeper.ledger, live, Proxy(Live(), chance.random), time.time)
     settings = config.telemetry.log
     access = AccessLog(sink, settings.format, settings.level).write if settings.access else lambda _: None
     return Gateway(
         plan=plan, live=live, prices=prices, unpriced=unpriced, proxy=proxy, cells=cells,
         recent=Recent(config.telemetry.recent_max), sample=_sample(config, keeper, chance.random), access=access,
-        accounts=accounts, answers=_answers(config, accounts, proxy), wall_clock=time.time,
+        accounts=accounts, answers=_answers(config, accounts, proxy), shadows=shadows, wall_clock=time.time,
         traces=TraceExporter(str(uuid.uuid4()), keeper.ledger.say, time.time, chance.random), bits=chance.getrandbits,
     )  # fmt: skip
 

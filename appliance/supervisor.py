@@ -128,6 +128,7 @@ class Supervisor:
         services.start("admin", self._serve_admin)
         services.start("breakers", partial(keep_breakers, gateway))
         services.start("watch", gateway.proxy.watch)
+        services.start("shadows", gateway.shadows.run)
         services.start("arrivals", self.arrivals.run)
         services.start("ledger", self.keeper.follow)
         if self.keeper.powered:

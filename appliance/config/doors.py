@@ -59,6 +59,7 @@ class Server:
     user_agent: str = knob("forward", "towards backends: forward = the caller's own, else this text")
     forward_headers: tuple[str, ...] = knob((), "request headers forwarded beside the known dialect headers; a trailing * is a prefix")
     drains_max: int = knob(64, "requests read on at once after their clients left; further ones are cancelled", low=0, high=100000)
+    shadows_max: int = knob(16, "copies for shadow experiments at once, each with its body; further ones are skipped", low=1, high=10000)
     responses_max: int = knob(20_000, "stored responses whose maker is remembered for previous_response_id", low=0, high=10_000_000)
     limits: ServerLimits = table(ServerLimits)
 

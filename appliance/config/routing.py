@@ -92,4 +92,4 @@ class Experiment:
     control: Target = required("what most get")
     treatment: Target = required("what `percent` of the users get")
     percent: float = knob(0.0, "share of users; to a thousandth. Who has the treatment keeps it when this grows", unit="%", low=0, high=100)
-    shadow: bool = knob(False, "copy the request to the treatment and throw the answer away", later="shadow experiments")
+    shadow: bool = knob(False, "those users get control's answer; the treatment gets a copy, its answer is thrown away")

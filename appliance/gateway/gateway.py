@@ -19,6 +19,7 @@ from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan
 from appliance.gateway.pricing import Unpriced
 from appliance.gateway.proxy import Proxy
+from appliance.gateway.shadows import Shadows
 from appliance.gateway.trace_export import TraceExporter
 from appliance.gateway.tracer import Tracer
 from appliance.gateway.upstream import Upstream
@@ -51,7 +52,7 @@ class Gateway:
         sample: which of them the store keeps; None where it keeps none.
         access: writes one access-log line for a finished record; replaced by a no-op when the operator turned it off.
         accounts: what requests settle before and after they are answered.
-        answers: for routes with a cache.
+        answers: for routes with a cache. shadows: copies of requests, for experiments.
         retired: backends that a reload took out, until the last request that may use them has ended.
         forwarded: makes the header lines that go upstream for a caller.
         wall_clock: seconds since the epoch. bits: the source of chance for the ids of traces.
@@ -70,6 +71,7 @@ class Gateway:
     access: Callable[[RequestRecord], None]
     accounts: Accounts
     answers: Answers
+    shadows: Shadows
     wall_clock: Callable[[], float]
     traces: TraceExporter
     bits: Callable[[int], int]
@@ -83,6 +85,7 @@ class Gateway:
     def __attrs_post_init__(self) -> None:
         self._fit_plan()
         self.accounts.budgets.fit(self.plan.budgets(), self.plan.config.budgets.answer_tokens_max)
+        self.shadows.fit(self.plan)
 
     def new_id(self) -> str:
         """The id of a request that begins now."""
@@ -115,6 +118,7 @@ class Gateway:
         self.answers.fit(plan.config.cache)
         self.answers.cache.forget_tenants({*plan.tenancy.tenants, *([] if plan.anonymous is None else [plan.anonymous.tenant])})
         self.accounts.budgets.fit(plan.budgets(), plan.config.budgets.answer_tokens_max)
+        self.shadows.fit(plan)
         self.live.responses.bound(plan.config.server.responses_max)
         self.live.forget_routes({route.name: route for route in plan.routes})
 

@@ -6,6 +6,7 @@ request is one cancel scope: cancelling the task that runs `serve` closes the up
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import attrs
 import trio
@@ -34,6 +35,12 @@ TICK_MIN_S = 0.02
 """The ticker never spins faster than this, whatever the settings."""
 
 
+class Copies(Protocol):
+    """See gateway.shadows."""
+
+    def offer(self, call: Call, resolved: Resolved) -> None: ...
+
+
 @attrs.define(eq=False)
 class Proxy:
     """All requests in flight.
@@ -41,11 +48,13 @@ class Proxy:
     Attributes:
         draw: the source of chance, in [0, 1).
         drains_max: how many requests may be read on at once after their clients left.
+        copies: who sends copies of requests whose experiment wants them.
     """
 
     live: Live
     draw: Callable[[], float]
     drains_max: int = 64
+    copies: "Copies | None" = None
     calls: set[Call] = attrs.field(factory=set)
 
     async def serve(self, call: Call, resolved: Resolved) -> Fault | None:
@@ -57,6 +66,8 @@ class Proxy:
         if resolved.route.owed_tokens:
             call.owed_tokens = min(call.parsed.max_tokens or resolved.route.owed_tokens, resolved.route.owed_tokens) * choices(call.parsed)
         try:
+            if resolved.assigned is not None and self.copies is not None:
+                self.copies.offer(call, resolved)
             if resolved.route.on_disconnect == "drain":
                 return await self._outliving(call, resolved)
             return await (self._watched(call, resolved) if stream else self._attempts(call, resolved))

@@ -6,6 +6,9 @@ from appliance.config.problem import Problem
 from appliance.core.comparison import MEASURE_NAMES
 from appliance.core.experiment import VARIANTS
 from appliance.core.outcome import COUNTS, MEASURES, PERCENTS
+from appliance.core.price import NUSD
+from appliance.gateway.gateway import Gateway
+from appliance.gateway.shadows import RESULTS
 from appliance.server.admin_route import AdminRoute, Answer, Asked, Parameter, answered, refused
 from appliance.server.admin_schemas import MOMENT, TEXT, array, nullable, table
 from appliance.store.outcomes import outcomes_query, read_outcomes
@@ -27,7 +30,20 @@ async def show_experiments(app: "AdminApp", asked: Asked) -> Answer:
     found = await app.tenants.at_desk(
         asked.actor, lambda desk: read_outcomes(desk.connection, experiments, query, now), changes=False
     )  # fmt: skip
-    return refused([found]) if isinstance(found, Problem) else answered(found)
+    if isinstance(found, Problem):
+        return refused([found])
+    return answered({**found, "copies": _copies(gateway)} if isinstance(found, dict) else found)
+
+
+def _copies(gateway: Gateway) -> list[dict[str, object]]:
+    """Since the start, of each shadow experiment."""
+    shadows = gateway.shadows
+    return [
+        {
+            "experiment": name, **{result: shadows.counts[name, result] for result in RESULTS}, "cost_usd": nusd / NUSD,
+        }
+        for name, nusd in shadows.costs_nusd.items()
+    ]  # fmt: skip
 
 
 _COUNT, _NUMBER, _DAY = {"type": "integer"}, nullable({"type": "number"}), nullable({"type": "string", "format": "date"})
@@ -45,7 +61,10 @@ _DIFFERENCE = table({"difference": _NUMBER, "low": _NUMBER, "high": _NUMBER, "pe
 _TARGET = nullable(table({"backend": TEXT, "model": TEXT}))
 _WHEN = "a date (UTC), an ISO 8601 time, or a span before now like 7d; days count whole"
 
+_COPIES = array(table({"experiment": TEXT, **dict.fromkeys(RESULTS, _COUNT), "cost_usd": {"type": "number"}}))
+
 OUTCOMES_SCHEMA: dict[str, Any] = table({
+    "copies": {**_COPIES, "description": "of shadow experiments: what became of the copies of requests since the start"},
     "from": nullable(MOMENT), "to": MOMENT,
     "experiments": array(table({
         "name": TEXT, "state": {"enum": ["running", "shadow", "ended"]}, "route": nullable(TEXT), "percent": _NUMBER, "control": _TARGET,

@@ -6,6 +6,7 @@ import attrs
 import trio
 
 from appliance import __version__
+from appliance.core.price import NUSD
 from appliance.gateway.budget_alerts import BudgetAlerts
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.upstream import Upstream
@@ -37,7 +38,8 @@ class View:
             backends=[_backend(upstream) for upstream in gateway.plan.upstreams.values()],
             models=gateway.plan.served_models(),
             tenants=list(gateway.plan.tenancy.tenants) or (["anonymous"] if gateway.plan.anonymous else []),
-            experiments=[experiment.name for experiment in config.experiments],
+            experiments=[experiment.name for experiment in config.experiments], shadows=dict(gateway.shadows.counts),
+            shadow_costs_usd={name: nusd / NUSD for name, nusd in gateway.shadows.costs_nusd.items()},
             namespace=config.telemetry.namespace, in_flight=live.requests, active_streams=live.streams,
             client_connections=sum(engine.connections_open for engine in self.engines), draining=live.draining,
             started_at=live.started_wall, config_loaded_at=live.reloaded_at, reloads_ok=live.reloads_ok,

@@ -70,6 +70,7 @@ class LiveState:
     Attributes:
         backends, models, tenants: every configured one, so that their series exist before the first request.
         experiments: the configured ones' names, so that the series of both variants exist before the first assignment.
+        shadows: copies of requests by experiment and what became of them; shadow_costs_usd: what they cost, by experiment.
         budgets: spent plus reserved over budget of the running period, 0 to 1 and beyond; only tenants that have a budget.
         started_at, config_loaded_at: wall-clock seconds since the epoch; 0 when unknown.
         reloads_ok, reloads_failed: configuration reloads since start, the first load not among them.
@@ -88,6 +89,8 @@ class LiveState:
     models: Sequence[str] = ()
     tenants: Sequence[str] = ()
     experiments: Sequence[str] = ()
+    shadows: Mapping[tuple[str, str], int] = attrs.field(factory=dict)
+    shadow_costs_usd: Mapping[str, float] = attrs.field(factory=dict)
     budgets: Mapping[str, float] = attrs.field(factory=dict)
     namespace: str = "default"
     in_flight: int = 0

@@ -55,6 +55,20 @@ CACHE = (
         )),
         minimum=0, calcs=("mean", "max"),
     ),
+    Panel(
+        "Shadow Copies", "Copies of requests to the treatments of shadow experiments, by what became of them. Skipped: too many were under "
+        "way (`server.shadows_max`), or their backend was busy or failing.", "timeseries", REQUESTS_PER_S,
+        legend(("{{experiment}} {{result}}", per_s(within("appliance_experiment_copies_total"), "experiment", "result"))), minimum=0,
+        calcs=("mean", "max"),
+    ),
+    Panel(
+        "Shadow Copies' Cost", "What copies of requests cost each hour. No caller's budget has it.", "timeseries", "currencyUSD",
+        legend((
+            "{{experiment}}",
+            f"sum by (experiment) (rate({within('appliance_experiment_copies_cost_usd_total')}[$__rate_interval])) * 3600",
+        )),
+        minimum=0, calcs=("mean", "max"),
+    ),
 )  # fmt: skip
 
 PROCESS = (

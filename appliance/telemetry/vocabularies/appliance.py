@@ -99,6 +99,14 @@ FAMILIES = (
         (Label("model"), Label("policy")), read=lambda scope: list(scope.live.unpriced.items()),
     ),
     Family(
+        "appliance_experiment_copies_total", "counter", "Copies of requests for a shadow experiment, by what became of them.",
+        "live", (Label("experiment"), Label("result")), read=lambda scope: list(scope.live.shadows.items()),
+    ),
+    Family(
+        "appliance_experiment_copies_cost_usd_total", "counter", "What the copies of a shadow experiment cost, in US dollars.", "live",
+        (Label("experiment"),), read=lambda scope: [((name,), usd) for name, usd in scope.live.shadow_costs_usd.items()],
+    ),
+    Family(
         "appliance_budget_warnings_total", "counter", "Budgets that reached a part of their ceiling.", "live",
         (Label("tenant"), Label("scope"), Label("percent")), read=lambda scope: list(scope.live.budget_warnings.items()),
     ),
