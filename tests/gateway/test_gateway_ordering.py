@@ -2,7 +2,8 @@
 
 import attrs
 import pytest
-from traffic import LANGUAGE, World, world
+import trio
+from traffic import LANGUAGE, Reply, World, world
 
 from appliance.core.record import RequestRecord
 from appliance.dialects.protocol import ParsedRequest
@@ -99,3 +100,24 @@ async def test_a_target_that_caps_its_answers_is_cheaper_for_it():
     capped = attrs.evolve(resolved, targets=(attrs.evolve(resolved.targets[0], max_tokens=10), *resolved.targets[1:]))
     one.plan = attrs.evolve(one.plan, routes=(capped,))
     assert order(one)[0] == "abc"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("strategy", ["least_latency", "least_busy", "cheapest"])
+async def test_who_leaves_at_any_time_leaves_nobody_waiting(strategy, stream, autojump_clock):
+    def moody(_, chance):
+        return Reply(chance.random(), chance.choice([200, 500]))
+
+    one = world(CONFIG.replace("cheapest", strategy), dict.fromkeys("abc", moody))
+
+    async def leaving() -> None:
+        with trio.move_on_after(one.random.random() * 2):
+            await one.ask(stream=stream)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(200):
+            nursery.start_soon(leaving)
+    states = [upstream.state for upstream in one.plan.upstreams.values()]
+    assert [state.in_flight for state in states] == [0, 0, 0]
+    assert [state.pace("m" + state.name, stream).waiting for state in states] == [0, 0, 0]
+    assert all(state.pace("m" + state.name, stream).tried_at >= 0 for state in states if strategy != "cheapest")
