@@ -106,6 +106,11 @@ def _remarks(one: dict[str, Any]) -> list[str]:
         found.append(f"{_short(one['waiting'])} requests wait for a place (max_concurrency)")
     if one["last_error"] and one["last_error"] not in one["down_because"]:
         found.append(f"last error {_ago(one['last_error_s_ago'])} ago: {one['last_error']}")
+    resting = [key for key in one.get("keys") or () if key.get("rests_s")]
+    if resting:
+        found.append(
+            "keys that rest: " + ", ".join(f"{key['key']} ({key['last_refusal']}, {_ago(key['rests_s'])} more)" for key in resting)
+        )
     credentials = one.get("credentials") or {}
     if credentials.get("problem"):
         found.append(f"credentials: {credentials['problem']}")

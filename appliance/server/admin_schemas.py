@@ -120,5 +120,15 @@ SCHEMAS: dict[str, Schema] = {
         "after": {"type": ["object", "null"]},
     }),
     "Provider": {"type": "object", "description": "a backend with its health, breaker, connections, credentials and keys"},
-    "Record": {"type": "object", "description": "a request: its attempts, faults, times, tokens and cost"},
+    "Record": table({
+        "id": {"type": "string", "description": "the ledger's"}, "request_id": {"type": "string", "description": "the caller's"},
+        "time": {"type": "number", "description": "when it began, seconds since the epoch"}, "tenant": TEXT, "key": TEXT, "route": TEXT,
+        "requested_model": TEXT, "model": TEXT, "dialect": TEXT, "operation": TEXT, "stream": {"type": "boolean"},
+        "attempts": {**array({"type": "object"}), "description": "backend, model, outcome, status, error_type, times, tokens, price"},
+        "status": {"type": "integer"}, "error_type": TEXT, "error": TEXT, "usage": {"type": ["object", "null"]},
+        "cost_usd": {"type": "number"}, "overhead_ms": {"type": ["number", "null"]}, "ttft_ms": {"type": ["number", "null"]},
+        "duration_ms": {"type": "number"}, "dropped_fields": array(TEXT), "experiment": TEXT, "variant": TEXT, "cache": TEXT,
+        "plan": {"type": ["object", "null"], "description": "why it went there; null where that was not asked or is not known any more"},
+        "verdict": {"type": ["object", "null"], "description": "the limit or budget that refused it, or what budgets reserved"},
+    }),
 }  # fmt: skip

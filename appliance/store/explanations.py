@@ -54,6 +54,7 @@ class Explanations:
     waiting: deque[RequestRecord] = attrs.field(factory=deque, repr=False)
     every_s: float = EVERY_S
     dropped: int = 0
+    _dropped_told: int = 0
     _written_at: float = 0.0
     _count: int | None = None
 
@@ -73,6 +74,9 @@ class Explanations:
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Move what waits into the table; the oldest beyond `keep` go. Raises sqlite3.Error: what waits does so still, then."""
+        if self.dropped != self._dropped_told:
+            self.say("warning", "explanations_dropped", records=self.dropped - self._dropped_told)
+            self._dropped_told = self.dropped
         while self.due:
             some = [self.waiting[place] for place in range(min(AT_ONCE, len(self.waiting)))]
             try:

@@ -42,6 +42,10 @@ def test_a_backend_is_a_line_under_its_heading() -> None:
         ({"waiting": 4}, "  4 requests wait for a place (max_concurrency)"),
         ({"last_error": "timeout: slow", "last_error_s_ago": 45.2}, "  last error 45 s ago: timeout: slow"),
         ({"last_error": "timeout: slow", "last_error_s_ago": 7300}, "  last error 2 h ago: timeout: slow"),
+        (
+            {"keys": [{"key": 1, "rests_s": 0.0, "last_refusal": "429"}, {"key": 2, "rests_s": 31.0, "last_refusal": "429"}]},
+            "  keys that rest: 2 (429, 31 s more)",
+        ),
         ({"credentials": {"problem": "no key file"}}, "  credentials: no key file"),
     ],
 )

@@ -139,6 +139,8 @@ def test_what_finds_no_room_is_dropped_and_counted(tmp_path: Path) -> None:
         ledger.explanations.keep(record(number))
     assert (len(ledger.explanations.waiting), ledger.explanations.dropped) == (WAITING_MAX, 7)
     ledger.close()
+    told = [fields for _, event, fields in ledger.explanations.say if event == "explanations_dropped"]  # type: ignore[attr-defined]
+    assert told == [{"records": 7}]
     assert count(tmp_path / "one.db") == WAITING_MAX
 
 
