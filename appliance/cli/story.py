@@ -54,6 +54,8 @@ def _who(record: dict[str, Any]) -> Iterator[Line]:
     elif record.get("kept_in") == "store":
         yield "known", "from the store"
     yield "caller", f"tenant {record['tenant']}, key {record['key']}"
+    if record.get("trace_id"):
+        yield "trace", record["trace_id"]
     streamed = ", streamed" if record["stream"] else ""
     asked = record["requested_model"] or ("a model" if record.get("kept_in") == "ledger" else "no model")
     yield "asked for", f"{asked} ({record.get('operation', 'chat')}, {record['dialect']}{streamed})"

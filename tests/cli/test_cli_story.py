@@ -106,6 +106,7 @@ def test_two_attempts_at_once_are_told_as_such() -> None:
         ({}, {"attempts": []}, "no backend was asked"),
         ({}, {"others": [{"id": "1f", "time": 1.7e9, "status": 200, "model": "m"}]}, "1f  2023-11-14 22:13:20  200  m"),
         ({}, {"kept_in": "store"}, "from the store"),
+        ({}, {"trace_id": "0af7651916cd43dd8448eb211c80319c"}, "trace      0af7651916cd43dd8448eb211c80319c"),
         ({}, {"kept_in": "ledger"}, "only what the ledger has"),
     ],
 )

@@ -267,8 +267,9 @@ async def test_an_end_with_nothing_to_send_loads_no_http_client(monkeypatch: pyt
     await exporter(settings("http://127.0.0.1:1/")).flush()
 
 
-async def test_other_settings_hold_at_once_even_while_a_collector_is_away(collector: Collector, nursery: trio.Nursery) -> None:
-    one = exporter(settings(f"http://127.0.0.1:{free_port()}/v1/traces", retry_s=3600))
+async def test_other_settings_hold_at_once_even_while_a_collector_asks_for_a_pause(collector: Collector, nursery: trio.Nursery) -> None:
+    collector.script = [(429, {"retry-after": "60"})]
+    one = exporter(settings(collector.url, retry_s=3600))
     nursery.start_soon(one.run)
     one.offer(record(1), {})
     await until(lambda: one.say.events() == ["traces_not_taken"])

@@ -52,6 +52,11 @@ name = "claude"
 models = ["claude"]
 targets = [ {{ backend = "claude", model = "claude-haiku-4-5" }} ]
 [[routes]]
+name = "kept"
+models = ["kept-*"]
+targets = [ {{ backend = "a", model = "sim" }} ]
+cache = {{ ttl_s = 60 }}
+[[routes]]
 name = "all"
 targets = [ {{ backend = "a" }} ]
 retry = {{ attempts = 3, backoff_s = 0.01 }}
@@ -98,8 +103,9 @@ def arrived(collector: Collector, trace_id: str) -> list[Seen]:
 
 def asked(sim: Simulator, trace_id: str) -> list[dict[str, str]]:
     """The headers of the simulator's requests in a trace, in order."""
-    found = [dict(one["headers"]) for one in sim.stats(200)["last"]]
-    return [headers for headers in found if trace_id in headers.get("traceparent", "")]
+    seen = [one["headers"] for one in sim.stats(200)["last"] if any(trace_id in value for _, value in one["headers"])]
+    assert all(len(dict(headers)) == len(headers) for headers in seen), "a header twice"
+    return [dict(headers) for headers in seen]
 
 
 def test_a_request_and_its_attempt_are_spans_of_the_callers_trace(place: Place, collector: Collector, url: str) -> None:
@@ -207,6 +213,18 @@ def test_log_lines_records_and_exemplars_lead_to_the_trace(place: Place, collect
     assert place.gateway.record(headers["x-request-id"])["trace_id"] == trace_id
     asking = httpx.get(place.gateway.admin_url + "/metrics", headers={"accept": "application/openmetrics-text"}, trust_env=False)
     assert f'# {{trace_id="{trace_id}",request_id="{own.of["appliance.id"]}"}}' in asking.text
+
+
+def test_an_answer_from_the_cache_is_a_span_without_attempts(place: Place, collector: Collector, url: str) -> None:
+    first, second = new_trace(), new_trace()
+    body = chat("kept-" + first, temperature=0)
+    for trace_id in (first, second):
+        assert call(url + "/v1/chat/completions", body, traceparent=parent(trace_id))[0] == 200
+    own, _ = arrived(collector, first)
+    assert own.of["appliance.cache"] == "miss"
+    (own,) = arrived(collector, second)
+    assert (own.of["appliance.cache"], own.of["http.response.status_code"], own.error) == ("hit", 200, False)
+    assert asked(place.sim, second) == []
 
 
 def test_forms_are_traced_like_any_request(place: Place, collector: Collector, url: str) -> None:
