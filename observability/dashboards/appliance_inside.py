@@ -11,6 +11,7 @@ from observability.dashboards.panels import (
     PERCENT,
     REQUESTS_PER_S,
     SECONDS,
+    USD,
     Panel,
     legend,
 )
@@ -62,12 +63,9 @@ CACHE = (
         calcs=("mean", "max"),
     ),
     Panel(
-        "Shadow Copies' Cost", "What copies of requests cost each hour. No caller's budget has it.", "timeseries", "currencyUSD",
-        legend((
-            "{{experiment}}",
-            f"sum by (experiment) (rate({within('appliance_experiment_copies_cost_usd_total')}[$__rate_interval])) * 3600",
-        )),
-        minimum=0, calcs=("mean", "max"),
+        "Shadow Copies' Cost", "US dollars per hour at the present rate. No caller's budget has it.", "timeseries", USD,
+        legend(("{{experiment}}", "3600 * " + per_s(within("appliance_experiment_copies_cost_usd_total"), "experiment"))), minimum=0,
+        calcs=("mean", "max"), axis="USD per hour",
     ),
 )  # fmt: skip
 
