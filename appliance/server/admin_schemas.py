@@ -130,5 +130,6 @@ SCHEMAS: dict[str, Schema] = {
         "duration_ms": {"type": "number"}, "dropped_fields": array(TEXT), "experiment": TEXT, "variant": TEXT, "cache": TEXT,
         "plan": {"type": ["object", "null"], "description": "why it went there; null where that was not asked or is not known any more"},
         "verdict": {"type": ["object", "null"], "description": "the limit or budget that refused it, or what budgets reserved"},
+        "trace_id": {"type": ["string", "null"], "description": "32 hex digits; null where nobody said or began a trace"},
     }),
 }  # fmt: skip

@@ -97,7 +97,7 @@ def test_requests_are_paged_without_gap_or_overlap_and_since_a_moment(place: Pla
 
 RECORD = {
     "id", "request_id", "tenant", "key", "route", "model", "dialect", "stream", "attempts", "status", "usage", "cost_usd",
-    "overhead_ms", "ttft_ms", "duration_ms", "dropped_fields", "experiment", "cache",
+    "overhead_ms", "ttft_ms", "duration_ms", "dropped_fields", "experiment", "cache", "trace_id",
 }  # fmt: skip
 ATTEMPT = {"backend", "model", "outcome", "status", "error_type", "started_ms", "duration_ms"}
 
