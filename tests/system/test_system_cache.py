@@ -356,20 +356,31 @@ def test_of_many_at_once_one_asks_the_backend(url: str, simulator: Simulator, ga
         assert simulator.stats()["requests"] == 1
 
 
-def test_a_leader_that_leaves_does_not_take_the_others_with_it(url: str, simulator: Simulator) -> None:
-    for stream in (False, True):
-        body = cold("leader", model="sim@ttft=600ms", stream=stream)
-        simulator.reset()
-        with RawClient(url) as leader, ThreadPoolExecutor(6) as pool:
-            leader.ask(body, authorization=f"Bearer {key_of('acme')}")
-            eventually(lambda: simulator.stats()["requests"] == 1)
-            others = [pool.submit(ask, url, body) for _ in range(6)]
-            time.sleep(0.2)
-            leader.sock.close()
-            answers = [one.result(PATIENCE_S) for one in others]
-        assert {status for status, _, _ in answers} == {200}
-        assert sorted(headers["x-cache"] for _, headers, _ in answers) == ["HIT"] * 5 + ["MISS"]
-        assert simulator.stats()["requests"] == 2
+LEAVING = {
+    "before anything came": ("sim@ttft=600ms", False, b""),
+    "before the first event": ("sim@ttft=600ms", True, b""),
+    "in the middle of a stream": ("sim@ttft=300ms,tps=20", True, b"data: "),
+}
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_a_leader_that_leaves_does_not_take_the_others_with_it(url: str, simulator: Simulator, gateway: Gateway, name: str) -> None:
+    model, stream, seen = LEAVING[name]
+    body = cold("leader", model=model, stream=stream)
+    with RawClient(url) as leader, ThreadPoolExecutor(6) as pool:
+        leader.ask(body, authorization=f"Bearer {key_of('acme')}")
+        eventually(lambda: simulator.stats()["requests"] == 1)
+        others = [pool.submit(ask, url, body) for _ in range(6)]
+        if seen:
+            leader.read_until(seen)
+        eventually(lambda: gateway.metric("appliance_cache_waiting_requests") == 6)
+        leader.sock.close()
+        answers = [one.result(PATIENCE_S) for one in others]
+    assert {status for status, _, _ in answers} == {200}
+    assert len({body for _, _, body in answers}) == 1
+    assert sorted(headers["x-cache"] for _, headers, _ in answers) == ["HIT"] * 5 + ["MISS"]
+    assert simulator.stats()["requests"] == 2
+    assert gateway.metric("appliance_cache_waiting_requests") == 0
 
 
 def test_a_leader_that_fails_leaves_the_next_one_to_try(url: str, simulator: Simulator) -> None:
