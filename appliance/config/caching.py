@@ -25,9 +25,7 @@ class Cache:
     when: Literal["deterministic", "always"] = knob(
         "deterministic", "temperature 0, a seed, embeddings, rankings, moderations, counts; or all that is not stateful"
     )
-    semantic: Semantic | None = knob(
-        None, "also where only the last user message differs, and means the same; costs an embedding a miss", later="the semantic cache"
-    )
+    semantic: Semantic | None = knob(None, "also where only the last user message differs, and means the same; costs an embedding a miss")
 
 
 @attrs.frozen
@@ -46,6 +44,5 @@ class CacheStore:
         low=0, high=600,
     )  # fmt: skip
     compared_max: int = knob(
-        500, "semantic: questions compared that differ in their last message alone; 0.1 ms each", low=1, high=10000,
-        later="the semantic cache",
+        500, "semantic: questions compared that differ in their last message alone; 0.1 ms each", low=1, high=10000
     )

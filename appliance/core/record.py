@@ -95,8 +95,9 @@ class RequestRecord:
         fallbacks: (from_backend, to_backend) in order.
         limit_type: which limit refused it: requests, tokens, concurrency, budget; empty when none did.
         cache: `hit`, `miss` or empty when the cache was not asked.
+        lookup: the embedding that the cache asked for, to compare the question in meaning; no attempt at answering it.
         usage: of the answer the caller got; attempts keep their own.
-        cost_nusd, cost_usd: of all attempts together, in nano-USD and USD.
+        cost_nusd, cost_usd: of all attempts and the lookup together, in nano-USD and USD.
         decision: why it was sent where it was sent; None where that was never asked.
         verdict: the limit or budget that refused it, or what its budgets reserved for it.
         trace: where it stands in its trace; None where the caller named none and the gateway begins none.
@@ -132,6 +133,7 @@ class RequestRecord:
     bytes_out: int = 0
     limit_type: str = ""
     cache: str = ""
+    lookup: AttemptRecord | None = None
     experiment: str = ""
     variant: str = ""
     dropped_fields: list[str] = attrs.field(factory=list)
@@ -188,6 +190,7 @@ class RequestRecord:
             "ttft_ms": round((self.first_token_at - self.started_at) * 1000, 3) if self.first_token_at else None,
             "duration_ms": round(self.duration_s * 1000, 3), "dropped_fields": list(self.dropped_fields),
             "experiment": self.experiment, "variant": self.variant, "cache": self.cache,
+            "lookup": None if self.lookup is None else self._attempt_dict(self.lookup),
             "plan": None if self.decision is None else self.decision.told(self),
             "verdict": None if self.verdict is None else self.verdict.told(self),
             "trace_id": None if self.trace is None else self.trace.trace_id,

@@ -167,8 +167,9 @@ def reached(attempt: AttemptRecord) -> bool:
 
 
 def consumed(record: RequestRecord) -> bool:
-    """Whether a request came to something: a backend was asked, or the answer was there already."""
-    return record.cache == "hit" or any(one.fault is None or reached(one) for one in record.attempts)
+    """Whether a request came to something: a backend was asked for something, or the answer was there already."""
+    came = any(one.fault is None or reached(one) for one in record.attempts)
+    return came or record.cache == "hit" or record.lookup is not None
 
 
 def used_tokens(record: RequestRecord) -> int:

@@ -24,6 +24,7 @@ from appliance.gateway.cached_answer import kept_answer, replay
 from appliance.gateway.call import Call, HeaderList, within_scope
 from appliance.gateway.decision import Decision, FromCache
 from appliance.gateway.faults import CLIENT_GONE
+from appliance.gateway.nearness import Question
 from appliance.gateway.plan import Resolved
 from appliance.gateway.proxy import Proxy
 from appliance.gateway.recording import Recording, RecordingRoom
@@ -121,26 +122,59 @@ class Answers:
     async def _recorded(
         self, call: Call, resolved: Resolved, plan: CachePlan, asked: Asked, told: HeaderList, flight: Flight
     ) -> Fault | None:
-        """From a backend. What came of it is written into the flight."""
-        if told is MISS:
-            call.record.cache = "miss"
-        generation = self.generation
+        """From a backend, or what a like question was answered. What came of it is written into the flight."""
+        generation, tenant = self.generation, call.key.tenant
+        call.record.cache = "miss" if told is MISS else ""
         recording = Recording(self.room, self.entry_max_bytes, told)
         call.outlet.through(recording)
         try:
-            fault = await self._ask(call, resolved)
-            entry = None if fault is not None else kept_answer(call, recording, plan.ttl_s, trio.current_time())
+            fault: Fault | None
+            entry: Entry | None = None
+            admitted = await self._admitted(call, resolved)
+            question = await self._question(call, plan, asked) if plan.semantic is not None and told is MISS and admitted is None else None
+            near = None if question is None else await self._near(tenant, plan, question)
+            if admitted is not None:
+                fault = admitted
+            elif near is not None:
+                recording.told = []
+                recording.close()
+                entry = attrs.evolve(near, question=None)  # under a key of its own, so that the same question costs no embedding again
+                fault = await self._again(call, near)
+            else:
+                fault = await self.proxy.serve(call, resolved)
+                if fault is None:
+                    entry = kept_answer(call, recording, plan.ttl_s, trio.current_time(), question)
             if entry is not None and generation == self.generation:
                 flight.entry = entry
-                await self.cache.put(call.key.tenant, asked.key, entry)
+                await self.cache.put(tenant, asked.key, entry)
             else:
                 flight.alone = _settled(call, fault)
             return fault
         finally:
             recording.close()
 
+    async def _question(self, call: Call, plan: CachePlan, asked: Asked) -> Question | None:
+        """What is asked last, as a vector; None where that cannot be had."""
+        from appliance.gateway.meaning import question_of  # few gateways compare questions; see dialects.language_table
+
+        assert plan.semantic is not None
+        self.proxy.calls.add(call)
+        try:
+            return await question_of(call, plan.semantic, asked)
+        finally:
+            self.proxy.calls.discard(call)
+
+    async def _near(self, tenant: str, plan: CachePlan, question: Question) -> Entry | None:
+        assert plan.semantic is not None
+        return await self.cache.near(tenant, question.frame, question.vector, plan.semantic.threshold, trio.current_time())
+
     async def _ask(self, call: Call, resolved: Resolved) -> Fault | None:
         """As if there were no cache."""
+        fault = await self._admitted(call, resolved)
+        return fault if fault is not None else await self.proxy.serve(call, resolved)
+
+    async def _admitted(self, call: Call, resolved: Resolved) -> Fault | None:
+        """Let it go to a backend, or say why not."""
         admitted: object = None
         try:
             admitted = found = await self.accounts.admit(call, resolved)
@@ -150,7 +184,7 @@ class Answers:
         if isinstance(found, Fault):
             return found
         call.admission = found
-        return await self.proxy.serve(call, resolved)
+        return None
 
     async def _hit(self, call: Call, resolved: Resolved, entry: Entry) -> Fault | None:
         call.record.decision = FromCache(resolved, max(0.0, trio.current_time() - entry.made_at), entry.cost_nusd)
@@ -158,6 +192,10 @@ class Answers:
         if isinstance(admitted, Fault):
             return admitted
         call.admission = admitted
+        return await self._again(call, entry)
+
+    async def _again(self, call: Call, entry: Entry) -> Fault | None:
+        """The answer as it was. A fault that the caller is to be told of only where nothing has been sent."""
         call.record.cache, call.record.model = "hit", entry.model
         live = self.proxy.live
         self.proxy.calls.add(call)

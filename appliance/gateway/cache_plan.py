@@ -5,12 +5,13 @@ digest is in every key: after a reload that changes any of it, what was kept bef
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from appliance.config.routing import Experiment, Route, Target
+from appliance.gateway.plan import TargetPlan
 from appliance.gateway.upstream import Upstream
 
 CHANCE = frozenset({"temperature", "seed", "tools", "generationConfig", "generation_config", "inferenceConfig"})
@@ -19,10 +20,9 @@ CHANCE = frozenset({"temperature", "seed", "tools", "generationConfig", "generat
 
 @attrs.frozen
 class SemanticPlan:
-    """upstream, model: who makes embeddings. threshold: cosine from which on two questions are one."""
+    """target: who makes embeddings. threshold: cosine from which on two questions are one."""
 
-    upstream: Upstream
-    model: str
+    target: TargetPlan
     threshold: float
     timeout_s: float
 
@@ -42,7 +42,9 @@ class CachePlan:
     semantic: SemanticPlan | None = None
 
 
-def cache_plan(route: Route, upstreams: Mapping[str, Upstream], experiments: Sequence[Experiment]) -> CachePlan | None:
+def cache_plan(
+    route: Route, upstreams: Mapping[str, Upstream], experiments: Sequence[Experiment], make: Callable[[Target], TargetPlan]
+) -> CachePlan | None:
     """None where the route keeps nothing."""
     settings = route.cache
     if not settings.ttl_s:
@@ -60,7 +62,7 @@ def cache_plan(route: Route, upstreams: Mapping[str, Upstream], experiments: Seq
         chancy=any(target.overrides.keys() & CHANCE for target in targets),
         digest=hashlib.sha256(repr(parts).encode()).digest(),
         semantic=None if semantic is None else SemanticPlan(
-            upstreams[semantic.backend], semantic.model, semantic.threshold, semantic.timeout_s
+            make(Target(backend=semantic.backend, model=semantic.model)), semantic.threshold, semantic.timeout_s
         ),
     )  # fmt: skip
 

@@ -12,6 +12,8 @@ from appliance.gateway.cache import Entry
 from appliance.gateway.call import Call, HeaderList
 from appliance.gateway.counting import ESTIMATED
 from appliance.gateway.faults import CLIENT_GONE
+from appliance.gateway.nearness import Question
+from appliance.gateway.pricing import usd_text
 from appliance.gateway.recording import Recording
 
 UNFIT = frozenset({"content_filter", "refusal", "pause", "context_length", "malformed_tool_call"})
@@ -24,7 +26,7 @@ HIT = (b"x-cache", b"HIT")
 SERVED_BY = (b"x-served-by", b"cache")
 
 
-def kept_answer(call: Call, recording: Recording, ttl_s: float, now: float) -> Entry | None:
+def kept_answer(call: Call, recording: Recording, ttl_s: float, now: float, question: Question | None = None) -> Entry | None:
     """What is to be kept of the answer that a request has just got; None where that is nothing."""
     record, outlet = call.record, call.outlet
     if record.fault is not None or recording.body is None or recording.status != 200 or outlet.gone or not outlet.ended:
@@ -36,6 +38,7 @@ def kept_answer(call: Call, recording: Recording, ttl_s: float, now: float) -> E
     return Entry(
         body=bytes(recording.body), content_type=headers.get(b"content-type", b""), stream=call.parsed.stream, model=record.model,
         made_at=now, expires_at=now + ttl_s, dropped=headers.get(b"x-gateway-dropped", b""), cost_nusd=record.cost_nusd,
+        question=question,
     )  # fmt: skip
 
 
@@ -45,7 +48,7 @@ async def replay(call: Call, entry: Entry) -> Fault | None:
     headers = _head(call, entry, now)
     outlet.modelled = True
     if not entry.stream:
-        headers += [(b"x-gateway-cost-usd", b"0"), (b"content-length", b"%d" % len(entry.body))]
+        headers += [(b"x-gateway-cost-usd", usd_text(call.record.cost_nusd)), (b"content-length", b"%d" % len(entry.body))]
         await outlet.answer(200, headers, entry.body, now)
         return None
     await outlet.start(200, headers)

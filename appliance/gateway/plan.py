@@ -16,7 +16,6 @@ from appliance.core.claim import Claim, claims_of
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.glob import compile_globs
 from appliance.core.step import RetryPolicy
-from appliance.gateway.cache_plan import CachePlan
 from appliance.gateway.ceilings import key_scope, tenant_scope, terms_of
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import Upstream
@@ -24,6 +23,7 @@ from appliance.gateway.variants import Assigned, ExperimentPlan
 from appliance.providers import bare_model
 
 if TYPE_CHECKING:
+    from appliance.gateway.cache_plan import CachePlan
     from appliance.gateway.pricing import Pricing
 
 ALIAS_DEPTH_MAX = 8
@@ -86,7 +86,7 @@ class RoutePlan:
     experiment: ExperimentPlan | None = None
     paths: Callable[[str], bool] | None = None
     tenants: Callable[[str], bool] | None = None
-    cache: CachePlan | None = None
+    cache: "CachePlan | None" = None
     counts_tokens: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -23,15 +23,18 @@ from appliance.providers import PROVIDERS, bare_model
 
 def build_plan(config: Config, upstreams: Mapping[str, Upstream], pricing: Pricing, tenancy: Tenancy) -> Plan:
     """Compile a checked configuration. `upstreams` has one entry for each backend in it."""
+    def make(target: Target) -> TargetPlan:
+        return _target(target, upstreams)
+
     return Plan(
         config=config,
         upstreams=upstreams,
         routes=with_experiments(
             [
-                _route(route, upstreams, config.limits.answer_tokens_max, cache_plan(route, upstreams, config.experiments))
+                _route(route, upstreams, config.limits.answer_tokens_max, cache_plan(route, upstreams, config.experiments, make))
                 for route in config.routes
             ],
-            config.experiments, lambda target: _target(target, upstreams),
+            config.experiments, make,
         ),
         direct={name: _direct(upstream) for name, upstream in upstreams.items()},
         claims=tuple(

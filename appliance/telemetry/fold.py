@@ -56,7 +56,7 @@ def fold(record: RequestRecord, cells: Cells) -> None:
     else:
         error_type = "" if fault is None else fault.row.label
         model = cells.models.label(record.model)
-        attempt_cells = [_attempt_cell(attempt, record, cells) for attempt in attempts]
+        attempt_cells = [_attempt_cell(attempt, record, record.operation, cells) for attempt in attempts]
         for attempt, attempt_cell in zip(attempts, attempt_cells, strict=True):
             _count_attempt(attempt, attempt_cell)
         cell, speed_key = _request_cell(record, model, error_type, cells)
@@ -125,7 +125,7 @@ def _find_places(record: RequestRecord, attempt: AttemptRecord, shape: Shape, ce
     """
     dropped = cells.dropped
     model = cells.models.label(record.model)
-    attempt_cell = _attempt_cell(attempt, record, cells)
+    attempt_cell = _attempt_cell(attempt, record, record.operation, cells)
     cell, speed_key = _request_cell(record, model, "", cells)
     places = (cell, attempt_cell, speed_key)
     longest = max(len(record.model), len(attempt.served_model), len(attempt.response_model))
@@ -153,7 +153,7 @@ def _request_cell(record: RequestRecord, model: str, error_type: str, cells: Cel
     return cells.requests.get(key) or cells.open_request(key), (model, backend)
 
 
-def _attempt_cell(attempt: AttemptRecord, record: RequestRecord, cells: Cells) -> AttemptCell:
+def _attempt_cell(attempt: AttemptRecord, record: RequestRecord, operation: str, cells: Cells) -> AttemptCell:
     outcome = attempt.outcome
     fault = attempt.fault
     if fault is not None:
@@ -166,7 +166,7 @@ def _attempt_cell(attempt: AttemptRecord, record: RequestRecord, cells: Cells) -
         outcome = "cancelled"  # a client that left is never its backend's error
     key = (
         attempt.backend, attempt.vendor, cells.models.label(attempt.served_model), cells.response_models.label(attempt.response_model),
-        record.operation, outcome, error_type,
+        operation, outcome, error_type,
     )  # fmt: skip
     return cells.attempts.get(key) or cells.open_attempt(key)
 
@@ -205,6 +205,8 @@ def _fold_rare(record: RequestRecord, cells: Cells, error_type: str) -> None:
     if record.experiment:
         cells.count(cells.experiments, (record.experiment, record.variant), record.variant)
     if record.cache:
+        if record.lookup is not None:
+            _count_attempt(record.lookup, _attempt_cell(record.lookup, record, "embeddings", cells))
         cells.count(cells.lookups, (record.tenant, "get", record.cache), record.cache)
 
 
