@@ -172,6 +172,10 @@ def _result(record: dict[str, Any]) -> Iterator[Line]:
         kept = (record.get("plan") or {}).get("cached")
         words = f": an answer of {kept['age_s']:g} s ago, which had cost {usd(kept['had_cost_usd'])}" if kept else ""
         yield "cache", record["cache"] + words
+    if record.get("lookup"):
+        asked = record["lookup"]
+        ended = f"{asked['outcome']} {asked['error_type']}".strip()
+        yield "compared", f"by an embedding of {asked['backend']}: {ended} in {asked['duration_ms']:g} ms, {usd(asked['cost_usd'])}"
     first = f", first token after {record['ttft_ms']:g} ms" if record["ttft_ms"] is not None else ""
     own = f", of which the gateway's own {record['overhead_ms']:g} ms" if record["overhead_ms"] is not None else ""
     yield "took", f"{record['duration_ms']:g} ms{own}{first}"

@@ -139,7 +139,7 @@ class Answers:
                 recording.told = []
                 recording.close()
                 entry = attrs.evolve(near, question=None)  # under a key of its own, so that the same question costs no embedding again
-                fault = await self._again(call, near)
+                fault = await self._again(call, resolved, near)
             else:
                 fault = await self.proxy.serve(call, resolved)
                 if fault is None:
@@ -187,15 +187,15 @@ class Answers:
         return None
 
     async def _hit(self, call: Call, resolved: Resolved, entry: Entry) -> Fault | None:
-        call.record.decision = FromCache(resolved, max(0.0, trio.current_time() - entry.made_at), entry.cost_nusd)
         admitted = await self.accounts.admit_hit(call, resolved)
         if isinstance(admitted, Fault):
             return admitted
         call.admission = admitted
-        return await self._again(call, entry)
+        return await self._again(call, resolved, entry)
 
-    async def _again(self, call: Call, entry: Entry) -> Fault | None:
+    async def _again(self, call: Call, resolved: Resolved, entry: Entry) -> Fault | None:
         """The answer as it was. A fault that the caller is to be told of only where nothing has been sent."""
+        call.record.decision = FromCache(resolved, max(0.0, trio.current_time() - entry.made_at), entry.cost_nusd)
         call.record.cache, call.record.model = "hit", entry.model
         live = self.proxy.live
         self.proxy.calls.add(call)

@@ -23,8 +23,9 @@ from appliance.gateway.answer_head import decoded
 from appliance.gateway.cache_key import Asked, digest
 from appliance.gateway.cache_plan import SemanticPlan
 from appliance.gateway.call import Call
-from appliance.gateway.faults import protocol_fault, timeout_fault, wire_fault
+from appliance.gateway.faults import protocol_fault, timeout_fault, wire_fault, without_secrets
 from appliance.gateway.nearness import Question, unit
+from appliance.gateway.rotation import next_key, settle_key
 from appliance.http1.transport import Exchange, Failure, UpstreamRequest
 from appliance.providers import shaped, translation_target
 
@@ -58,7 +59,9 @@ async def _vector(call: Call, plan: SemanticPlan, words: str) -> "array[float] |
     found: Embeddings | Fault | None = None
     fault: Fault | None = None
     try:
-        asking = _asking(plan, words)
+        if upstream.ring is not None:
+            record.key = next_key(upstream.ring, call.record, record)
+        asking = _asking(plan, words, record.key)
         if isinstance(asking, Fault):
             found = asking
         elif slot:
@@ -68,12 +71,15 @@ async def _vector(call: Call, plan: SemanticPlan, words: str) -> "array[float] |
             found = Fault(FaultKind.BACKEND_BUSY, f"the backend {upstream.name} is at its limit of concurrent requests")
         if found is None:
             found = timeout_fault(FaultKind.TOTAL_TIMEOUT, upstream.name, plan.timeout_s)
-        fault = found if isinstance(found, Fault) else None
+        if isinstance(found, Fault):
+            fault = found = without_secrets(found, upstream.secrets)
         record.outcome = "success" if fault is None else "error"
     finally:
         if slot:
             upstream.slots.give()
         record.ended_at, record.fault = trio.current_time(), fault
+        if record.key and upstream.ring is not None:
+            settle_key(upstream.ring, record, fault)
         late = fault is not None and fault.kind is FaultKind.TOTAL_TIMEOUT
         if fault is None or late or record.usage is not None:  # who is not waited for may bill all the same
             record.usage = record.usage or Usage(max(1, len(words) // 4), source="estimated")
@@ -92,7 +98,7 @@ class _Asking:
     request: UpstreamRequest = attrs.field(repr=False)
 
 
-def _asking(plan: SemanticPlan, words: str) -> _Asking | Fault:
+def _asking(plan: SemanticPlan, words: str, key: int) -> _Asking | Fault:
     """The call that is to be made. The first one may load a language, so that its time is not the backend's."""
     target = plan.target
     upstream, model = target.upstream, target.model
@@ -107,7 +113,8 @@ def _asking(plan: SemanticPlan, words: str) -> _Asking | Fault:
     if isinstance(said, Fault):
         return said
     body = shaped(provider, spoken.name, manner.operation, said.body)
-    return _Asking(spoken, sides.told, upstream.request(manner.operation, sides.told.model(model), b"", body, spoken.name))
+    request = upstream.request(manner.operation, sides.told.model(model), b"", body, spoken.name, key=key)
+    return _Asking(spoken, sides.told, request)
 
 
 async def _embedded(call: Call, plan: SemanticPlan, record: AttemptRecord, asking: _Asking) -> Embeddings | Fault:

@@ -1,6 +1,8 @@
 """The semantic cache: what means the same is answered the same, within a tenant and where all else is equal; what goes wrong is a miss."""
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,13 @@ def test_what_a_comparison_costs_is_in_the_requests_cost_and_nowhere_a_request_t
         assert (miss[1]["x-gateway-cost-usd"], hit[1]["x-gateway-cost-usd"]) == ("0.0012", "0.001")
         record = one.record(hit[1]["x-request-id"])
         assert (record["cost_usd"], record["attempts"], record["lookup"]["cost_usd"]) == (0.001, [], 0.001)
+        assert record["plan"]["cached"]["had_cost_usd"] == 0.0012
+        explained = subprocess.run(
+            [sys.executable, "-m", "appliance", "explain", hit[1]["x-request-id"], "-c", str(one.config_path)],
+            capture_output=True, text=True, check=True, timeout=30,
+        ).stdout  # fmt: skip
+        assert "by an embedding of meaning: success" in explained
+        assert "answered 200 from the cache" in explained
         assert one.metric('aigateway_requests_total{tenant_id="acme",provider="cache",model="m",status="success"}') == 1
         assert one.metric('model_requests_total{model="m"}') == 1
         assert one.metric('model_requests_total{model="embedder"}') == 0
