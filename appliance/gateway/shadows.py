@@ -32,6 +32,9 @@ SHADOW: Final = "shadow"
 RESULTS: Final = ("success", "error", "cut", "skipped", "unsuitable")
 """What becomes of a copy. cut: the gateway ended; skipped: too much was under way; unsuitable: it could not be sent twice, or may not."""
 
+ERROR_MAX_CHARS: Final = 300
+"""Of the last fault of an experiment's copies, as operators see it."""
+
 CONVERSATION: Final = "conversation"
 """A field of the Responses API with which an answer becomes part of what the provider keeps, as with `previous_response_id`."""
 
@@ -44,7 +47,7 @@ class Shadows:
         live: of the callers; copies are begun only while it does not drain.
         proxy: of the copies alone, so that none of them is among the callers' requests.
         most: at once.
-        counts: what became of them, by experiment and result; costs_nusd: what they cost, by experiment.
+        counts: what became of them, by experiment and result; costs_nusd: what they cost, by experiment; errors: the last fault of each.
     """
 
     ledger: Ledger
@@ -54,6 +57,7 @@ class Shadows:
     most: int = 0
     counts: dict[tuple[str, str], int] = attrs.field(factory=dict)
     costs_nusd: dict[str, int] = attrs.field(factory=dict)
+    errors: dict[str, str] = attrs.field(factory=dict)
     running: int = 0
     _planned: dict[str, RoutePlan] = attrs.field(factory=dict)
     _lanes: dict[str, Lane] = attrs.field(factory=dict)
@@ -77,6 +81,7 @@ class Shadows:
         self._planned = {one.name: one.treatment.shadow for one in trials if one.treatment.shadow is not None}
         self.counts = {(name, result): self.counts.get((name, result), 0) for name in self._planned for result in RESULTS}
         self.costs_nusd = {name: self.costs_nusd.get(name, 0) for name in self._planned}
+        self.errors = {name: text for name, text in self.errors.items() if name in self._planned}
         self._open()
 
     def offer(self, call: Call, resolved: Resolved) -> None:
@@ -142,7 +147,11 @@ class Shadows:
                     self.costs_nusd[record.key] += record.cost_nusd
             else:
                 self.ledger.release(opened.id)
-        return "success" if record.fault is None else "error"
+        if record.fault is None:
+            return "success"
+        if record.key in self._planned:
+            self.errors[record.key] = f"{record.fault.row.label}: {record.fault.detail or record.fault.message}"[:ERROR_MAX_CHARS]
+        return "error"
 
     def _record(self, call: Call, experiment: str) -> RequestRecord:
         """The caller's own id and user are on it, so that the two can be laid side by side."""

@@ -41,6 +41,7 @@ def _copies(gateway: Gateway) -> list[dict[str, object]]:
     return [
         {
             "experiment": name, **{result: shadows.counts[name, result] for result in RESULTS}, "cost_usd": nusd / NUSD,
+            "last_error": shadows.errors.get(name, ""),
         }
         for name, nusd in shadows.costs_nusd.items()
     ]  # fmt: skip
@@ -61,7 +62,7 @@ _DIFFERENCE = table({"difference": _NUMBER, "low": _NUMBER, "high": _NUMBER, "pe
 _TARGET = nullable(table({"backend": TEXT, "model": TEXT}))
 _WHEN = "a date (UTC), an ISO 8601 time, or a span before now like 7d; days count whole"
 
-_COPIES = array(table({"experiment": TEXT, **dict.fromkeys(RESULTS, _COUNT), "cost_usd": {"type": "number"}}))
+_COPIES = array(table({"experiment": TEXT, **dict.fromkeys(RESULTS, _COUNT), "cost_usd": {"type": "number"}, "last_error": TEXT}))
 
 OUTCOMES_SCHEMA: dict[str, Any] = table({
     "copies": {**_COPIES, "description": "of shadow experiments: what became of the copies of requests since the start"},

@@ -139,6 +139,7 @@ def test_a_treatment_that_fails_harms_neither_callers_nor_the_backend_they_share
         eventually(lambda: sum(copies(place)[name] for name in ("error", "skipped")) == number + 1)  # noqa: B023
     found = copies(place)
     assert (found["error"], found["skipped"]) == (3, 3), "its own breaker has opened"
+    assert found["last_error"].startswith("overloaded: status 503"), found
     provider = place.provider("sim")
     assert (provider["healthy"], provider["breaker"], provider["errors"], provider["requests"]) == (True, "closed", 0, 6)
     (trial, _) = eventually(lambda: look_at_errors(place))
