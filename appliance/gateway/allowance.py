@@ -36,7 +36,7 @@ class Allowance:
 
     def settle(self, record: RequestRecord) -> None:
         """A backend saw it, and this became of it."""
-        self._granted.settle(used_tokens(record) if self._counts_tokens else 0)
+        self._granted.settle(used_tokens(record) if self._counts_tokens else 0, record.ended_at)
 
     def release(self) -> None:
         """It was refused for another reason, or no backend saw it: it has consumed nothing."""
@@ -61,7 +61,7 @@ class Allowances:
         if key.counts_tokens or resolved.route.counts_tokens:
             tokens, spare = needed(call.parsed, self.answer_tokens_max)
         user = user_of(key, call.record.user) if limited else ""
-        granted = await self.limiter.admit(key.claims + limited, user, tokens, spare, trio.current_time())
+        granted = await self.limiter.admit(key.claims + limited, user, tokens, spare, call.record.started_at)
         call.outlet.limited = limit_headers(granted.requests, granted.tokens)
         if isinstance(granted, Refusal):
             call.record.limit_type, call.record.verdict = granted.kind, granted
@@ -124,6 +124,8 @@ def choices(parsed: ParsedRequest) -> int:
     """How many answers the caller wants to the one request: OpenAI's `n`, Gemini's `candidateCount`; of a legacy completion, to each of its
     prompts, and also those that are made only to choose from (`best_of`)."""
     fields = parsed.fields
+    if parsed.operation == "chat" and "n" not in fields and "generationConfig" not in fields and "generation_config" not in fields:
+        return 1
     wanted = fields.get("n")
     if wanted is None:
         settings = fields.get("generationConfig") or fields.get("generation_config")

@@ -26,6 +26,8 @@ CHARS_PER_TOKEN = 4
 """Of an answer whose backend counts nothing, with all that is around its words: rather too many."""
 
 NOTHING_BILLED = "none"
+UNBILLED = Usage(source=NOTHING_BILLED)
+"""To be read only."""
 
 _UNCERTAIN = {NOTHING_BILLED: 0, "provider": 1, "drained": 2, "estimated": 3}
 _BROKEN_OFF = frozenset(
@@ -85,7 +87,7 @@ def _may_be_billed(record: AttemptRecord, fault: Fault | None, passed: Passed) -
 def billed(record: RequestRecord) -> Usage:
     """The tokens of all attempts of a request together; its source is the least certain one among them."""
     if len(record.attempts) == 1:
-        return record.attempts[0].usage or Usage(source=NOTHING_BILLED)
+        return record.attempts[0].usage or UNBILLED
     total = Usage(source=NOTHING_BILLED)
     for attempt in record.attempts:
         usage = attempt.usage

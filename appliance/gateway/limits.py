@@ -37,8 +37,8 @@ class Granted(Protocol):
     requests: Figures | None
     tokens: Figures | None
 
-    def settle(self, tokens: int) -> None:
-        """It was served, or tried: `tokens` is what it really used."""
+    def settle(self, tokens: int, now: float | None = None) -> None:
+        """It was served, or tried: `tokens` is what it really used. now: monotonic seconds, where they are known."""
         ...
 
     def release(self) -> None:
@@ -95,20 +95,16 @@ class Holder:
         """Take a request (which is among those that run already) and its tokens; the place of the last of these, 0 where none are counted.
         Where one of them is not there nothing is taken, and -1 given."""
         claim = self.claim
-        if claim.rpm is not None:
-            if self.requests.pull(now_ns, 1) < 0:
-                self.tokens.advance(now_ns)
-                return -1
-            if claim.concurrency is not None and self.running > claim.concurrency:
-                self.requests.undo(1)
-                self.tokens.advance(now_ns)
-                return -1
-        elif claim.concurrency is not None and self.running > claim.concurrency:
+        if claim.concurrency is not None and self.running > claim.concurrency:
+            self.advance(now_ns)
+            return -1
+        if claim.rpm is not None and self.requests.pull(now_ns, 1) < 0:
             self.tokens.advance(now_ns)
             return -1
-        if not tokens or claim.tpm is None:
-            if claim.tpm is not None:
-                self.tokens.advance(now_ns)
+        if claim.tpm is None:
+            return 0
+        if not tokens:
+            self.tokens.advance(now_ns)
             return 0
         place = self.tokens.pull(now_ns, tokens)
         if place < 0 and claim.rpm is not None:
@@ -146,15 +142,15 @@ class Grant:
     tokens: Figures | None
     _over: bool = False
 
-    def settle(self, tokens: int) -> None:
+    def settle(self, tokens: int, now: float | None = None) -> None:
         if self._over:
             return
         self._over = True
-        taken, now_ns = self._taken, 0
+        taken = self._taken
+        now_ns = int((self._clock() if now is None else now) * NS_PER_S)
         for holder, place in zip(self._holders, self._places, strict=True):
             holder.running -= 1
             if tokens != taken and place:
-                now_ns = now_ns or int(self._clock() * NS_PER_S)
                 holder.tokens.advance(now_ns)
                 holder.tokens.true_up(taken, tokens, place)
 
@@ -306,8 +302,8 @@ def _tightest(holders: Sequence[Holder]) -> tuple[Figures | None, Figures | None
         only = holders[0]
         claim = only.claim
         return (
-            None if claim.rpm is None else Figures(claim.rpm, only.requests.left, only.requests.full_in_ns),
-            None if claim.tpm is None else Figures(claim.tpm, only.tokens.left, only.tokens.full_in_ns),
+            None if claim.rpm is None else Figures(*only.requests.standing()),
+            None if claim.tpm is None else Figures(*only.tokens.standing()),
         )
     requests: Bucket | None = None
     tokens: Bucket | None = None
@@ -323,6 +319,6 @@ def _tightest(holders: Sequence[Holder]) -> tuple[Figures | None, Figures | None
             if tokens is None or left < least:
                 tokens, least = holder.tokens, left
     return (
-        None if requests is None else Figures(requests.limit, fewest, requests.full_in_ns),
-        None if tokens is None else Figures(tokens.limit, least, tokens.full_in_ns),
+        None if requests is None else Figures(*requests.standing()),
+        None if tokens is None else Figures(*tokens.standing()),
     )

@@ -48,7 +48,7 @@ def frame(kind: bytes, values: tuple[Any, ...] | list[Any]) -> bytes:
     except TypeError:  # half a surrogate pair in a name, or a number of more than 64 bits
         body = kind + orjson.dumps(_writable(values), tuple)
     size = len(body)
-    return b"%b%b%b" % (_FRAME.pack(size, zlib.crc32(body)), body, _PADDING[size % _ALIGN])
+    return _FRAME.pack(size, zlib.crc32(body)) + body + _PADDING[size % _ALIGN]
 
 
 @attrs.frozen

@@ -207,4 +207,4 @@ def test_a_pull_is_a_look_and_a_take_and_one_that_is_undone_never_was(limit: int
                 plain.true_up(pieces, real, plain.place)
         else:
             assert not passes(plain, now_ns, pieces)
-        assert (pulled.used, pulled.flowed, pulled.place, pulled.at_ns) == (plain.used, plain.flowed, plain.place, plain.at_ns)
+        assert pulled.standing() == plain.standing() == (limit, plain.left, plain.full_in_ns)
