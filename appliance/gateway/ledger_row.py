@@ -41,7 +41,8 @@ def row_of(record: RequestRecord, opened: Opened, spent: tuple[Counted, ...]) ->
     return _new(LedgerRow, (
         opened.id, opened.started, opened.request_id, opened.tenant, opened.key, opened.user, opened.route, record.backend,
         record.model[:TEXT_MAX_CHARS], opened.dialect, opened.operation, record.stream, record.status,
-        "" if fault is None else fault.row.label, usage.source, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens,
+        "" if fault is None else fault.row.label, usage.source,
+        usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens,
         usage.input_audio_tokens, usage.output_audio_tokens, usage.search_units, record.cost_nusd,
         round((record.ended_at - record.started_at) * 1000), round((first - record.started_at) * 1000) if first else None, more, spent,
         record.experiment, record.variant,
