@@ -42,6 +42,11 @@ models = ["hopeless"]
 targets = [ { backend = "main" } ]
 retry = { attempts = 1 }
 [[routes]]
+name = "patient"
+models = ["patient"]
+targets = [ { backend = "main" } ]
+keepalive_s = 0.1
+[[routes]]
 name = "rest"
 models = ["*"]
 targets = [ { backend = "main" } ]
@@ -62,6 +67,12 @@ name = "doomed"
 route = "hopeless"
 control = { backend = "main", model = "old" }
 treatment = { backend = "tried", model = "new+503" }
+percent = 100
+[[experiments]]
+name = "slow"
+route = "patient"
+control = { backend = "main", model = "old" }
+treatment = { backend = "tried", model = "new@ttft=1s" }
 percent = 100
 """
 
@@ -133,6 +144,12 @@ def test_an_error_says_the_variant_too(door: Door, stream: bool) -> None:
     answer = ask(door, "anybody", model="hopeless", stream=stream)
     assert answer.status_code == 502
     assert told(answer) == ("doomed", "treatment")
+
+
+def test_a_stream_that_begins_with_a_keep_alive_says_the_variant(door: Door) -> None:
+    answer = ask(door, "anybody", model="patient", stream=True)
+    assert answer.text.startswith(":"), "its head has left before the first event"
+    assert told(answer) == ("slow", "treatment")
 
 
 def test_assignments_are_counted_from_zero_on(place: Site, door: Door) -> None:

@@ -211,6 +211,13 @@ def test_requests_that_change_what_a_provider_keeps_are_not_copied(place: Gatewa
     assert sum(one["model"] == "new" for one in simulator.stats()["last"]) == 1
 
 
+def test_a_count_of_tokens_is_not_copied(place: Gateway, simulator: Simulator) -> None:
+    body = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
+    assert call(place.url + "/v1/messages/count_tokens", body)[0] == 200
+    assert (copies(place)["unsuitable"], copies(place)["success"]) == (1, 0)
+    assert not any(one["model"] == "new" for one in simulator.stats()["last"])
+
+
 def test_a_caller_that_leaves_takes_no_copy_along(place: Gateway, simulator: Simulator) -> None:
     simulator.fault("old", "hang")
     with contextlib.suppress(TimeoutError, OSError):
