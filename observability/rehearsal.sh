@@ -28,7 +28,7 @@ listen = "127.0.0.1:$ADMIN_PORT"
 path = "appliance.db"
 [telemetry]
 users_max = 3
-traces = { endpoint = "$SIM/nowhere" }
+traces = { endpoint = "$SIM/nowhere", sample = 1 }
 [alerts]
 webhook = { url = "$SIM/nowhere" }
 [prices.models.sim]
