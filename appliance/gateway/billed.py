@@ -81,7 +81,12 @@ def _may_be_billed(record: AttemptRecord, fault: Fault | None, passed: Passed) -
     """Of an attempt that broke off before anything of its answer was seen."""
     if not passed.sent or record.status >= 300:
         return False
-    return record.outcome == "cancelled" or (fault is not None and fault.kind in _BROKEN_OFF)
+    if record.outcome == "cancelled":
+        return True
+    if fault is None:
+        return False
+    # Without a head of an answer a lost connection may as well have carried nothing; behind one of a good answer that answer was made.
+    return fault.kind in _BROKEN_OFF or (fault.kind is FaultKind.CONNECTION_LOST and record.status > 0)
 
 
 def billed(record: RequestRecord) -> Usage:

@@ -66,6 +66,12 @@ def test_before_anything_came_only_what_was_broken_off_may_be_billed(kind):
     assert attempt_usage(attempt("error", status=0), Fault(kind, ""), parsed(), Passed(sent=False)) is None
 
 
+def test_an_answer_that_had_begun_when_its_connection_was_lost_was_made_and_may_be_billed():
+    lost = Fault(FaultKind.CONNECTION_LOST, "")
+    assert attempt_usage(attempt("error", status=200), lost, parsed(stream=False), Passed()) == estimated(0)
+    assert attempt_usage(attempt("error", status=0), lost, parsed(stream=False), Passed()) is None
+
+
 def test_a_whole_answer_that_nobody_counted_is_measured_by_its_length():
     assert attempt_usage(attempt("success"), None, parsed(stream=False), Passed(0, 4000)) == estimated(1000)
 
