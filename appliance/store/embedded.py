@@ -23,6 +23,7 @@ from appliance.store.fault import StoreFault, fault_of
 from appliance.store.frame import OPENED, SETTLED, frame, scan, values_of
 from appliance.store.journal import Journal
 from appliance.store.protocol import LedgerStatus
+from appliance.store.retention import Retention
 from appliance.store.row import LedgerRow, Opened
 from appliance.store.segment import segment_paths
 from appliance.store.writer import Say, Writer
@@ -43,12 +44,13 @@ class EmbeddedLedger:
 
     Attributes:
         settings: the [store] table, its path absolute.
-        wall_clock: seconds since the epoch.
+        wall_clock: seconds since the epoch. monotonic: seconds that no setting of a clock changes.
     """
 
     settings: Store
     wall_clock: Callable[[], float]
     say: Say
+    monotonic: Callable[[], float] = time.monotonic
     journal: Journal = attrs.field(init=False)
     writer: Writer = attrs.field(init=False)
     explanations: Explanations = attrs.field(init=False)
@@ -63,7 +65,8 @@ class EmbeddedLedger:
         self._refuses = settings.on_failure == "refuse"
         self.journal = Journal(Path(settings.path), settings.journal_segment_bytes, settings.journal_segments_max, 1)
         self.explanations = Explanations(settings.explain, self.wall_clock, self.say)
-        self.writer = Writer(settings, self.journal, self.wall_clock, self.say, self.explanations)
+        retention = Retention(self.wall_clock, self.monotonic)
+        self.writer = Writer(settings, self.journal, self.wall_clock, self.say, self.explanations, retention)
 
     def new_id(self, wall: float) -> int:
         # The writer's, too: a database that could not be read at the start may know of later ones than a clock that was set back.

@@ -22,6 +22,7 @@ from appliance.store.frame import SETTLED, scan, values_of
 from appliance.store.journal import Journal
 from appliance.store.names import Names
 from appliance.store.recovery import recover
+from appliance.store.retention import Retention
 from appliance.store.row import LedgerRow
 from appliance.store.tables import DAY_S, Tables
 
@@ -33,10 +34,6 @@ ROWS_AT_ONCE = 500
 LOCK_WAIT_S = 2.0
 """How long another program may hold the database before that counts as a failure."""
 
-RETAIN_EVERY_S = 3600.0
-RETAIN_FIRST_S = 60.0
-"""After the start, which must not wait for a large month to be dropped."""
-
 Say = Callable[..., None]
 """`say(level, event, **fields)` writes a line of the operator's log, from any thread."""
 
@@ -47,7 +44,7 @@ class Writer:
 
     Attributes:
         settings: the [store] table, its path absolute.
-        explanations: what is kept of single requests beside the ledger.
+        explanations: what is kept of single requests beside the ledger. retention: when something may be forgotten.
         overflow: rows that found no room in the journal, appended by whoever settles.
         left: segments of an earlier run, not recovered yet.
         fault: what the last round found; None when all was well.
@@ -60,6 +57,7 @@ class Writer:
     wall_clock: Callable[[], float]
     say: Say
     explanations: Explanations
+    retention: Retention
     overflow: deque[LedgerRow] = attrs.field(factory=deque, repr=False)
     left: list[Path] = attrs.field(factory=list)
     fault: StoreFault | None = None
@@ -70,7 +68,7 @@ class Writer:
     _held: list[LedgerRow] = attrs.field(factory=list, repr=False)
     _tables: Tables | None = None
     _file: tuple[int, int] | None = None
-    _retained_at: float | None = None
+    _doubted: bool = False
 
     @property
     def path(self) -> Path:
@@ -194,14 +192,16 @@ class Writer:
         return False
 
     def _retain(self, tables: Tables) -> None:
-        now = self.wall_clock()
-        if self._retained_at is None:
-            self._retained_at = now - RETAIN_EVERY_S + RETAIN_FIRST_S
-        if abs(now - self._retained_at) < RETAIN_EVERY_S:
+        due = self.retention.due(self.last_id / 1e6)
+        if self.retention.doubted is not self._doubted:
+            self._doubted = self.retention.doubted
+            if self._doubted:
+                words = "it does not go on from the newest row, or has jumped: nothing is forgotten until it has run evenly for a day"
+                self.say("warning", "clock_doubted", newest_row=self._stamp(self.last_id / 1e6), problem=words)
+        if not due:
             return
         self.explanations.forget(tables.connection)
-        gone = tables.drop_before(now - self.settings.retention_days * DAY_S)
-        self._retained_at = now
+        gone = tables.drop_before(self.wall_clock() - self.settings.retention_days * DAY_S)
         if gone:
             self.say("info", "ledger_retention", dropped=gone)
 
@@ -221,8 +221,8 @@ class Writer:
         elif fault is None and before is not None:
             self.say("warning", "ledger_works_again", rows=self.rows)
 
-    def _stamp(self) -> str:
-        return datetime.fromtimestamp(self.wall_clock(), UTC).strftime("%Y%m%dT%H%M%S")
+    def _stamp(self, moment: float | None = None) -> str:
+        return datetime.fromtimestamp(self.wall_clock() if moment is None else moment, UTC).strftime("%Y%m%dT%H%M%S")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

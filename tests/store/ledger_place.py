@@ -32,7 +32,8 @@ class Clock:
 
 def ledger_at(path: Path, clock: Clock | None = None, **settings: Any) -> EmbeddedLedger:
     fields = {"journal_segment_bytes": SEGMENT_BYTES, "journal_segments_max": 3, **settings}
-    return EmbeddedLedger(Store(path=str(path), **fields), clock or Clock(), Said())
+    ticking = clock or Clock()
+    return EmbeddedLedger(Store(path=str(path), **fields), ticking, Said(), ticking)
 
 
 def started(path: Path, clock: Clock | None = None, **settings: Any) -> EmbeddedLedger:
