@@ -42,8 +42,8 @@ test-observability: setup ## dashboards and alerts against Prometheus itself, wh
 matrix: setup    ## every recorded answer of a provider × every language that is accepted: the table, with counts
 	$(BIN)/python -m pytest -q -s tests/system/test_system_matrix.py
 
-strategies: setup ## each strategy when a backend turns slow, fails or comes back: shares and p99 over time, on a virtual clock
-	$(BIN)/python -m pytest -q -s tests/gateway/test_gateway_strategies.py
+strategies: setup ## each strategy when a backend turns slow, fails or comes back, and hedging: shares and p99, on a virtual clock
+	$(BIN)/python -m pytest -q -s tests/gateway/test_gateway_strategies.py tests/gateway/test_gateway_hedging.py
 
 soak-ledger: setup ## fifty rounds of requests against a small budget, each ended by kill -9; figures of each round
 	LEDGER_ROUNDS=$(or $(ROUNDS),50) $(BIN)/python -m pytest -q -s tests/system/test_system_invariant.py

@@ -130,7 +130,7 @@ def _outcome(one: dict[str, Any]) -> str:
     said = (one.get("detail") or "").removeprefix(f"status {one['status']}").removeprefix(", ").removeprefix(": ")
     detail = f": {_short(said)}" if said else ""
     if one["outcome"] == "cancelled":
-        return f"was cancelled{status}{detail}"
+        return f"was cancelled{status}{detail}" + (": another answered first" if one.get("lost") else "")
     return f"failed{status} {one['error_type']}{detail}"
 
 

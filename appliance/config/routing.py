@@ -48,9 +48,18 @@ class Retry:
 
 @attrs.frozen
 class Hedge:
-    """A second attempt beside a slow first one."""
+    """A second attempt beside a slow first one, at another backend: who begins to answer first serves the request, the other is closed."""
 
-    after_s: float = knob(0.0, "second attempt elsewhere when no first byte came; 0 = off", unit="s", low=0, high=600, later="hedging")
+    after_s: float = knob(0.0, "second attempt elsewhere when no answer began, or no whole one came; 0 = off", unit="s", low=0, high=600)
+    percentile: float = knob(
+        0.0, "or when it takes longer than so many of the route's latest (after_s at least); 0 = off", unit="%", low=0, high=99.9
+    )
+    samples_min: int = knob(50, "so many must be known for percentile; until then after_s alone counts", low=10, high=256)
+    max_percent: float = knob(5.0, "requests asked twice, at most: a slow day must not double the traffic", unit="%", low=0.1, high=100)
+
+    @property
+    def on(self) -> bool:
+        return self.after_s > 0 or self.percentile > 0
 
 
 @attrs.frozen
@@ -81,6 +90,11 @@ class Route:
     keepalive_s: float = knob(15.0, "silence after which a waiting stream sends a keep-alive; 0 = off", unit="s", low=0, high=600)
     drain_max_s: float = knob(60.0, "with on_disconnect = drain: how long to read on after the client left", unit="s", low=0, high=3600)
     drain_max_tokens: int = knob(16384, "the same: how many further events of a stream", unit="tokens", low=0, high=100000000)
+
+    @property
+    def hedges(self) -> bool:
+        """Whether there could be a second attempt at another backend."""
+        return self.retry.attempts > 1 and len({one.backend for one in (*self.targets, *self.fallback)}) > 1
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ The record is the single source of the access log, the metrics, the ledger row a
 request, filled by plain assignment, and read once (`telemetry.fold`) in `finally`. Times are seconds of one monotonic clock.
 """
 
+import math
 from typing import Protocol
 
 import attrs
@@ -46,6 +47,7 @@ class AttemptRecord:
         key: which of the backend's keys it was made with, from 1 on; 0 where the backend has one.
         cost_nusd: what it cost, in nano-USD; price_basis: by whose price (`own`, `table`, `estimate`, or `zero` for none), empty until it
             is charged; price: that price.
+        hedge: it was made beside a slow first attempt: `sent`, or `won` when the caller gets its answer. lost: another answered first.
     """
 
     backend: str
@@ -70,6 +72,8 @@ class AttemptRecord:
     cost_nusd: int = 0
     price_basis: str = ""
     price: Price | None = None
+    hedge: str = ""
+    lost: bool = False
 
     @property
     def error_type(self) -> str:
@@ -92,6 +96,7 @@ class RequestRecord:
             the caller's time, neither the gateway's nor a backend's.
         status: HTTP status sent, 499 when the client left first.
         committed: whether a status line went to the client.
+        attempts: in the order they were made; but the one that answers comes last, also where another was made beside it.
         fallbacks: (from_backend, to_backend) in order.
         limit_type: which limit refused it: requests, tokens, concurrency, budget; empty when none did.
         cache: `hit`, `miss` or empty when the cache was not asked.
@@ -151,12 +156,16 @@ class RequestRecord:
         if len(self.attempts) == 1:
             only = self.attempts[0]
             return only.ended_at - only.started_at
+        return self.upstream_until(math.inf)
+
+    def upstream_until(self, at: float) -> float:
+        """The same up to an instant, at which those that have not ended are still running."""
         total, reached = 0.0, 0.0
         for attempt in sorted(self.attempts, key=lambda one: one.started_at):
-            begin = max(attempt.started_at, reached)
-            if attempt.ended_at > begin:
-                total += attempt.ended_at - begin
-                reached = attempt.ended_at
+            begin, end = max(attempt.started_at, reached), min(attempt.ended_at or at, at)
+            if end > begin:
+                total += end - begin
+                reached = end
         return total
 
     @property
@@ -182,7 +191,7 @@ class RequestRecord:
             "id": self.id, "request_id": self.request_id, "time": self.wall_time, "tenant": self.tenant, "key": self.key,
             "route": self.route, "requested_model": shown(self.requested_model), "model": shown(self.model),
             "dialect": self.dialect, "operation": self.operation, "stream": self.stream,
-            "attempts": [self._attempt_dict(one) for one in self.attempts], "status": self.status,
+            "attempts": [self._attempt_dict(one) for one in sorted(self.attempts, key=lambda one: one.started_at)], "status": self.status,
             "error_type": self.error_type, "error": words, "limit_type": self.limit_type,
             "fallbacks": [list(pair) for pair in self.fallbacks],
             "usage": None if usage is None else attrs.asdict(usage), "cost_usd": self.cost_usd,
@@ -205,7 +214,7 @@ class RequestRecord:
             "first_token_ms": round((one.first_token_at - one.started_at) * 1000, 3) if one.first_token_at else None,
             "finish_reason": one.finish_reason, "reused_connection": one.reused, "cost_usd": one.cost_nusd / 1e9,
             "price": one.price_basis, "price_usd": _price_dict(one), "usage_source": "" if one.usage is None else one.usage.source,
-            "half_open": one.half_open, "key": one.key, "served_model": shown(one.served_model),
+            "half_open": one.half_open, "hedge": one.hedge, "lost": one.lost, "key": one.key, "served_model": shown(one.served_model),
         }  # fmt: skip
 
 

@@ -113,6 +113,23 @@ def _again(
     return Pause(pause_s, chosen)
 
 
+def second(free: Sequence[bool], policy: RetryPolicy, elapsed_s: float) -> int | None:
+    """Who may be asked beside a first attempt that is still under way, as the next one would be had it failed now; None for nobody.
+
+    Args:
+        free: for each candidate, in order of preference, whether it may be asked now and is not the one that is being asked.
+        elapsed_s: seconds since the request began.
+    """
+    if policy.attempts < 2 or elapsed_s >= policy.budget_s:
+        return None
+    return next((index for index, one in enumerate(free) if one), None)
+
+
+def worth_another(fault: Fault, policy: RetryPolicy) -> bool:
+    """Whether another attempt, here or elsewhere, may end better than one that ended so."""
+    return _worth(fault, policy) is not None
+
+
 def surfaced_because(fault: Fault, tries: int, policy: RetryPolicy, elapsed_s: float) -> str:
     """Why `next_step` went no further after `tries` attempts, the last of which ended in `fault`; in words."""
     if fault.kind is FaultKind.NO_BACKEND:

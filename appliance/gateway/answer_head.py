@@ -76,7 +76,7 @@ def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:
     attempts = request.attempts
     overhead_s = record.started_at - request.started_at
     if len(attempts) > 1:
-        overhead_s -= sum(one.ended_at - one.started_at for one in attempts[:-1])
+        overhead_s -= request.upstream_until(record.started_at)
     headers = [
         (b"x-request-id", request.request_id.encode()),
         running.target.upstream.served_by,

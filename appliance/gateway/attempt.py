@@ -35,10 +35,11 @@ ERROR_BODY_MAX_BYTES = 262_144
 NO_OVERRIDES: Mapping[str, object] = {}
 
 
-async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fault | None:
+async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hedge: bool = False) -> Fault | None:
     """Ask one backend once.
 
     Args:
+        hedge: beside another attempt that is under way.
         model: the requested name after aliases, used where the target names none.
         now: the clock, just read.
     """
@@ -50,21 +51,23 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
     served = target.served or target.served_name(model)
     record = AttemptRecord(upstream.name, upstream.provider.gen_ai_name, asked, served, now, half_open=permit.half_open)
     call.record.attempts.append(record)
-    call.record.model = served
-    if call.record.dropped_fields:
-        call.record.dropped_fields = []  # of an attempt before this one
     operation = call.parsed.operation
     manner = upstream.manner(call.language.name, operation, asked)
     spoken, asks = (call.language, "") if manner is None else (_language(call, manner), manner.operation)
     translates = spoken is not call.language or call.anew or _amiss(call, asked)
     running = Running(call, target, record, permit, spoken, asks, translates, now, call.cut_fault)
-    call.running = running
+    if hedge:
+        call.beside, running.lead, record.hedge = running, False, "sent"
+    else:
+        call.running, call.translated, call.writer = running, translates, None
+        call.record.model = served
+        if call.record.dropped_fields:
+            call.record.dropped_fields = []  # of an attempt before this one
     if upstream.ring is not None:
         record.key = next_key(upstream.ring, call.record, record)
     if target.paced and call.upload is None:  # how long a form takes is its caller's affair
         running.pace = upstream.state.pace(asked, call.parsed.stream)
         running.pace.begin(now)
-    call.translated, call.writer = translates, None
     running.start_clock(now)
     fault: Fault | None = None
     record.outcome = "cancelled"  # until known better: only a cancellation from outside leaves it so
@@ -81,9 +84,15 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float) -> Fau
             fault = call.upload.fault or fault  # why the transport was not given all of it
         if running.cut_fault is not None and fault is not None:  # else it came through all the same
             fault = running.cut_fault
-        record.outcome = "success" if fault is None else "error"
+        if record.lost:
+            fault = None  # it has been told to end; what it ended in does not matter
+        else:
+            record.outcome = "success" if fault is None else "error"
     finally:
-        call.running = None
+        if hedge:
+            call.beside = None
+        else:
+            call.running = None
         if running.slot:
             upstream.slots.give()
         _settle(running, fault)
@@ -218,7 +227,7 @@ def _body(running: Running) -> bytes:
         cap = None
     if left is not None:
         overrides = {**left[0], **overrides}
-        call.record.dropped_fields = list(left[1])
+        running.drop(list(left[1]))
     wanted = Rewrite(
         model=running.record.model if running.record.model != parsed.model else None,
         include_usage=parsed.stream and parsed.operation != "embeddings" and not parsed.wants_usage,
@@ -273,16 +282,34 @@ def _settle(running: Running, fault: Fault | None) -> None:
     record.fault = fault
     if fault is not None and fault.kind is FaultKind.CLIENT_GONE:
         record.outcome = "cancelled"
-    if record.outcome != "success" or record.usage is None or call.drained:
-        owed = call.owed_tokens if call.end_reason() != "shutdown" else 0
-        passed = Passed(running.deltas, call.record.bytes_out, running.slot, call.drained, owed)
-        record.usage = attempt_usage(record, fault, call.parsed, passed)
-    if record.usage is not None:
-        call.record.usage = record.usage
-    call.pricing.charge(running.target, record, call.record)
+    if record.lost:
+        record.usage = running.owed
+    else:
+        _bill(running, fault)
+        if record.usage is not None and running.lead:
+            call.record.usage = record.usage
     if running.pace is not None:
         running.settle_pace(running.pace, fault)
     if record.key and running.target.upstream.ring is not None:
         settle_key(running.target.upstream.ring, record, fault)
     answered = record.status > 0 and (fault is None or not fault.row.trips) and record.outcome != "cancelled"
     running.target.upstream.state.end(running.permit, record.ended_at, fault, answered=answered)
+
+
+def _bill(running: Running, fault: Fault | None) -> None:
+    """Write down the tokens and the price of an attempt, as far as they are known."""
+    record, call = running.record, running.call
+    if record.outcome != "success" or record.usage is None or call.drained:
+        owed = call.owed_tokens if call.end_reason() != "shutdown" else 0
+        passed = Passed(running.deltas, call.record.bytes_out, running.slot, call.drained, owed)
+        record.usage = attempt_usage(record, fault, call.parsed, passed)
+    call.pricing.charge(running.target, record, call.record)
+
+
+def lose(running: Running) -> None:
+    """Another attempt has answered first, and this one is about to be cancelled. What it costs is booked now, since the answer that goes
+    out says what the request costs.
+    """
+    running.lead, running.record.lost = False, True
+    _bill(running, None)
+    running.owed = running.record.usage

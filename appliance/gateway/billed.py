@@ -8,7 +8,8 @@ nobody bills. A provider bills what it processed, whoever broke the answer off; 
     whole, and not counted                    prompt estimated, answer as it passed               estimated
     broken off, by whomever                   input as told or estimated, answer as it passed     estimated
     the same with on_disconnect = estimate,   answer at least as long as the request would have   estimated
-      when the client had left                let it become (limits.answer_tokens_max at most)
+      when the client had left or another     let it become (limits.answer_tokens_max at most)
+      attempt had answered first
     refused, or never reached                 none                                                none
 """
 

@@ -21,6 +21,7 @@ from appliance.http1.asgi import Message, Send
 
 if TYPE_CHECKING:  # imported when a request is translated, see dialects.language_table
     from appliance.core.conversation import Conversation
+    from appliance.gateway.hedging import Race
     from appliance.gateway.running import Running
     from appliance.gateway.upload import Upload
 
@@ -247,7 +248,8 @@ class Call:
 
     Attributes:
         body: as the caller sent it. forwarded: header lines that may go upstream.
-        running: the attempt under way.
+        running: the attempt under way; beside: the second one beside a slow first one; race: what decides between them, None where there
+            cannot be two.
         scope: ends the wait between two attempts; cut_fault: why the whole request was cut.
         anew: it has to be written anew even for a backend of its own language: reasoning that another vendor sealed is in it.
         wrapped: reasoning that another vendor sealed is in it, and can be taken out without writing it anew.
@@ -280,6 +282,8 @@ class Call:
     owed_tokens: int = 0
     drain_max_tokens: int = 0
     running: "Running | None" = None
+    beside: "Running | None" = None
+    race: "Race | None" = None
     scope: trio.CancelScope | None = None
     cut_fault: Fault | None = None
     anew: bool = False
@@ -313,5 +317,7 @@ class Call:
         self.cut_fault = fault
         if self.running is not None:
             self.running.cut(fault)
+        if self.beside is not None:
+            self.beside.cut(fault)
         if self.scope is not None:
             self.scope.cancel()

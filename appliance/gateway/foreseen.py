@@ -1,8 +1,8 @@
 """What a request may cost at most, as far as can be known before it is sent. Pure.
 
 The rule: the dearest of the backends that may come to be asked counts, with a prompt of estimated length and an answer as long as the
-caller, the target and `budgets.answer_tokens_max` let it become. What it really cost counts at the end; where that is more, the difference
-is what a budget may be passed by.
+caller, the target and `budgets.answer_tokens_max` let it become; where two may be asked at once, the dearest two. What it really cost
+counts at the end; where that is more, the difference is what a budget may be passed by.
 """
 
 import attrs
@@ -12,6 +12,7 @@ from appliance.dialects.protocol import COUNT, UPLOADS, ParsedRequest
 from appliance.gateway.allowance import choices
 from appliance.gateway.billed import ANSWERING
 from appliance.gateway.call import Call
+from appliance.gateway.hedgeable import hedgeable
 from appliance.gateway.plan import Resolved
 
 IMAGE_TOKENS = 6_240
@@ -57,6 +58,7 @@ def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen
     several = choices(parsed) if spoken else 1
     bound = answer_tokens_max if parsed.max_tokens is None else min(max(0, parsed.max_tokens), answer_tokens_max)
     most = longest = 0
+    dearest: dict[str, int] | None = {} if route.hedge is not None and hedgeable(call) else None
     for target in (*route.targets, *route.fallback) if route.fallback else route.targets:
         if spoken:
             cap = target.max_tokens
@@ -69,8 +71,12 @@ def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen
         nusd = estimate_nusd(price, prompt, answer, every_kind=every_kind)
         if nusd > most:
             most = nusd
+        if dearest is not None:
+            dearest[target.upstream.name] = max(nusd, dearest.get(target.upstream.name, 0))
         if answer > longest:
             longest = answer
+    if dearest:
+        most = sum(sorted(dearest.values())[-2:])
     return Foreseen(prompt, longest, most)
 
 

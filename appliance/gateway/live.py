@@ -11,6 +11,7 @@ import attrs
 from appliance.config.upstreams import Backend
 from appliance.core.breaker import Breaker, BreakerPolicy, BreakerState, Permit
 from appliance.core.fault import Fault
+from appliance.core.hedge import Hedging
 from appliance.core.pace import Pace
 from appliance.gateway.response_ids import ResponseIds
 
@@ -131,7 +132,7 @@ class Live:
     """The process as a whole.
 
     Attributes:
-        turns: round-robin position by route name.
+        turns: round-robin position by route name. hedges: of routes that hedge, by their names.
         requests: in flight, refusals included; streams: answers being streamed; drains: read on for callers who left.
         draining: readiness is 503 and listeners close.
         responses: who made which, for requests that go on from one.
@@ -139,6 +140,7 @@ class Live:
     """
 
     turns: dict[str, int] = attrs.field(factory=dict)
+    hedges: dict[str, Hedging] = attrs.field(factory=dict)
     requests: int = 0
     streams: int = 0
     drains: int = 0
@@ -155,7 +157,15 @@ class Live:
         self.turns[route] = turn + 1
         return turn
 
+    def hedging(self, route: str) -> Hedging:
+        known = self.hedges.get(route)
+        if known is None:
+            known = self.hedges[route] = Hedging()
+        return known
+
     def forget_routes(self, names: Mapping[str, object]) -> None:
-        """After a reload: positions of routes that are gone."""
+        """After a reload: positions and times of routes that are gone."""
         for name in [name for name in self.turns if name not in names]:
             del self.turns[name]
+        for name in [name for name in self.hedges if name not in names]:
+            del self.hedges[name]

@@ -51,7 +51,7 @@ def translated_request(running: Running) -> bytes | Fault:
         written = told.write(part, target)
         if isinstance(written, Fault):
             return written
-        call.record.dropped_fields = list(written.dropped)
+        running.drop(list(written.dropped))
         body = shaped(provider, running.language.name, running.operation, written.body)
         bodies.append(overridden(body, overrides) if overrides else body)
     first = bodies.pop(0)

@@ -15,6 +15,7 @@ from appliance.core.budget import Terms
 from appliance.core.claim import Claim, claims_of
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.glob import compile_globs
+from appliance.core.hedge import HedgePolicy
 from appliance.core.step import RetryPolicy
 from appliance.gateway.ceilings import key_scope, tenant_scope, terms_of
 from appliance.gateway.tenancy import Tenancy
@@ -76,6 +77,7 @@ class RoutePlan:
     fallback: tuple[TargetPlan, ...]
     weights: tuple[int, ...]
     policy: RetryPolicy
+    hedge: HedgePolicy | None
     keepalive_s: float
     on_disconnect: str
     drain_max_s: float

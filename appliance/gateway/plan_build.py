@@ -11,6 +11,7 @@ from appliance.config.routing import Retry, Route, Target
 from appliance.config.schema import Config
 from appliance.core.claim import claims_of
 from appliance.core.glob import compile_globs
+from appliance.core.hedge import HedgePolicy
 from appliance.core.step import RetryPolicy
 from appliance.gateway.cache_plan import CachePlan, cache_plan
 from appliance.gateway.plan import DIRECT, LEARNING, Plan, RoutePlan, TargetPlan, anonymous_key, compile_keys
@@ -64,6 +65,7 @@ def _route(route: Route, upstreams: Mapping[str, Upstream], answer_tokens_max: i
         fallback=tuple(_target(target, upstreams) for target in route.fallback),
         weights=tuple(target.weight for target in targets),
         policy=_policy(route.retry),
+        hedge=_hedge(route),
         keepalive_s=route.keepalive_s,
         on_disconnect=route.on_disconnect,
         drain_max_s=route.drain_max_s,
@@ -105,3 +107,11 @@ def _policy(retry: Retry) -> RetryPolicy:
         attempts=retry.attempts, backoff_s=retry.backoff_s, backoff_max_s=retry.backoff_max_s, budget_s=retry.budget_s,
         on=frozenset(retry.on), fallback_on=frozenset(retry.fallback_on),
     )  # fmt: skip
+
+
+def _hedge(route: Route) -> HedgePolicy | None:
+    """None where it is off, or nobody else could be asked."""
+    hedge = route.hedge
+    if not hedge.on or not route.hedges:
+        return None
+    return HedgePolicy(hedge.after_s, hedge.percentile, hedge.samples_min, hedge.max_percent)

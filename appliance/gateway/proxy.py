@@ -4,6 +4,7 @@
 request is one cancel scope: cancelling the task that runs `serve` closes the upstream socket before it returns.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
@@ -24,7 +25,8 @@ from appliance.gateway.faults import DRAINING, timeout_fault
 from appliance.gateway.live import Live
 from appliance.gateway.ordering import ordered
 from appliance.gateway.plan import Resolved, RoutePlan, TargetPlan
-from appliance.gateway.rotation import another_key
+from appliance.gateway.rotation import tried_of
+from appliance.gateway.running import Running
 
 WATCH_S = 0.1
 """Timeouts are late by this much at most; they are seconds, and 1,000 requests in flight cost 1 ms a second."""
@@ -65,12 +67,16 @@ class Proxy:
             self.live.streams += 1
         if resolved.route.owed_tokens:
             call.owed_tokens = min(call.parsed.max_tokens or resolved.route.owed_tokens, resolved.route.owed_tokens) * choices(call.parsed)
+        if resolved.route.hedge is not None:
+            from appliance.gateway.hedging import race_of  # most gateways do not hedge; see dialects.language_table
+
+            call.race = race_of(call, resolved.route, self.live)
         try:
             if resolved.assigned is not None and self.copies is not None:
                 self.copies.offer(call, resolved)
             if resolved.route.on_disconnect == "drain":
                 return await self._outliving(call, resolved)
-            return await (self._watched(call, resolved) if stream else self._attempts(call, resolved))
+            return await (self._watched(call, resolved) if stream or call.race is not None else self._attempts(call, resolved))
         finally:
             self.calls.discard(call)
             if call.upload is not None:
@@ -89,6 +95,9 @@ class Proxy:
                 running = call.running
                 if running is not None and running.deadline <= now:
                     running.cut(running.out_of_time())
+                beside = call.beside
+                if beside is not None and beside.deadline <= now:
+                    beside.cut(beside.out_of_time())
 
     def cut_all(self) -> int:
         """The drain time is over: every request in flight ends with an error of its own dialect. Returns how many there were."""
@@ -97,12 +106,12 @@ class Proxy:
         return len(self.calls)
 
     async def _watched(self, call: Call, resolved: Resolved) -> Fault | None:
-        """A stream gets a ticker beside it; a whole answer needs none."""
-        if not call.parsed.stream:
+        """A stream gets a ticker beside it; a whole answer needs none unless a second attempt may be made."""
+        if not call.parsed.stream and call.race is None:
             return await self._attempts(call, resolved)
         fault: Fault | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_tick, call, resolved.route)
+            nursery.start_soon(_tick, call, resolved.route, nursery)
             fault = await self._attempts(call, resolved)
             nursery.cancel_scope.cancel()
         return fault
@@ -139,12 +148,15 @@ class Proxy:
                     continue  # its breaker opened during the pause, or an operator took it out: ask the policy again
             index = step.candidate
             _note_fallback(call, candidates, history, index)
-            fault = await attempt(call, candidates[index], resolved.model, now)
-            if fault is None:
+            if call.race is None or history:
+                fault = await attempt(call, candidates[index], resolved.model, now)
+                tried = [] if fault is None else [tried_of(call.record, candidates[index], index, fault)]
+            else:
+                tried = await call.race.run(candidates, index, resolved.model, now)
+            if not tried:
                 return None
-            ring = candidates[index].upstream.ring
-            another = ring is not None and another_key(ring, call.record, candidates[index].upstream.name, fault, trio.current_time())
-            history.append(Tried(index, fault, another))
+            history += tried
+            fault = history[-1].fault
             if call.upload is not None and call.upload.spent:
                 from appliance.gateway.upload_attempt import told_once  # imported already, with the request
 
@@ -218,8 +230,9 @@ async def _pause(call: Call, seconds: float) -> Fault | None:
     return call.cut_fault
 
 
-async def _tick(call: Call, route: RoutePlan) -> None:
-    """Beside a stream: a keep-alive when the caller has heard nothing for long, and an end to an upstream that fell silent.
+async def _tick(call: Call, route: RoutePlan, nursery: trio.Nursery) -> None:
+    """Beside a stream: a keep-alive when the caller has heard nothing for long, and an end to an upstream that fell silent. Where that is
+    configured, a second attempt when the first is slow.
 
     Sleeping to the next deadline costs nothing per event: pumping only writes down the time of the last read and write.
     """
@@ -230,21 +243,29 @@ async def _tick(call: Call, route: RoutePlan) -> None:
         wake = now + step_s
         uploaded = call.upload is None or call.upload.ended
         # While the caller does not read, or has not said all, the upstream may be silent.
-        running = call.running
-        if running is not None and running.idle_s and uploaded and (call.outlet.gone or not call.outlet.sending):
-            silent_until = max(running.read_at, call.outlet.heard_at) + running.idle_s
-            if now >= silent_until:
-                running.cut(timeout_fault(FaultKind.IDLE_TIMEOUT, running.record.backend, running.idle_s))
-                running.idle_s = 0.0
-            else:
-                wake = min(wake, silent_until)
-        if route.keepalive_s and uploaded:
+        if uploaded and (call.outlet.gone or not call.outlet.sending):
+            for running in (call.running, call.beside):
+                if running is not None and running.idle_s:
+                    wake = min(wake, _silent(running, now))
+        if call.race is not None:
+            wake = min(wake, call.race.look(nursery, now))
+        if route.keepalive_s and uploaded and call.parsed.stream:
             quiet_until = max(call.outlet.heard_at, call.outlet.kept_at) + route.keepalive_s
             if now >= quiet_until:
                 await call.outlet.keep_alive(call.keepalive, lambda: _waiting_headers(call))
                 quiet_until = now + route.keepalive_s
             wake = min(wake, quiet_until)
         await trio.sleep_until(max(wake, now + TICK_MIN_S))
+
+
+def _silent(running: Running, now: float) -> float:
+    """End an attempt whose backend has been silent for too long; else the instant at which it will have been."""
+    silent_until = max(running.read_at, running.call.outlet.heard_at) + running.idle_s
+    if now < silent_until:
+        return silent_until
+    running.cut(timeout_fault(FaultKind.IDLE_TIMEOUT, running.record.backend, running.idle_s))
+    running.idle_s = 0.0
+    return math.inf
 
 
 def _waiting_headers(call: Call) -> HeaderList:

@@ -60,9 +60,12 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
         if translated is None or isinstance(translated, Fault):
             return translated
         body = translated
-    headers = _judged(running, head, body)
-    if isinstance(headers, Fault):
-        return headers
+    said = _judged(running, body)
+    if isinstance(said, Fault):
+        return said
+    if running.call.race is not None:
+        await running.call.race.claim(running)
+    headers = _whole_headers(running, head, body, said)
     outlet = running.call.outlet
     outlet.modelled = True
     at = running.record.head_at
@@ -87,9 +90,9 @@ async def _gathered(running: Running, answer: Exchange, undo: Decoder | None) ->
     return b"".join(pieces)
 
 
-def _judged(running: Running, head: Head, body: bytes) -> HeaderList | Fault:
-    """The head for a whole answer, which is noted; or what is wrong with it."""
-    record = running.record
+def _judged(running: Running, body: bytes) -> Answer | Fault | None:
+    """What a whole answer says of itself, None where that is noted already; or what is wrong with it."""
+    record, said = running.record, None
     if not running.translates:
         verbatim = running.language.verbatim
         assert verbatim is not None  # it is the caller's own language
@@ -99,13 +102,19 @@ def _judged(running: Running, head: Head, body: bytes) -> HeaderList | Fault:
         said = verbatim.answer(body, running.operation)
         if isinstance(said, Fault):
             return said
-        _note_whole(running, said)
-        running.call.note_response(said.id)
     if running.call.outlet.started:
         # A stream was asked for and kept alive, but this backend answered whole: what can be told in-band is that it failed.
         return protocol_fault(record.backend, "answered whole where a stream was asked for")
+    return said
+
+
+def _whole_headers(running: Running, head: Head, body: bytes, said: Answer | None) -> HeaderList:
+    """The head for a whole answer, which is noted: the caller is about to get it."""
+    call, record = running.call, running.record
+    if said is not None:
+        _note_whole(running, said)
+        call.note_response(said.id)
     headers = response_headers(running, head)
-    call = running.call
     if record.usage is not None:
         call.pricing.charge(running.target, record, call.record)
         headers.append((b"x-gateway-cost-usd", usd_text(call.record.cost_nusd)))
@@ -124,7 +133,7 @@ def _translated(running: Running, head: Head, body: bytes) -> bytes | Fault | No
     if isinstance(answer, Fault):
         return answer
     _note_whole(running, summary_of(answer))
-    return written_whole(running.call, answer)
+    return written_whole(running, answer)
 
 
 def _translated_operation(running: Running, head: Head, body: bytes) -> bytes | Fault | None:
@@ -165,6 +174,8 @@ async def _large(running: Running, answer: Exchange, undo: Decoder | None, head:
     limit = running.target.upstream.settings.limits.response_max_bytes
     if call.outlet.started:
         return protocol_fault(record.backend, "answered whole where a stream was asked for")
+    if call.race is not None:
+        await call.race.claim(running)
     headers = response_headers(running, head)
     if head.length and undo is None:
         headers.append((b"content-length", head.length))

@@ -3,9 +3,13 @@
 The rule: whether a request may be tried once more is the retry policy's to say (core.step); this says only that another key is there.
 """
 
+import trio
+
 from appliance.core.fault import Blame, Fault
 from appliance.core.key_ring import KeyRing
 from appliance.core.record import AttemptRecord, RequestRecord
+from appliance.core.step import Tried
+from appliance.gateway.plan import TargetPlan
 
 
 def next_key(ring: KeyRing, request: RequestRecord, attempt: AttemptRecord) -> int:
@@ -21,9 +25,11 @@ def settle_key(ring: KeyRing, attempt: AttemptRecord, fault: Fault | None) -> No
         ring.settle(attempt.key, fault, attempt.ended_at)
 
 
-def another_key(ring: KeyRing, request: RequestRecord, backend: str, fault: Fault, now: float) -> bool:
-    """Whether the same backend is worth another try at once, with another of its keys."""
-    return ring.another(fault, now, _tried(request, backend))
+def tried_of(request: RequestRecord, target: TargetPlan, candidate: int, fault: Fault) -> Tried:
+    """An attempt that failed, and whether the same backend is worth another try at once, with another of its keys."""
+    upstream = target.upstream
+    another = upstream.ring is not None and upstream.ring.another(fault, trio.current_time(), _tried(request, upstream.name))
+    return Tried(candidate, fault, another)
 
 
 def _tried(request: RequestRecord, backend: str) -> set[int]:

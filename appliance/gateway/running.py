@@ -14,7 +14,9 @@ from appliance.core.breaker import Permit
 from appliance.core.fault import Blame, Fault, FaultKind
 from appliance.core.pace import Pace
 from appliance.core.record import AttemptRecord
+from appliance.core.usage import Usage
 from appliance.dialects.language import Language
+from appliance.dialects.protocol import InBand
 from appliance.gateway.call import Call
 from appliance.gateway.faults import STALLED, timeout_fault
 from appliance.gateway.plan import TargetPlan
@@ -48,6 +50,9 @@ class Running:
         read_at: when upstream last gave a byte; idle_s: how long it may be silent now, 0 for no bound.
         deltas: content events, the basis of an estimate when no usage came.
         pace: where it is kept how quickly this model answers, None where no strategy asks for it; paced: its first byte is noted there.
+        lead: it speaks for the request: not a second attempt that is made beside the first, until its answer begins first.
+        dropped: what its backend's language could not say. writer: what speaks within a stream that is translated or framed anew.
+        owed: what it is billed for since another answered first.
         uploading: a form that is still on its way; sent_at: when its last byte was given out, 0.0 of other bodies.
     """
 
@@ -65,6 +70,10 @@ class Running:
     scope: trio.CancelScope | None = None
     idle_s: float = 0.0
     deltas: int = 0
+    lead: bool = True
+    dropped: list[str] = attrs.field(factory=list)
+    writer: InBand | None = None
+    owed: Usage | None = None
     first_byte: bool = False
     uploading: "UploadSource | None" = None
     sent_at: float = 0.0
@@ -114,6 +123,26 @@ class Running:
             good = None
         usage = record.usage if good else None
         pace.end(record.started_at, record.ended_at, answered=self.paced, good=good, tokens=usage.output_tokens if usage else 0)
+
+    def drop(self, names: list[str]) -> None:
+        """Note what cannot be said to its backend."""
+        self.dropped = names
+        if self.lead:
+            self.call.record.dropped_fields = names
+
+    def speak(self, writer: InBand) -> None:
+        """From here on what is said in the answer is said by `writer`, if this attempt's answer it is."""
+        self.writer = writer
+        if self.lead:
+            self.call.writer = writer
+
+    def take_lead(self) -> None:
+        """The caller gets this attempt's answer, or its fault: the request's record says so, where it comes last."""
+        self.lead = True
+        call, record = self.call, self.call.record
+        call.writer, record.dropped_fields, record.model = self.writer, self.dropped, self.record.served_model
+        record.attempts.remove(self.record)
+        record.attempts.append(self.record)
 
     def out_of_time(self) -> Fault:
         """The deadline has passed: of which phase, and through whose fault."""

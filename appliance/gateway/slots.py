@@ -32,6 +32,11 @@ class Slots:
     def waiting(self) -> int:
         return self._waiting
 
+    @property
+    def free(self) -> bool:
+        """Whether `take` would give one."""
+        return self.taken < self.limit and not self._waiting
+
     def take(self) -> bool:
         """Take a slot if one is free and nobody waits."""
         if self.taken < self.limit and not self._waiting:

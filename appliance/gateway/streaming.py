@@ -40,7 +40,7 @@ async def stream(running: Running, answer: Exchange, undo: Decoder | None, head:
         tap = verbatim.tap(TapWish(not parsed.wants_usage, limits.event_max_bytes, record.backend, running.target.upstream.secrets))
         if verbatim.framed:
             head.content_type = verbatim.framed
-            running.call.writer = cast(InBand, tap)
+            running.speak(cast(InBand, tap))
     try:
         data = await _until_committed(running, answer, undo, head, tap)
         if isinstance(data, Fault):
@@ -64,6 +64,8 @@ async def _until_committed(running: Running, answer: Exchange, undo: Decoder | N
         if tap.committed:
             if running.pace is not None:
                 running.note_pace(running.read_at)
+            if call.race is not None:
+                await call.race.claim(running)
             if call.responses is not None and not running.translates:
                 call.note_response(tap.answer().id)  # before it leaves: the next request may come as soon as the last event has
             if not outlet.started:

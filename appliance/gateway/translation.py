@@ -60,17 +60,17 @@ def translated_body(running: Running) -> bytes | Fault:
     written = running.language.spoken.write_request(conversation, wanted)
     if isinstance(written, Fault):
         return written
-    call.record.dropped_fields = list(written.dropped)
+    running.drop(list(written.dropped))
     body = shaped(target.upstream.provider, running.language.name, "chat", written.body)
     return overridden(body, target.overrides) if target.overrides else body
 
 
 def translating_tap(running: Running, event_max_bytes: int) -> StreamTap:
-    """Reads the backend's stream and writes the caller's; the writer is the call's from here on."""
-    call = running.call
-    call.writer = _accepted(call).stream_writer(_reply(call))
+    """Reads the backend's stream and writes the caller's."""
+    writer = _accepted(running.call).stream_writer(_reply(running))
+    running.speak(writer)
     reader = running.language.spoken.stream_reader(event_max_bytes, running.record.backend)
-    return TranslatingTap(reader, call.writer, _names(running))
+    return TranslatingTap(reader, writer, _names(running))
 
 
 def stream_type(call: Call) -> bytes:
@@ -90,8 +90,8 @@ def _names(running: Running) -> Mapping[str, str]:
     return changed_names(conversation) if isinstance(conversation, Conversation) else {}
 
 
-def written_whole(call: Call, answer: Completion) -> bytes:
-    return _accepted(call).write_answer(answer, _reply(call))
+def written_whole(running: Running, answer: Completion) -> bytes:
+    return _accepted(running.call).write_answer(answer, _reply(running))
 
 
 def _unsealed(message: Message) -> Message:
@@ -107,7 +107,8 @@ def _accepted(call: Call) -> Accepted:
     return call.language.accepted
 
 
-def _reply(call: Call) -> Reply:
+def _reply(running: Running) -> Reply:
+    call = running.call
     conversation = call.conversation
     assert isinstance(conversation, Conversation)  # an answer follows a request that was written from it
-    return Reply(conversation, call.parsed.model, call.record.id, int(call.record.wall_time), call.record.dropped_fields)
+    return Reply(conversation, call.parsed.model, call.record.id, int(call.record.wall_time), running.dropped)

@@ -48,6 +48,7 @@ class View:
             budget_warnings=dict(self.alerts.given), budget_webhooks=dict(self.alerts.posted),
             trace_spans=dict(gateway.traces.spans), traces_queued=gateway.traces.waiting,
             ledger=_ledger(gateway), cache=_cache(gateway), version=__version__, python=platform.python_version(),
+            hedges_withheld={one.name: live.hedging(one.name).withheld for one in gateway.plan.routes if one.hedge is not None},
         )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ class Cells:
 
     Attributes:
         requests, attempts: cells by their full dimension tuple.
-        limits, fallbacks, experiments, lookups: plain counts of rarer things, by theirs.
+        limits, fallbacks, experiments, lookups, hedges: plain counts of rarer things, by theirs.
         rates: the last generation's speed by (model, backend).
         overhead: what the gateway added to requests that reached a backend; loop_lag: how late the event loop's timers fire. Seconds.
         shapes: a shortcut to the cells of common requests, see `fold`. Cells are never taken away, so it cannot go stale.
@@ -95,8 +95,8 @@ class Cells:
     """
 
     __slots__ = (
-        "_overflows", "attempts", "exemplified", "experiments", "fallbacks", "limits", "lookups", "loop_lag", "models", "overhead", "rates",
-        "requests", "response_models", "series_max", "shapes", "users",
+        "_overflows", "attempts", "exemplified", "experiments", "fallbacks", "hedges", "limits", "lookups", "loop_lag", "models",
+        "overhead", "rates", "requests", "response_models", "series_max", "shapes", "users",
     )  # fmt: skip
 
     def __init__(self, series_max: int = SERIES_MAX, users_max: int = USERS_MAX) -> None:
@@ -107,6 +107,7 @@ class Cells:
         self.fallbacks: dict[tuple[str, ...], int] = {}
         self.experiments: dict[tuple[str, ...], int] = {}
         self.lookups: dict[tuple[str, ...], int] = {}
+        self.hedges: dict[tuple[str, ...], int] = {}
         self.rates: dict[tuple[str, str], Rate] = {}
         self.shapes: dict[Shape, Places] = {}
         self.overhead: Histogram = Histogram(OVERHEAD_EDGES_S)
@@ -120,7 +121,8 @@ class Cells:
     @property
     def series(self) -> int:
         """Label sets kept."""
-        return len(self.requests) + len(self.attempts) + len(self.limits) + len(self.fallbacks) + len(self.experiments) + len(self.lookups)
+        rarer = (self.limits, self.fallbacks, self.experiments, self.lookups, self.hedges)
+        return len(self.requests) + len(self.attempts) + sum(map(len, rarer))
 
     @property
     def dropped(self) -> int:

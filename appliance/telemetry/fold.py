@@ -59,6 +59,8 @@ def fold(record: RequestRecord, cells: Cells) -> None:
         attempt_cells = [_attempt_cell(attempt, record, record.operation, cells) for attempt in attempts]
         for attempt, attempt_cell in zip(attempts, attempt_cells, strict=True):
             _count_attempt(attempt, attempt_cell)
+            if attempt.hedge:
+                _count_hedge(record.route, attempt.hedge, cells)
         cell, speed_key = _request_cell(record, model, error_type, cells)
         overhead_s = record.overhead_s
     cell.count += 1
@@ -161,7 +163,7 @@ def _attempt_cell(attempt: AttemptRecord, record: RequestRecord, operation: str,
     elif outcome == "success":
         error_type = ""
     else:
-        error_type = _unsaid(outcome, record)
+        error_type = _unsaid(attempt, record)
     if outcome == "error" and error_type == CLIENT_GONE:
         outcome = "cancelled"  # a client that left is never its backend's error
     key = (
@@ -227,11 +229,18 @@ def _exemplify(record: RequestRecord, trace_id: str, cell: RequestCell, attempt_
         keep(cells.overhead, record.overhead_s)
 
 
-def _unsaid(outcome: str, record: RequestRecord) -> str:
+def _count_hedge(route: str, hedge: str, cells: Cells) -> None:
+    """Every second attempt was sent, whether it won or not."""
+    cells.count(cells.hedges, (route, "sent"), "sent")
+    if hedge == "won":
+        cells.count(cells.hedges, (route, "won"), "won")
+
+
+def _unsaid(attempt: AttemptRecord, record: RequestRecord) -> str:
     """The error type of an attempt that did not succeed and names no fault: it lost its client, or a hedge; else it is a bug of ours."""
-    if outcome == "error":
+    if attempt.outcome == "error":
         return "internal"
-    return CLIENT_GONE if record.fault is not None and record.fault.kind is FaultKind.CLIENT_GONE else "cancelled"
+    return CLIENT_GONE if not attempt.lost and record.fault is not None and record.fault.kind is FaultKind.CLIENT_GONE else "cancelled"
 
 
 def _odd_status(record: RequestRecord) -> str:

@@ -83,6 +83,7 @@ class LiveState:
             delivery.
         trace_spans: spans by what became of them (sent, rejected, failed, dropped); traces_queued: requests that wait to be sent.
         ledger: None when there is no ledger. cache: of responses.
+        hedges_withheld: slow requests that were not asked twice, by route; name every route that hedges, so that its zero is seen.
     """
 
     backends: Sequence[BackendState] = ()
@@ -109,6 +110,7 @@ class LiveState:
     budget_webhooks: Mapping[str, int] = attrs.field(factory=dict)
     trace_spans: Mapping[str, int] = attrs.field(factory=dict)
     traces_queued: int = 0
+    hedges_withheld: Mapping[str, int] = attrs.field(factory=dict)
     ledger: LedgerState | None = None
     cache: CacheState = CacheState()
     version: str = ""

@@ -230,6 +230,16 @@ BACKENDS = (
         ),
         minimum=0, calcs=("mean", "max"),
     ),
+    Panel(
+        "Hedges", "Slow requests that were asked for at a second backend; those of which the second answered first; those left alone, as "
+        "the route's share was used up or nobody was free.", "timeseries", REQUESTS_PER_S,
+        legend(
+            ("{{route}} sent", per_s(within("appliance_hedges_sent_total"), "route")),
+            ("{{route}} won", per_s(within("appliance_hedges_won_total"), "route")),
+            ("{{route}} withheld", per_s(within("appliance_hedges_withheld_total"), "route")),
+        ),
+        width=24, minimum=0, calcs=("mean", "max"),
+    ),
 )  # fmt: skip
 
 MONEY = (

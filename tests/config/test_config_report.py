@@ -1,7 +1,11 @@
 """What `check`, the start-up log and a reload say."""
 
 from pathlib import Path
+from typing import Any
 
+import attrs
+
+from appliance.config.knob import knob
 from appliance.config.loader import Loaded, load, load_text
 from appliance.config.masked import diff, masked_dict
 from appliance.config.report import check_text, problem_text
@@ -74,23 +78,39 @@ def test_a_problem_fits_on_a_line_of_a_log() -> None:
     assert problem_text(found.problems[0]) == '$APPLIANCE_CONFIG_TOML: server.drian_s is not a known key; did you mean "drain_s"?'
 
 
+@attrs.frozen
+class Later:
+    """A setting that a later version enforces."""
+
+    on: float = knob(0.0, "why", later="something new")
+
+
+@attrs.frozen
+class Whole:
+    routes: tuple[Later, ...]
+
+
+def later(*on: float) -> list[tuple[str, str]]:
+    """What is said of such a setting in each of several routes; it is written in all but those where it is negative."""
+    whole: Any = Whole(tuple(Later(on=one) for one in on))
+    places = {("routes", index): "c.toml" for index, _ in enumerate(on)} | {("routes",): "c.toml"}
+    return not_enforced(whole, places | {("routes", index, "on"): "c.toml" for index, one in enumerate(on) if one >= 0})
+
+
 def test_settings_that_do_nothing_yet_are_named_only_when_written() -> None:
-    assert waiting(TEXT) == []
-    assert waiting(TEXT + "hedge = { after_s = 2 }\ncache = { ttl_s = 5 }\n[tenants.a]\nrpm = 3\n") == [
-        ("routes[0].hedge.after_s", "hedging"),
-    ]
+    assert later(1.0, -1.0) == [("routes[0].on", "something new")]
 
 
 def test_a_setting_written_as_off_is_in_force() -> None:
-    assert waiting(TEXT + "hedge = { after_s = 0 }\ncache = { ttl_s = 0 }\n") == []
+    assert later(0.0) == []
 
 
-def test_unenforced_settings_are_one_line_a_feature_and_in_check() -> None:
-    another = "[[routes]]\nname = 'b'\ntargets = [{ backend = 'openai' }]\nhedge = { after_s = 3 }\n"
-    found = loaded(TEXT + "hedge = { after_s = 2 }\n" + another)
-    lines = not_enforced_lines(not_enforced(found.config, found.provenance))
-    assert lines == ["not enforced yet (hedging): routes[0].hedge.after_s, routes[1].hedge.after_s"]
-    assert lines[0] in check_text(found)[0]
+def test_unenforced_settings_are_one_line_a_feature() -> None:
+    assert not_enforced_lines(later(1.0, 2.0)) == ["not enforced yet (something new): routes[0].on, routes[1].on"]
+
+
+def test_every_setting_that_can_be_written_is_in_force() -> None:
+    assert not_enforced_lines(waiting(TEXT + "hedge = { after_s = 2 }\ncache = { ttl_s = 5 }\nstrategy = 'cheapest'\n")) == []
 
 
 def test_a_diff_names_what_changed_and_keeps_named_elements_apart() -> None:

@@ -15,6 +15,7 @@ from appliance.config.schema import Price as OwnPrice
 from appliance.config.tenancy import Budget
 from appliance.core.budget import Terms, Warned
 from appliance.core.fault import Fault, FaultKind
+from appliance.core.hedge import HedgePolicy
 from appliance.core.record import RequestRecord
 from appliance.dialects.openai_request import read_request
 from appliance.dialects.protocol import ParsedRequest
@@ -70,6 +71,7 @@ class Target:
 class Route:
     targets: tuple[Target, ...]
     fallback: tuple[Target, ...] = ()
+    hedge: HedgePolicy | None = None
 
 
 @attrs.define
@@ -177,6 +179,18 @@ def test_pictures_rankings_and_counts_are_reserved_by_their_own_rules() -> None:
     assert foreseen(asked("image_generation", prompt="sheep", n=2), to("drawn"), 100).nusd == 500_000_000 + 2 * IMAGE_TOKENS * 1_000
     assert foreseen(asked("rerank", query="x", documents=["y"]), to("drawn"), 100).nusd == 500_000_000
     assert foreseen(asked("embeddings", input="x" * 400), to("dear"), 100).nusd == 100 * 1_000
+
+
+def test_what_may_be_asked_for_twice_is_foreseen_twice():
+    where = to("cheap", "dear", fallback=("dear",))
+    once, cheap = foreseen(asked(), where, 100).nusd, foreseen(asked(), to("cheap"), 100).nusd
+    where.route.hedge = HedgePolicy(1.0)
+    where.route.targets[0].upstream, where.route.targets[1].upstream, where.route.fallback[0].upstream = map(Settings, ("a", "b", "b"))
+    assert foreseen(asked(), where, 100).nusd == once + cheap, "the dearest two of different backends"
+    assert foreseen(asked(previous_response_id="r"), where, 100).nusd == once, "it is never asked for twice"
+    drawn = asked("image_generation", prompt="sheep")
+    assert foreseen(drawn, where, 100).nusd == foreseen(drawn, to("cheap", "dear"), 100).nusd
+
 
 
 def test_a_key_reserves_in_its_own_budget_and_its_tenants_and_a_refusal_says_whose_it_is() -> None:

@@ -24,6 +24,7 @@ from appliance.gateway.pricing import Unpriced, make_pricing
 from appliance.gateway.proxy import Proxy
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import build_upstreams
+from appliance.http1.asgi import Send
 from appliance.http1.transport import Exchange, Failure, Hold, PoolStats, UpstreamRequest
 from appliance.prices.table import PriceTable
 from appliance.providers import PROVIDERS
@@ -136,8 +137,8 @@ class World:
     random: random.Random
     served: list[Served] = attrs.field(factory=list)
 
-    async def ask(self, model: str = "m", *, stream: bool = False) -> RequestRecord:
-        """One request, to its end."""
+    async def ask(self, model: str = "m", *, stream: bool = False, send: Send | None = None) -> RequestRecord:
+        """One request, to its end. send: gets the answer."""
         fields = {"model": model, "messages": [{"role": "user", "content": "Hello!"}], **({"stream": True} if stream else {})}
         body = json.dumps(fields, separators=(",", ":")).encode()
         assert LANGUAGE.verbatim is not None
@@ -148,7 +149,7 @@ class World:
         assert isinstance(resolved, Resolved), resolved
         key = self.plan.anonymous
         assert key is not None
-        outlet = Outlet(_nowhere, record, now)
+        outlet = Outlet(send or _nowhere, record, now)
         call = Call(record, parsed, body, LANGUAGE, key, b"", {}, outlet, lambda: "client_gone", self.plan.pricing)
         record.fault = await self.proxy.serve(call, resolved)
         record.ended_at = trio.current_time()

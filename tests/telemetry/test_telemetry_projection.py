@@ -329,6 +329,21 @@ def test_a_lost_hedge_is_neither_an_error_nor_a_client_gone() -> None:
     assert sorted(labels.split(",")[0] for labels in durations) == ["error_type=", "error_type=cancelled"]
 
 
+def test_hedges_are_counted_by_route_and_one_that_lost_before_its_client_left_is_no_client_gone() -> None:
+    won, lost = request(attempt("alpha", outcome="cancelled"), attempt("beta")), request(attempt("alpha"), attempt("beta"))
+    won.attempts[0].lost, won.attempts[1].hedge = True, "won"
+    lost.attempts[1].hedge, lost.attempts[1].lost, lost.attempts[1].outcome = "sent", True, "cancelled"
+    left = request(attempt("alpha", outcome="cancelled"), attempt("beta", FaultKind.CLIENT_GONE), kind=FaultKind.CLIENT_GONE, status=499)
+    left.attempts[0].lost, left.attempts[1].hedge = True, "won"
+    cells = folded(won, lost, left)
+    (sent,) = family(cells, "appliance_hedges_sent_total").values()
+    assert (sent, *family(cells, "appliance_hedges_won_total").values()) == (3, 2)
+    durations = family(cells, "gen_ai_client_operation_duration_seconds_count")
+    assert sum(times for labels, times in durations.items() if labels.startswith("error_type=cancelled")) == 3
+    assert sum(times for labels, times in durations.items() if labels.startswith("error_type=client_gone")) == 1
+    assert family(cells, "inference_gateway_fallbacks_total") == {}
+
+
 def test_a_backends_busy_queue_is_its_attempts_error_but_no_provider_error() -> None:
     cells = folded(request(attempt("alpha", FaultKind.BACKEND_BUSY), kind=FaultKind.BACKEND_BUSY, status=503))
     assert family(cells, LLM + "errors_total") == {"error_type=backend_busy,provider=alpha": 1}

@@ -99,6 +99,13 @@ def retries(scene: Scene) -> Iterator[Finding]:
             yield Finding(("routes", index, "retry", "fallback_on"), message, "each status in one of the two", grave=False)
 
 
+def hedges(scene: Scene) -> Iterator[Finding]:
+    for index, route in enumerate(scene.config.routes):
+        if route.hedge.on and not route.hedges and not scene.doubts(("routes", index)):
+            message = "makes no second attempt: there is one backend only, or retry.attempts is 1"
+            yield Finding(("routes", index, "hedge"), message, "another backend in targets or fallback", grave=False)
+
+
 def reachability(scene: Scene) -> Iterator[Finding]:
     """A route that an earlier one hides is never taken; so is a glob for a name that an alias replaces first."""
     for index, route in enumerate(scene.config.routes):
@@ -176,4 +183,4 @@ def experiments(scene: Scene) -> Iterator[Finding]:
         yield from _target(scene, experiment.treatment, ("experiments", index, "treatment"))
 
 
-RULES: tuple[Rule, ...] = (names, targets, matches, retries, reachability, caches, aliases, experiments)
+RULES: tuple[Rule, ...] = (names, targets, matches, retries, hedges, reachability, caches, aliases, experiments)

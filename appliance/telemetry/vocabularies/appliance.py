@@ -5,11 +5,18 @@ Nothing here is about a model or a tenant; every family is read from the process
 
 from collections.abc import Iterator, Sequence
 
-from appliance.telemetry.family import Family, Label
+from appliance.telemetry.family import Family, Label, Scope
 from appliance.telemetry.live import BackendState, KeyState, LedgerState
 
-BACKEND, KEY = Label("backend"), Label("key")
+BACKEND, KEY, ROUTE = Label("backend"), Label("key"), Label("route")
 KEY_FAULTS = ("authentication", "quota", "rate_limited")
+
+
+def _hedges(scope: Scope, what: str) -> list[tuple[tuple[str, ...], float]]:
+    """By route, from 0 on for those that hedge."""
+    counts = dict.fromkeys(scope.live.hedges_withheld, 0)
+    counts.update({route: times for (route, part), times in scope.cells.hedges.items() if part == what})
+    return [((route,), times) for route, times in counts.items()]
 
 
 def _ledger(state: LedgerState | None, measure: str) -> list[tuple[tuple[str, ...], float]]:
@@ -93,6 +100,18 @@ FAMILIES = (
     Family(
         "appliance_event_loop_lag_seconds", "histogram", "How late a timer of the event loop fired.", "live",
         unit="seconds", read=lambda scope: [((), scope.cells.loop_lag)],
+    ),
+    Family(
+        "appliance_hedges_sent_total", "counter", "Second attempts made beside a slow first one.", "live", (ROUTE,),
+        read=lambda scope: _hedges(scope, "sent"),
+    ),
+    Family(
+        "appliance_hedges_won_total", "counter", "Second attempts whose answer the caller got.", "live", (ROUTE,),
+        read=lambda scope: _hedges(scope, "won"),
+    ),
+    Family(
+        "appliance_hedges_withheld_total", "counter", "Slow first attempts without a second: the share was used up, or nobody was free.",
+        "live", (ROUTE,), read=lambda scope: [((route,), times) for route, times in scope.live.hedges_withheld.items()],
     ),
     Family(
         "appliance_unpriced_requests_total", "counter", "Requests for a model without a price, by what was made of them.", "live",
