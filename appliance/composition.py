@@ -36,6 +36,7 @@ from appliance.gateway.tenancy_keeper import TenancyKeeper
 from appliance.gateway.trace_export import TraceExporter
 from appliance.gateway.upstream import Upstream, build_upstreams
 from appliance.http1.arrivals import Arrivals
+from appliance.notify import open_notifier
 from appliance.prices.table import PriceTable
 from appliance.reload import make_plan, warn
 from appliance.server.listeners import Door, open_door
@@ -94,6 +95,7 @@ def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Proble
     return Supervisor(
         gateway=gateway, view=view, sink=sink, doors=doors, admin_door=admin_door, reload_config=reload_config, log=log,
         arrivals=arrivals, keeper=keeper, tenants=tenants, alerts=alerts,
+        notifier=open_notifier(os.environ, os.getpid(), time.monotonic, log),
     )  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 The rule: every wait here is bounded, by the configuration or by a constant below, and a second signal ends all of them at once.
 """
 
+from collections.abc import Callable
+
 import attrs
 import structlog
 import trio
@@ -23,12 +25,14 @@ class Drain:
     """The end of one run, and what it needs to know of the doors.
 
     Attributes:
+        on_begin: is called when it begins, before anything is closed.
         engines: what serves the public listeners.
         doors_closed: the last public listener has ended.
     """
 
     gateway: Gateway
     log: structlog.typing.FilteringBoundLogger
+    on_begin: Callable[[], None]
     engines: list[Engine] = attrs.field(factory=list)
     doors_closed: trio.Event = attrs.field(factory=trio.Event)
     _asked: trio.Event = attrs.field(factory=trio.Event)
@@ -43,6 +47,7 @@ class Drain:
         else:
             self.log.info("stopping", signal=why, drain_s=self.gateway.plan.config.server.drain_s)
             self.gateway.live.draining = True
+            self.on_begin()
             self._asked.set()
 
     async def run(self) -> None:

@@ -34,6 +34,7 @@ from appliance.gateway.ledger_keeper import LedgerKeeper
 from appliance.gateway.tenancy_keeper import TenancyKeeper
 from appliance.gateway.upstream import Upstream, build_upstreams
 from appliance.http1.arrivals import Arrivals
+from appliance.notify import STOP_GRACE_S, Notifier, status_text
 from appliance.providers.account import Grant, Trouble
 from appliance.reload import make_plan, needs_restart, warn
 from appliance.server.admin import AdminApp, ReloadResult
@@ -48,6 +49,9 @@ from appliance.telemetry.sink import LineSink
 FORMS = ("appliance.server.upload_body", "appliance.gateway.upload_attempt")
 """Modules that only requests with files need; they are loaded beside a gateway that already serves, like the languages."""
 
+ADMIN_START_S = 5.0
+"""How long READY=1 waits for the admin listener, which is not vital: the public ones serve."""
+
 GC_YOUNG = 20_000
 """Objects between two collections of the youngest generation (Python's default: 700). At some 500 bytes each it delays freeing by 10 MB."""
 
@@ -61,6 +65,7 @@ class Supervisor:
         doors: the public listeners, open; admin_door: the admin listener, open.
         arrivals: where streams that flow steadily are read.
         keeper: of the usage ledger, which is started. tenants: of tenants and keys made at run time. alerts: of budgets.
+        notifier: tells systemd; None where nobody wants to be told.
     """
 
     gateway: Gateway
@@ -74,13 +79,16 @@ class Supervisor:
     keeper: LedgerKeeper
     tenants: TenancyKeeper
     alerts: BudgetAlerts
+    notifier: Notifier | None = None
     drain: Drain = attrs.field(init=False)
     _doors_open: int = 0
+    _admin_serves: trio.Event = attrs.field(factory=trio.Event)
+    _refused: str = ""
     _services: Services | None = None
     _reloading: trio.Lock = attrs.field(factory=trio.Lock)
 
     def __attrs_post_init__(self) -> None:
-        self.drain = Drain(self.gateway, self.log)
+        self.drain = Drain(self.gateway, self.log, self._tell_stopping)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until a signal or `stop`. Raises what a vital part raises."""
@@ -106,6 +114,8 @@ class Supervisor:
                 await self.gateway.traces.flush()
                 await trio.to_thread.run_sync(self.keeper.ledger.close)
             self.arrivals.close()
+            if self.notifier is not None:
+                self.notifier.close()
 
     def stop(self) -> None:
         """Begin the drain, as SIGTERM does."""
@@ -140,6 +150,10 @@ class Supervisor:
         services.start("loop_lag", partial(watch_lag, gateway.cells.loop_lag, trio.sleep, trio.current_time))
         services.start("retirement", gateway.retire)
         services.start("refusals", self.view.refusals.summarise)
+        if self.notifier is not None:
+            services.start("notify", partial(self._keep_telling, self.notifier))
+            if self.notifier.watchdog_s:
+                services.start("watchdog", self.notifier.keep_alive)
         self._sync_services(services)
 
     def _sync_services(self, services: Services) -> None:
@@ -164,7 +178,24 @@ class Supervisor:
         app = AdminApp(self.gateway, self.view, self.tenants, self.admin_door.loopback, self.reload)
         limits = self.gateway.plan.config.server.limits
         server = engine(app, self.admin_door, limits, self._on_error, self.view.refusals.enter, render_admin_refusal)
-        await server.serve([sock.dup() for sock in self.admin_door.sockets])
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve, [sock.dup() for sock in self.admin_door.sockets])
+            self._admin_serves.set()
+
+    async def _keep_telling(self, notifier: Notifier) -> None:
+        with trio.move_on_after(ADMIN_START_S):
+            await self._admin_serves.wait()
+        if not self.gateway.live.draining:
+            notifier.ready(self._status())
+        await notifier.keep_status(self._status)
+
+    def _status(self) -> str:
+        return status_text(self.gateway, self._refused)
+
+    def _tell_stopping(self) -> None:
+        if self.notifier is not None:
+            server = self.gateway.plan.config.server
+            self.notifier.stopping(self._status(), server.notice_s + server.drain_s + STOP_GRACE_S)
 
     def _note_credentials(self, backend: str, found: Grant | Trouble, held: Held) -> None:
         left_s = max(0, round(held.expires_at - trio.current_time())) if math.isfinite(held.expires_at) else None
@@ -190,7 +221,16 @@ class Supervisor:
     async def reload(self) -> ReloadResult:
         """Load the configuration anew and put it in force, whole or not at all. One at a time: the file that was read last wins."""
         async with self._reloading:
-            return await self._reload()
+            notifier = None if self.gateway.live.draining else self.notifier
+            if notifier is not None:
+                notifier.reloading()
+            try:
+                result = await self._reload()
+                self._refused = result.problems[0] if result.problems else ""
+                return result
+            finally:  # told of the one, systemd waits for the other
+                if notifier is not None and not self.gateway.live.draining:
+                    notifier.ready(self._status())
 
     async def _reload(self) -> ReloadResult:
         live, gateway = self.gateway.live, self.gateway

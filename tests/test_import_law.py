@@ -24,7 +24,8 @@ MAY = {
     "simulator": {"core", "dialects", "http1", "attrs", "orjson", "trio"},
 }  # fmt: skip
 CORE_MAY_NOT = {"time", "random", "os", "socket", "logging", "asyncio", "threading"}
-ANYWHERE = {"supervisor", "composition", "reload", "services", "drain", "cli"}  # may import everything; nobody imports them but each other
+# May import everything; nobody imports them but each other.
+ANYWHERE = {"supervisor", "composition", "reload", "services", "drain", "notify", "cli"}
 
 
 def imported(tree: ast.AST) -> set[str]:
