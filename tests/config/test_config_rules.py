@@ -23,6 +23,9 @@ def route(more: str = "", name: str = "r", models: str = "*") -> str:
     return f'[[routes]]\nname = "{name}"\nmodels = ["{models}"]\n' + (more or 'targets = [{ backend = "a" }]') + "\n"
 
 
+TWO = '[backends.b]\nprovider = "openai"\n' + route('targets = [{ backend = "a" }]\nfallback = [{ backend = "b" }]')
+
+
 def tenant(key: str, name: str = "t") -> str:
     return f"[tenants.{name}]\nkeys = [{key}]\n"
 
@@ -206,6 +209,8 @@ DOUBTED = [
     (BACKEND + route(models="gpt-*") + route(name="s", models="gpt-4o*"), "routes[1]", "never reached"),
     (BACKEND + route(models="fast") + '[aliases]\nfast = "gpt-4o"', "routes[0].models[0]", "is an alias"),
     (BACKEND + route() + "retry = { fallback_on = [429] }", "routes[0].retry.fallback_on", "429"),
+    (BACKEND + route() + "hedge = { after_s = 2 }", "routes[0].hedge", "no second attempt"),
+    (BACKEND + TWO + "hedge = { percentile = 95 }\nretry = { attempts = 1 }", "routes[0].hedge", "no second attempt"),
     ("tenants.t.rpm = 5", "tenants", "nobody can call"),
     (tenant(f'{{ id = "k", sha256 = "{HASH}", routes = ["nope"] }}'), "tenants.t.keys[0].routes[0]", "matches no route"),
 ]
@@ -235,6 +240,8 @@ SOUND = [
     BACKEND + route(models="gpt-4o*") + route(name="s", models="gpt-*"),
     BACKEND + route().replace("[[routes]]", '[[routes]]\nmatch = { headers = { x = "y" } }') + route(name="s"),
     BACKEND + route(models="a?c") + route(name="s", models="a*c"),
+    BACKEND + TWO + "hedge = { after_s = 2, percentile = 95 }",
+    BACKEND + route() + "hedge = { max_percent = 50 }",
     BACKEND + route('targets = [{ backend = "a", weight = 0 }]\nstrategy = "priority"'),
     BACKEND + route('targets = [{ backend = "a" }]\nmatch = { paths = ["/v1/chat/*", "*"] }') + route(name="s"),
     BACKEND + route('targets = [{ backend = "a" }]\nmatch = { tenants = ["team-?"] }') + route(name="s"),
