@@ -57,8 +57,9 @@ bench-hot: setup ## the hot pure functions, each alone
 prices: setup    ## write the price table anew from the installed genai-prices package (a development dependency)
 	PYTHONPATH=. $(BIN)/python packaging/update_prices.py
 
-dashboards: setup ## write the Grafana dashboards' JSON anew from observability/dashboards (RUNBOOKS=https://... for links to yours)
+dashboards: setup ## write the Grafana dashboards' JSON and the Kubernetes manifests anew (RUNBOOKS=https://... for links to yours)
 	$(BIN)/python -m observability.dashboards $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))
+	$(BIN)/python -m observability.kubernetes
 
 bench-ledger: setup ## a million rows: bytes and CPU a row, and how long usage by day takes
 	$(BIN)/python tests/benchmarks/ledger.py
