@@ -13,7 +13,7 @@ FIRST_S = 60.0
 """After the start, which must not wait for a large month to be dropped."""
 
 JUMP_S = 3600.0
-"""Between the clock and the time that has really passed: more is a jump, by an operator, a virtual machine that was asleep, or a mistake."""
+"""Between the clock and the time that has really passed: more is a jump, by an operator, a virtual machine that slept, or a mistake."""
 
 AWAY_S = 32 * 86_400.0
 """A gateway that was off for longer starts with a clock that nothing vouches for."""
