@@ -34,6 +34,11 @@ HEADERS_UNSAID_PREFIXES = (b"x-stainless-", b"x-codex-")
 """Forwarded headers that tell of the client, its session or its trace, and not of the answer that is wanted."""
 
 _GROUPS = ("generationConfig", "generation_config")
+"""Gemini's two spellings of where its settings stand."""
+
+_SEEDED = frozenset({"openai_chat", "gemini"})
+"""Languages with a seed; in others the word means nothing, and goes nowhere."""
+
 _OWN_TOOLS = frozenset({"function", "custom"})
 _STATEFUL: Mapping[str, tuple[str, ...]] = {
     "openai_chat": ("store",),
@@ -56,18 +61,19 @@ def repeatable(language: str, operation: str, fields: Mapping[str, Any], *, alwa
         return False
     if language == "openai_responses" and operation == "chat" and fields.get("store") is not False:
         return False  # kept by default: the answer's id is good for going on from
-    return always or operation in COMPUTED or (not chancy and _without_chance(fields) and _without_foreign_tools(language, fields))
+    return always or operation in COMPUTED or (not chancy and _without_chance(language, fields) and _without_foreign_tools(language, fields))
 
 
-def _without_chance(fields: Mapping[str, Any]) -> bool:
-    settings: Mapping[str, Any] = fields
-    for name in _GROUPS:
-        group = fields.get(name)
-        if isinstance(group, dict):
-            settings = group
+def _without_chance(language: str, fields: Mapping[str, Any]) -> bool:
+    settings: Any = fields
+    if language == "gemini":
+        groups = [fields[name] for name in _GROUPS if name in fields]
+        settings = groups[0] if len(groups) == 1 else None  # which of two counts is for the provider to say
+    if not isinstance(settings, Mapping):
+        return False
     temperature, seed = settings.get("temperature"), settings.get("seed")
     cold = isinstance(temperature, int | float) and not isinstance(temperature, bool) and temperature == 0
-    return cold or (isinstance(seed, int) and not isinstance(seed, bool))
+    return cold or (language in _SEEDED and isinstance(seed, int) and not isinstance(seed, bool))
 
 
 def _without_foreign_tools(language: str, fields: Mapping[str, Any]) -> bool:
