@@ -61,7 +61,9 @@ def repeatable(language: str, operation: str, fields: Mapping[str, Any], *, alwa
         return False
     if language == "openai_responses" and operation == "chat" and fields.get("store") is not False:
         return False  # kept by default: the answer's id is good for going on from
-    return always or operation in COMPUTED or (not chancy and _without_chance(language, fields) and _without_foreign_tools(language, fields))
+    if always or operation in COMPUTED:
+        return True
+    return not chancy and _without_chance(language, fields) and _without_foreign_tools(language, fields)
 
 
 def _without_chance(language: str, fields: Mapping[str, Any]) -> bool:

@@ -50,20 +50,19 @@ def cache_plan(
     if not settings.ttl_s:
         return None
     trials = [one for one in experiments if one.route == route.name]
-    targets = [*route.targets, *route.fallback, *(target for one in trials for target in (one.control, one.treatment))]
-    parts = [
-        route.name, route.strategy, settings, trials, [_target(target, upstreams) for target in targets],
-        [(target.weight, target.label) for target in route.targets],
-    ]  # fmt: skip
     semantic = settings.semantic
+    targets = [*route.targets, *route.fallback, *(target for one in trials for target in (one.control, one.treatment))]
+    compared = [] if semantic is None else [Target(backend=semantic.backend, model=semantic.model)]  # vectors of two models are not alike
+    parts = [
+        route.name, route.strategy, settings, trials, [_target(target, upstreams) for target in (*targets, *compared)],
+        [(target.weight, target.label) for target in targets],
+    ]  # fmt: skip
     return CachePlan(
         ttl_s=settings.ttl_s,
         always=settings.when == "always",
         chancy=any(target.overrides.keys() & CHANCE for target in targets),
         digest=hashlib.sha256(repr(parts).encode()).digest(),
-        semantic=None if semantic is None else SemanticPlan(
-            make(Target(backend=semantic.backend, model=semantic.model)), semantic.threshold, semantic.timeout_s
-        ),
+        semantic=None if semantic is None else SemanticPlan(make(compared[0]), semantic.threshold, semantic.timeout_s),
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The semantic cache: what means the same is answered the same, within a tenant and where all else is equal; what goes wrong is a miss."""
 
 import hashlib
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,3 +157,15 @@ def test_no_more_questions_are_compared_than_the_bound(url: str, gateway: Gatewa
     assert gateway.admin("/admin/cache")["entries"] == 3
     assert ask(url, "tell me all of price")[1]["x-cache"] == "HIT"
     assert ask(url, "tell me all of cat")[1]["x-cache"] == "MISS"
+
+
+def test_vectors_of_another_embedding_backend_are_not_compared(up: TellingUpstream, tmp_path: Path) -> None:
+    one = Gateway(tmp_path, config(up.url))
+    with running(one):
+        assert ask(one.url, "what does a cat eat")[1]["x-cache"] == "MISS"
+        one.write_config(config(up.url).replace("[backends.meaning]", '[backends.meaning]\nheaders = { x-model-version = "2" }'))
+        before = one.metric('appliance_config_reloads_total{result="ok"}')
+        one.signal(signal.SIGHUP)
+        eventually(lambda: one.metric('appliance_config_reloads_total{result="ok"}') > before)
+        assert ask(one.url, "what does a feline eat")[1]["x-cache"] == "MISS"
+        assert ask(one.url, "what does a feline eat now")[1]["x-cache"] == "HIT"
