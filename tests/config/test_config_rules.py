@@ -166,6 +166,7 @@ REFUSED = [
         "has the experiment experiments[0] already",
     ),
     ("tenants.shadow = {}", "tenants.shadow", "cannot be a tenant's name"),
+    ("tenants.anonymous = {}", "tenants.anonymous", "cannot be a tenant's name"),
     # tenancy
     (tenant('{ id = "k", sha256 = "sk-the-key-itself" }'), "tenants.t.keys[0].sha256", "64 hexadecimal digits"),
     (tenant(f'{{ id = "k", sha256 = "{HASH}g" }}'), "tenants.t.keys[0].sha256", "64 hexadecimal digits"),

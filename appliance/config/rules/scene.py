@@ -42,7 +42,7 @@ Rule = Callable[[Scene], Iterator[Finding]]
 
 NAME = re.compile(r"[!-.0-~]{1,128}")
 """Names become metric labels, response header values and URL segments: visible ASCII without a slash."""
-RESERVED = frozenset({"none", "cache", "direct", "shadow"})
+RESERVED = frozenset({"none", "cache", "direct", "shadow", "anonymous"})
 """Label values of requests that no route, backend or tenant of the file stands for."""
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 """A token of RFC 9110 §5.6.2."""
