@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit test-observability matrix strategies soak-ledger bench bench-hot bench-ledger kill prices dashboards lock clean
+.PHONY: help setup run test lint unit test-observability matrix strategies soak-ledger systemd bench bench-hot bench-ledger kill prices dashboards lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ strategies: setup ## each strategy when a backend turns slow, fails or comes bac
 
 soak-ledger: setup ## fifty rounds of requests against a small budget, each ended by kill -9; figures of each round
 	LEDGER_ROUNDS=$(or $(ROUNDS),50) $(BIN)/python -m pytest -q -s tests/system/test_system_invariant.py
+
+systemd: setup   ## the units: valid, how closed, the gateway in their sandbox, restarts with the socket held; figures of each
+	$(BIN)/python -m pytest -q -s -rs tests/systemd tests/test_notify.py tests/system/test_system_notify.py
 
 bench: setup     ## CPU, latency and memory against the floor (needs wrk, nginx, two quiet cores)
 	$(BIN)/python tests/benchmarks/measure.py

@@ -132,6 +132,40 @@ def test_streams_beyond_the_drain_end_with_an_error_event(start: Start, simulato
     assert rows["stream-builtin"]["output_tokens"] > 0
 
 
+def test_of_fifty_streams_those_that_end_in_time_are_whole_and_the_others_are_told_and_each_is_in_the_ledger_once(start: Start) -> None:
+    gateway = start("drain_s = 10")
+    with contextlib.ExitStack() as stack:
+        clients: dict[str, RawClient] = {}
+        for number in range(50):
+            client = stack.enter_context(RawClient(gateway.url if number % 2 else gateway.hypercorn_url))
+            kind = "endless" if number % 5 == 4 else "ending"
+            body = chat("sim@tps=5+endless", stream=True) if kind == "endless" else chat("sim@tps=10", "[[tokens=25]]", stream=True)
+            client.ask(body, x_request_id=f"{kind}-{number}")
+            clients[f"{kind}-{number}"] = client
+        for client in clients.values():
+            client.headers = client.read_head()[1]
+            client.first = client.read_chunk()
+        eventually(lambda: gateway.metric("appliance_in_flight_requests") >= 10)
+        running_then = gateway.metric("appliance_in_flight_requests")
+        gateway.signal(signal.SIGTERM)
+        at = time.monotonic()
+        said = {name: rest_of(client) for name, client in sorted(clients.items(), key=lambda item: item[0].startswith("endless"))}
+        took_s = time.monotonic() - at
+    assert exit_status(gateway, 10) == 0
+    print(f"{running_then:.0f} ran at SIGTERM; all ended after {took_s:.1f} s, of which the drain has 10")
+    for name, heard in said.items():
+        if name.startswith("ending"):
+            assert heard[-1] == "[DONE]", name
+            assert heard[-2]["choices"][0]["finish_reason"] == "stop", name
+        else:
+            assert heard[-1]["error"]["code"] == "draining", name
+    assert 9 < took_s < 16
+    rows = {row["request_id"]: (row["usage_source"], row["error_type"]) for row in ledger_rows(store_of(gateway))}
+    assert len(ledger_rows(store_of(gateway))) == 50
+    assert rows == {name: ("estimated", "draining") if name.startswith("endless") else ("provider", "") for name in clients}
+    assert "Traceback" not in gateway.log
+
+
 @pytest.mark.parametrize("settings", ["notice_s = 60", "drain_s = 60"])
 def test_a_second_signal_cuts_at_once(start: Start, simulator: Simulator, settings: str) -> None:
     gateway = start(settings)
