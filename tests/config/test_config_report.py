@@ -87,12 +87,12 @@ class Later:
 
 @attrs.frozen
 class Whole:
-    routes: tuple[Later, ...]
+    routes: tuple[Later, ...] = knob((), "why")
 
 
 def later(*on: float) -> list[tuple[str, str]]:
     """What is said of such a setting in each of several routes; it is written in all but those where it is negative."""
-    whole: Any = Whole(tuple(Later(on=one) for one in on))
+    whole: Any = Whole(routes=tuple(Later(on=one) for one in on))
     places = {("routes", index): "c.toml" for index, _ in enumerate(on)} | {("routes",): "c.toml"}
     return not_enforced(whole, places | {("routes", index, "on"): "c.toml" for index, one in enumerate(on) if one >= 0})
 
