@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -96,9 +97,22 @@ def test_the_commands_that_are_written_down_make_every_secret_for_its_owner_alon
     assert len((kept / "gateway_token").read_text().strip()) > 40
 
 
+def test_the_configuration_that_a_gateway_on_the_host_is_told_to_have_is_sound(tmp_path) -> None:
+    chapter = (STACK / "README.md").read_text().split("## A gateway on the host\n", 1)[1]
+    written = chapter.split("```toml\n", 1)[1].split("```", 1)[0]
+    token = tmp_path / "metrics_token"
+    token.write_text("a-token\n")
+    config = tmp_path / "config.toml"
+    backend = '[backends.a]\nprovider = "openai"\napi_key = "sk-none"\n'
+    config.write_text(written.replace("/etc/appliance/metrics_token", str(token)) + backend)
+    done = subprocess.run([sys.executable, "-m", "appliance", "check", "-c", str(config)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "172.17.0.1:8080" in done.stdout
+
+
 def test_no_token_and_no_password_is_in_a_file() -> None:
     secret = r"^[^#\n]*\b(bearer_token|credentials|\w*password|\w*api_url|\w*_key)\s*:"
-    for path in ("prometheus.yml", "alertmanager.yml"):
+    for path in ("prometheus.yml", "alertmanager.yml", "railway/prometheus/prom.yml"):
         assert not re.findall(secret, (STACK / path).read_text(), re.MULTILINE), path
 
 

@@ -20,6 +20,7 @@ class Running:
 
     url: str
     log: Path
+    pid: int
 
     def get(self, path: str, **query: str) -> Any:
         with urllib.request.urlopen(f"{self.url}{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
@@ -43,7 +44,7 @@ def started(arguments: list[str], url: str, log: Path, env: Mapping[str, str] | 
     with log.open("wb") as sink, subprocess.Popen(arguments, stdout=sink, stderr=subprocess.STDOUT, env=env) as process:
         try:
             eventually(lambda: _ready(process, url, log), 60.0)
-            yield Running(url, log)
+            yield Running(url, log, process.pid)
         finally:
             process.terminate()
             try:
