@@ -161,7 +161,7 @@ class RequestRecord:
     def upstream_until(self, at: float) -> float:
         """The same up to an instant, at which those that have not ended are still running."""
         total, reached = 0.0, 0.0
-        for attempt in sorted(self.attempts, key=lambda one: one.started_at):
+        for attempt in self.in_time:
             begin, end = max(attempt.started_at, reached), min(attempt.ended_at or at, at)
             if end > begin:
                 total += end - begin
@@ -172,6 +172,11 @@ class RequestRecord:
     def overhead_s(self) -> float:
         """What the gateway added: the request's span minus the union of its upstream spans."""
         return max(0.0, self.duration_s - self.upstream_s)
+
+    @property
+    def in_time(self) -> list[AttemptRecord]:
+        """Attempts in the order they were made, whichever answers."""
+        return sorted(self.attempts, key=lambda one: one.started_at)
 
     @property
     def backend(self) -> str:
@@ -191,7 +196,7 @@ class RequestRecord:
             "id": self.id, "request_id": self.request_id, "time": self.wall_time, "tenant": self.tenant, "key": self.key,
             "route": self.route, "requested_model": shown(self.requested_model), "model": shown(self.model),
             "dialect": self.dialect, "operation": self.operation, "stream": self.stream,
-            "attempts": [self._attempt_dict(one) for one in sorted(self.attempts, key=lambda one: one.started_at)], "status": self.status,
+            "attempts": [self._attempt_dict(one) for one in self.in_time], "status": self.status,
             "error_type": self.error_type, "error": words, "limit_type": self.limit_type,
             "fallbacks": [list(pair) for pair in self.fallbacks],
             "usage": None if usage is None else attrs.asdict(usage), "cost_usd": self.cost_usd,

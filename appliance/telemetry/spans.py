@@ -35,11 +35,11 @@ def request_spans(record: RequestRecord, trace: Trace, ahead_s: float, where: Wh
         trace.sampled, remote=bool(trace.parent_id), state=trace.state,
         error=record.fault is not None and record.fault.row.blame is not Blame.CALLER,
     )  # fmt: skip
-    return [own, *[_attempt_span(record, trace, place, ahead_s, where) for place in range(len(record.attempts))]]
+    # By the places that they had when they were sent, which is what their backends were told: see gateway.tracer.
+    return [own, *[_attempt_span(record, one, trace, place, ahead_s, where) for place, one in enumerate(record.in_time)]]
 
 
-def _attempt_span(record: RequestRecord, trace: Trace, place: int, ahead_s: float, where: Where) -> Span:
-    one = record.attempts[place]
+def _attempt_span(record: RequestRecord, one: AttemptRecord, trace: Trace, place: int, ahead_s: float, where: Where) -> Span:
     return Span(
         trace.trace_id, attempt_span_id(trace, place), trace.span_id, _name(record.operation, one.model), CLIENT,
         _ns(one.started_at, ahead_s), _ns(one.ended_at, ahead_s), _attempt_attributes(record, one, place, where(one.backend)),

@@ -57,6 +57,12 @@ models = ["kept-*"]
 targets = [ {{ backend = "a", model = "sim" }} ]
 cache = {{ ttl_s = 60 }}
 [[routes]]
+name = "beside"
+models = ["beside-*"]
+strategy = "priority"
+targets = [ {{ backend = "a" }}, {{ backend = "b", model = "sim+hang" }} ]
+hedge = {{ after_s = 0.1, max_percent = 100 }}
+[[routes]]
 name = "all"
 targets = [ {{ backend = "a" }} ]
 retry = {{ attempts = 3, backoff_s = 0.01 }}
@@ -139,6 +145,16 @@ def test_every_attempt_is_a_span_and_the_parent_of_what_it_asks(place: Place, co
     assert not own.error
     assert own.of["appliance.fallbacks"] == 1
     assert [one["traceparent"] for one in asked(place.sim, trace_id)] == [f"00-{trace_id}-{one.span_id}-01" for one in attempts]
+
+
+def test_where_two_are_asked_at_once_each_is_told_of_its_own_span(place: Place, collector: Collector, url: str) -> None:
+    trace_id, first = new_trace(), "beside-sim@ttft=1s,tps=0"
+    call(url + "/v1/chat/completions", chat(first), traceparent=parent(trace_id))
+    _, *attempts = arrived(collector, trace_id)
+    assert [(one.of["appliance.backend"], one.of["gen_ai.request.model"]) for one in attempts] == [("a", first), ("b", "sim+hang")]
+    sent = [(json.loads(one["body"])["model"], dict(one["headers"])["traceparent"]) for one in place.sim.stats(200)["last"]
+            if any(trace_id in value for _, value in one["headers"])]  # fmt: skip
+    assert sent == [(one.of["gen_ai.request.model"], f"00-{trace_id}-{one.span_id}-01") for one in attempts]
 
 
 @pytest.mark.parametrize("model", ["sim", "claude"])

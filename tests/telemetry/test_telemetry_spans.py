@@ -34,6 +34,17 @@ def test_attempts_are_children_of_their_request_and_it_of_its_caller() -> None:
     assert own.start_ns == pytest.approx((1_700_000_000.0 + 99.95) * 1e9, abs=1e4)
 
 
+def test_an_attempt_keeps_its_span_where_another_was_made_beside_it() -> None:
+    """The one that answers comes last in its record; the backends were told of their spans before that was known."""
+    record = request(attempt("beta", at=100.2), attempt("alpha", at=100.0), took=0.7)
+    own, first, second = spans(record)
+    assert [(one.attributes["appliance.backend"], one.span_id) for one in (first, second)] == [
+        ("alpha", attempt_span_id(TRACE, 0)), ("beta", attempt_span_id(TRACE, 1)),
+    ]  # fmt: skip
+    assert ("http.request.resend_count" in first.attributes, second.attributes["http.request.resend_count"]) == (False, 1)
+    assert own.attributes["gen_ai.provider.name"] == first.attributes["gen_ai.provider.name"]
+
+
 def test_a_trace_that_begins_here_has_no_parent() -> None:
     own, *_ = spans(request(attempt()), Trace("1" * 32, "2" * 16, ours=True))
     assert (own.parent_id, own.remote, own.sampled) == ("", False, False)
