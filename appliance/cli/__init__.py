@@ -26,6 +26,8 @@ COMMANDS = {
     "explain": "appliance.cli.explain",
     "prices": "appliance.cli.prices",
     "config": "appliance.cli.config",
+    "healthcheck": "appliance.cli.healthcheck",
+    "container": "appliance.cli.container",
     "version": "appliance.cli.version",
 }
 

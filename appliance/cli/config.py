@@ -8,9 +8,9 @@ import click
 
 from appliance.cli.ask import admin_option, ask
 from appliance.cli.exits import CONFIG, Stop
-from appliance.cli.source import config_option, load_or_stop, to_show
+from appliance.cli.source import config_option, configured_text, load_or_stop, to_show
 from appliance.config.edit import Edited, get_value, set_value
-from appliance.config.loader import locate
+from appliance.config.loader import TEXT_VARIABLE, locate
 from appliance.config.masked import masked_dict
 from appliance.config.problem import Problem
 from appliance.config.report import problem_text
@@ -39,6 +39,8 @@ def get(setting: str, path: str | None) -> None:
 @config_option
 def set_(setting: str, value: str, path: str | None) -> None:
     """Set PATH to VALUE (TOML, or plain text). Refused when the file would not load afterwards."""
+    if configured_text(path):
+        raise Stop(f"the configuration is the text in ${TEXT_VARIABLE}: change the variable, or give -c FILE", CONFIG)
     file = locate(path, os.environ)
     if file is None:
         raise Stop("there is no configuration file: give -c FILE", CONFIG)

@@ -8,7 +8,9 @@ from typing import NoReturn
 import click
 
 from appliance.cli.exits import CONFIG, Stop
+from appliance.config.doors import Listener
 from appliance.config.loader import (
+    PATH_VARIABLE,
     TEXT_VARIABLE,
     AdminAddress,
     Loaded,
@@ -16,6 +18,7 @@ from appliance.config.loader import (
     load,
     load_admin,
     load_admin_text,
+    load_listeners,
     load_text,
     load_text_to_show,
     load_to_show,
@@ -25,13 +28,14 @@ from appliance.config.report import check_text
 from appliance.providers import PROVIDERS
 
 config_option = click.option(
-    "-c", "--config", "path", metavar="FILE", help="The configuration; else $APPLIANCE_CONFIG, ./config.toml, /etc/appliance/config.toml."
-)
+    "-c", "--config", "path", metavar="FILE",
+    help="The configuration; else $APPLIANCE_CONFIG, the text in $APPLIANCE_CONFIG_TOML, ./config.toml, /etc/appliance/config.toml.",
+)  # fmt: skip
 
 
 def loader(path: str | None) -> Callable[[], Loaded | Problems]:
     """A function that loads the configuration, now and at every reload. Stops the command when there is nothing to load."""
-    text = _text(path)
+    text = configured_text(path)
     if text:
         return partial(load_text, text, env=os.environ, providers=_providers(), stored_tenants=has_tenants)
     return partial(load, _file(path), env=os.environ, providers=_providers(), stored_tenants=has_tenants)
@@ -39,7 +43,7 @@ def loader(path: str | None) -> Callable[[], Loaded | Problems]:
 
 def to_show(path: str | None) -> Callable[[], Loaded | Problems]:
     """As `loader`, for a command that only shows: secrets that this shell cannot read may stay unread."""
-    text = _text(path)
+    text = configured_text(path)
     if text:
         return partial(load_text_to_show, text, env=os.environ, providers=_providers(), stored_tenants=unasked)
     return partial(load_to_show, _file(path), env=os.environ, providers=_providers(), stored_tenants=unasked)
@@ -47,7 +51,7 @@ def to_show(path: str | None) -> Callable[[], Loaded | Problems]:
 
 def admin_or_stop(path: str | None) -> AdminAddress:
     """Where the running gateway is asked; nothing else in the configuration has to be sound."""
-    text = _text(path)
+    text = configured_text(path)
     found = load_admin_text(text, env=os.environ) if text else load_admin(_file(path), env=os.environ)
     return _stop(found) if isinstance(found, Problems) else found
 
@@ -64,8 +68,16 @@ def _stop(problems: Problems) -> NoReturn:
     raise Stop((), code)
 
 
-def _text(path: str | None) -> str:
-    return os.environ.get(TEXT_VARIABLE, "") if path is None else ""
+def listeners_or_stop(path: str | None) -> tuple[Listener, ...]:
+    """Where the gateway serves; nothing else in the configuration has to be sound."""
+    text = configured_text(path)
+    found = load_listeners(None if text else _file(path), text, env=os.environ)
+    return _stop(found) if isinstance(found, Problems) else found
+
+
+def configured_text(path: str | None) -> str:
+    """The configuration as text, where it is one: a file that is named, by -c or by $APPLIANCE_CONFIG, goes before it."""
+    return os.environ.get(TEXT_VARIABLE, "") if path is None and not os.environ.get(PATH_VARIABLE) else ""
 
 
 def _file(path: str | None) -> str:

@@ -12,7 +12,9 @@ import attrs
 
 from appliance.config.address import parse_address
 from appliance.config.document import Document, ReadFile, merge, parse, read_bounded, read_fragments
+from appliance.config.doors import Listener
 from appliance.config.places import placed
+from appliance.config.platform import on_port
 from appliance.config.problem import Finding, Problem, Refusal, Steps, nearest, quoted
 from appliance.config.rules import Scene, check
 from appliance.config.rules.scene import Asked, nobody
@@ -130,6 +132,20 @@ def load_admin_text(text: str, *, env: Mapping[str, str], read_file: ReadFile = 
     return source if isinstance(source, Problems) else _admin_of(source, env, read_file)
 
 
+def load_listeners(path: str | Path | None, text: str, *, env: Mapping[str, str]) -> tuple[Listener, ...] | Problems:
+    """The addresses that the gateway serves by this file, or by this text where there is no file. Nothing else in it has to be sound."""
+    source = _read_text(text, "$" + TEXT_VARIABLE, ".") if path is None else _read(path, read_bounded)
+    if isinstance(source, Problems):
+        return source
+    document = on_port(source.document, env)
+    server = document.table.get("server", {})
+    table = {"listen": server["listen"]} if isinstance(server, dict) and "listen" in server else {}
+    structured = structure({"server": table}, strict_converter(SecretSource(env, read_bounded, source.folder).resolve))
+    if structured.findings:
+        return Problems(_in_order(list(structured.findings), document.provenance), source.files)
+    return structured.config.server.listen
+
+
 def load_to_show(
     path: str | Path, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile = read_bounded,
     stored_tenants: Asked = nobody,
@@ -172,7 +188,7 @@ def _read_text(text: str, file: str, folder: str | Path) -> _Source | Problems:
 def _judged(
     source: _Source, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile, stored_tenants: Asked
 ) -> Loaded | Problems:
-    document = source.document
+    document = on_port(source.document, env)
     structured = structure(document.table, strict_converter(SecretSource(env, read_file, source.folder).resolve))
     config = placed(structured.config, source.folder)
     broken = tuple(finding.steps for finding in structured.findings)
@@ -200,13 +216,14 @@ def _shown(
             unread.append(refusal)
             return Secret("unread")
 
-    structured = structure(source.document.table, strict_converter(resolve))
+    document = on_port(source.document, env)
+    structured = structure(document.table, strict_converter(resolve))
     if not unread:
         return _judged(source, env=env, providers=providers, read_file=read_file, stored_tenants=stored_tenants)
     if structured.findings:
-        return Problems(_in_order(list(structured.findings), source.document.provenance), source.files)
+        return Problems(_in_order(list(structured.findings), document.provenance), source.files)
     config = placed(structured.config, source.folder)
-    return Loaded(config, source.files, source.document.provenance, (), str(source.folder))
+    return Loaded(config, source.files, document.provenance, (), str(source.folder))
 
 
 def _names_a_source(value: Any) -> bool:

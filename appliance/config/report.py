@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import indent, wrap
 from typing import Any
 
-from appliance.config.loader import Loaded, Problems
+from appliance.config.loader import TEXT_VARIABLE, Loaded, Problems
 from appliance.config.masked import masked
 from appliance.config.problem import Problem, Steps, quoted, written
 from appliance.config.secret import MASK
@@ -72,7 +72,8 @@ def _paragraph(label: str, text: str) -> Iterator[str]:
 def _sound(found: Loaded, verbose: bool) -> Iterator[str]:
     config = found.config
     yield "configuration is sound"
-    yield "  files      " + (", ".join(found.files) or "none, all defaults")
+    alone = f"${TEXT_VARIABLE} (all of it; no conf.d is read)" if found.files == (f"${TEXT_VARIABLE}",) else ""
+    yield "  files      " + (alone or ", ".join(found.files) or "none, all defaults")
     yield "  listeners  " + ", ".join(listener.address for listener in config.server.listen) + f"; admin {config.admin.listen}"
     yield "  " + ", ".join(
         [

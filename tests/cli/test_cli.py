@@ -18,7 +18,7 @@ from rig import KEY_SHA256, Gateway, Process, Simulator, call, chat, eventually,
 
 COMMANDS = (
     "serve", "demo", "check", "init", "simulate", "key", "tenant", "usage", "experiments", "store", "status", "explain", "prices", "config",
-    "version",
+    "healthcheck", "container", "version",
 )  # fmt: skip
 FIVE_MISTAKES = """
 [server]
