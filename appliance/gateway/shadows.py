@@ -21,6 +21,7 @@ from appliance.gateway.call import Call, Outlet
 from appliance.gateway.faults import DRAINING
 from appliance.gateway.ledger_row import opened_of, row_of
 from appliance.gateway.live import Live
+from appliance.gateway.once_only import once_only
 from appliance.gateway.plan import Plan, Resolved, RoutePlan
 from appliance.gateway.proxy import Proxy
 from appliance.gateway.shadow_lane import Lane, open_lane
@@ -34,10 +35,6 @@ RESULTS: Final = ("success", "error", "cut", "skipped", "unsuitable")
 
 ERROR_MAX_CHARS: Final = 300
 """Of the last fault of an experiment's copies, as operators see it."""
-
-CONVERSATION: Final = "conversation"
-"""A field of the Responses API with which an answer becomes part of what the provider keeps, as with `previous_response_id`."""
-
 
 @attrs.define(eq=False)
 class Shadows:
@@ -169,12 +166,8 @@ class Shadows:
 
 
 def _suitable(call: Call) -> bool:
-    """Whether a request can be sent twice without consequences: no form that is read as it comes, nothing that a provider keeps."""
-    parsed, verbatim = call.parsed, call.language.verbatim
-    if call.upload is not None or parsed.operation == COUNT:
-        return False
-    goes_on = "" if verbatim is None else verbatim.goes_on
-    return not goes_on or not any(parsed.fields.get(name) for name in (goes_on, CONVERSATION))
+    """Whether a request can be sent twice without consequences: no form that is read as it comes, nothing that is done twice then."""
+    return call.parsed.operation != COUNT and not once_only(call)
 
 
 def _copied(call: Call, resolved: Resolved, record: RequestRecord, lane: Lane) -> tuple[Call, Resolved] | Fault:

@@ -211,6 +211,16 @@ def test_requests_that_change_what_a_provider_keeps_are_not_copied(place: Gatewa
     assert sum(one["model"] == "new" for one in simulator.stats()["last"]) == 1
 
 
+@pytest.mark.parametrize("fields", [
+    {"mcp_servers": [{"type": "url", "url": "http://127.0.0.1:1", "name": "ledger"}]}, {"container": "container_1"},
+    {"tools": [{"type": "mcp", "server_label": "ledger", "server_url": "http://127.0.0.1:1"}]},
+])  # fmt: skip
+def test_requests_whose_backend_acts_by_itself_are_not_copied(place: Gateway, simulator: Simulator, fields: dict[str, Any]) -> None:
+    call(place.url + "/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "hello"}], **fields})
+    assert (copies(place)["unsuitable"], copies(place)["success"]) == (1, 0)
+    assert not any(one["model"] == "new" for one in simulator.stats()["last"])
+
+
 def test_a_count_of_tokens_is_not_copied(place: Gateway, simulator: Simulator) -> None:
     body = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
     assert call(place.url + "/v1/messages/count_tokens", body)[0] == 200
