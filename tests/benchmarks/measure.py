@@ -2,6 +2,9 @@
 
     make bench        (or: .venv/bin/python tests/benchmarks/measure.py [--rounds 3] [--streams 64@0.02,256@0.05] [--json OUT])
 
+With --judged every route has a cache and an experiment, and nothing that is asked may be answered from the cache: what they cost who gains
+nothing by them. Compare its ratios with those of a run without.
+
 Needs wrk and nginx (Debian: wrk, nginx-light) and taskset, and two cores that nothing else uses. The gateway runs as an operator runs it,
 with keys, the access log and every metric vocabulary on. The floor (floor.py) is the least that a trio proxy can do. Ratios carry from
 machine to machine, absolute figures do not.
@@ -67,6 +70,14 @@ name = "{name}"
 models = ["{model}"]
 targets = [ {{ backend = "{name}", model = "{model}" }} ]
 """
+JUDGED = """cache = {{ ttl_s = 600 }}
+[[experiments]]
+name = "{name}-trial"
+route = "{name}"
+control = {{ backend = "{name}", model = "{model}" }}
+treatment = {{ backend = "{name}", model = "{model}" }}
+percent = 50
+"""
 CONFIG = f"""
 [server]
 listen = ["127.0.0.1:{GATE}"]
@@ -78,13 +89,10 @@ tpm = 1000000000000
 concurrency = 100000
 budget = {{ usd = 1000000000, period = "month" }}
 keys = [ {{ id = "bench", sha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}" }} ]
-""" + "".join(
-    BACKEND.format(name=name, provider=provider, port=port, prefix=prefix, model=model)
-    for name, provider, port, prefix, model in (
-        ("json", "openai", JSON_UP, "/v1", "gpt-4o-mini"), ("sse", "openai", SSE_UP, "/v1", "gpt-4o"),
-        ("llama", "vllm", SSE_UP, "/v1", "llama"), ("claude", "anthropic", SSE_UP, "", "claude"),
-        ("gemini", "gemini", SSE_UP, "", "gemini"),
-    )
+"""
+BACKENDS = (
+    ("json", "openai", JSON_UP, "/v1", "gpt-4o-mini"), ("sse", "openai", SSE_UP, "/v1", "gpt-4o"),
+    ("llama", "vllm", SSE_UP, "/v1", "llama"), ("claude", "anthropic", SSE_UP, "", "claude"), ("gemini", "gemini", SSE_UP, "", "gemini"),
 )  # fmt: skip
 NGINX = """worker_processes 1; daemon off; pid {work}/nginx.pid; error_log {work}/nginx.err;
 events {{ worker_connections 8192; }}
@@ -96,8 +104,8 @@ server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ default_type appli
 class Bench:
     """The processes of one run."""
 
-    def __init__(self, python):
-        self.python = python
+    def __init__(self, python, judged):
+        self.python, self.judged = python, judged
         self.work = Path(tempfile.mkdtemp(prefix="measure-"))
         self.started = []
         self.lua = self.work / "post.lua"
@@ -131,7 +139,11 @@ class Bench:
 
     def gateway(self, result):
         """Start it, and see that it answers before anything is measured."""
-        (self.work / "config.toml").write_text(CONFIG)
+        each = BACKEND + JUDGED if self.judged else BACKEND
+        (self.work / "config.toml").write_text(CONFIG + "".join(
+            each.format(name=name, provider=provider, port=port, prefix=prefix, model=model)
+            for name, provider, port, prefix, model in BACKENDS
+        ))  # fmt: skip
         begin = time.monotonic()
         process = self.start("gateway", GATEWAY_CPU, self.python, "-m", "appliance", "serve", "-c", str(self.work / "config.toml"))
         wait_port(GATE)
@@ -252,11 +264,12 @@ def main():
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--streams", default="64@0.02,256@0.05", help="how many at once @ seconds between chunks")
     parser.add_argument("--only", choices=["json", "sse", "translated"])
+    parser.add_argument("--judged", action="store_true", help="with a cache and an experiment on every route")
     parser.add_argument("--json", help="also write the result to this file")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that what was started is stopped too
     result = {}
-    bench = Bench(asked.python)
+    bench = Bench(asked.python, asked.judged)
     try:
         bench.upstreams()
         floor, floor_sse = bench.floor(FLOOR, JSON_UP), bench.floor(FLOOR_SSE, SSE_UP, "sse")
