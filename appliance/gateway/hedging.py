@@ -89,7 +89,8 @@ class Race:
                 self.failed.append(tried_of(self.call.record, self.candidates[index], index, fault))
 
     async def _second(self, ended: trio.Event, now: float) -> None:
-        await self._attempt(self.beside, self.other, now, hedge=True)
+        if self.winner is None and not self.closed:  # else it was decided in the very turn in which this was to begin
+            await self._attempt(self.beside, self.other, now, hedge=True)
         ended.set()
 
     def _result(self) -> list[Tried]:

@@ -135,12 +135,13 @@ COMMENT = b": waiting\n\n"
 @attrs.define(eq=False)
 class Staged:
     """A backend that goes so far and no further: `send` (no head), `head` (a head alone), `comment` (bytes that are no event), or answers
-    after `seconds`. ended_at: when it was cancelled or closed.
+    after `seconds`, and so many `turns` of the scheduler. ended_at: when it was cancelled or closed.
     """
 
     stage: str
     seconds: float = 0.0
     holds: bool = True
+    turns: int = 0
     ended_at: float = math.nan
     asked_at: float = math.nan
     pieces: list[bytes] = attrs.field(factory=lambda: list(EVENTS))
@@ -159,6 +160,8 @@ class Staged:
             return failure
         if self.stage == "answers" and (failure := await self._wait(self.seconds)) is not None:
             return failure
+        for _ in range(self.turns):
+            await trio.lowlevel.checkpoint()
         if self.stage == "comment":
             self.pieces.insert(0, COMMENT)
         self.head_at = trio.current_time()
@@ -297,6 +300,27 @@ async def test_both_at_the_same_instant_give_one_answer(autojump_clock: Any) -> 
         assert record.backend == served
         assert len(record.attempts) in (1, 2)
         assert [each.outcome for each in record.attempts][-1] == "success"
+        nothing_left(one)
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_second_that_is_due_in_the_very_turn_in_which_the_first_ends_keeps_nobody_waiting(
+    autojump_clock: Any, turns: int, status: int
+) -> None:
+    """Whichever of the two the scheduler lets go first; nobody is left waiting for a loser that was told of nothing."""
+    for _ in range(8):
+        first, other = Staged("answers", 0.5, status=status, turns=turns), Staged("answers", 0.25)
+        one = staged(first, other)
+        with trio.fail_after(5):
+            record = await asked(one)
+        if status == 200:
+            assert (record.fault, record.backend, record.attempts[-1].outcome) == (None, "a", "success")
+        else:
+            assert record.fault is not None
+            assert (record.fault.upstream_status, record.backend) == (400, "a")
+        assert [each.outcome for each in record.attempts[:-1]] == ["cancelled"] * (len(record.attempts) - 1)
+        assert math.isnan(other.asked_at) == (len(record.attempts) == 1)
         nothing_left(one)
 
 
