@@ -45,7 +45,11 @@ arguments() {
 			shift
 			;;
 		-*) usage "unknown option $1" ;;
-		*) [ -z "$file" ] && { [ "$command" = install ] || [ "$command" = upgrade ]; } || usage "unexpected $1"; file=$1 ;;
+		*)
+			[ -z "$file" ] || usage "unexpected $1"
+			[ "$command" = install ] || [ "$command" = upgrade ] || usage "unexpected $1"
+			file=$1
+			;;
 		esac
 		shift
 	done
@@ -58,7 +62,7 @@ install_it() {
 	verify_sum
 	release=$(release_of "$file")
 	look_at_the_store
-	before=$(target current)
+	before=$(target current) older=$(target previous)
 	make_folders
 	copy_release
 	first_config
@@ -68,8 +72,8 @@ install_it() {
 		point current "releases/$release"
 	}
 	place_units "$opt/releases/$release"
+	start_it
 	drop_old_releases
-	start_it "$before"
 }
 
 roll_back() {
@@ -230,17 +234,24 @@ start_it() {
 	if [ -n "$fresh" ]; then
 		say "installed ${release}. Now, as $opt/current/README.md says: write a provider's key to $etc/credentials/openai,"
 		say "make a key of your own (appliance tenant create team; appliance key create --tenant team), and: systemctl start appliance"
-	elif [ "$1" = "releases/$release" ]; then
+	elif [ "$before" = "releases/$release" ]; then
 		say "$release is installed; nothing to do"
 	elif restart_it; then
 		say "runs $release"
-	elif [ -n "$1" ]; then
-		say "$release does not start: journalctl -u appliance -n 50 says why; going back"
-		roll_back
-		exit 1
+	elif [ -n "$before" ]; then
+		go_back
+		fail "$release does not start: journalctl -u appliance -n 50 says why; ${before#releases/} runs as before"
 	else
 		fail "it does not start: journalctl -u appliance -n 50 says why"
 	fi
+}
+
+go_back() { # to what was before an upgrade, as if it had not been tried
+	point current "$before"
+	if [ -n "$older" ]; then point previous "$older"; else run rm -f "$opt/previous"; fi
+	place_units "$opt/$before"
+	restart_it || fail "$release does not start, and ${before#releases/} does not any more: journalctl -u appliance -n 50 says why"
+	[ "$older" = "releases/$release" ] || run rm -rf "$opt/releases/$release"
 }
 
 restart_it() {

@@ -20,12 +20,12 @@ from typing import Any
 DONE = """
     NoNewPrivileges CapabilityBoundingSet AmbientCapabilities ProtectSystem ProtectHome ProtectProc PrivateTmp PrivateUsers PrivateIPC
     PrivateMounts ProtectHostname ProtectKernelTunables ProtectControlGroups RestrictAddressFamilies MemoryDenyWriteExecute
-    SystemCallFilter SystemCallErrorNumber UMask LimitNOFILE LimitCORE WorkingDirectory
+    SystemCallFilter SystemCallErrorNumber UMask LimitNOFILE LimitCORE WorkingDirectory SupplementaryGroups
 """
 NOT_DONE = """
     MemoryHigh MemoryMax MemorySwapMax TasksMax OOMPolicy DevicePolicy
     PrivateDevices ProtectClock ProtectKernelModules ProtectKernelLogs RestrictNamespaces RestrictRealtime RestrictSUIDSGID RemoveIPC
-    LockPersonality SystemCallArchitectures KeyringMode SupplementaryGroups
+    LockPersonality SystemCallArchitectures KeyringMode
 """
 """Control groups are not ours to make here. What the second and third line forbid beyond the empty capability set and the system call
 filter is not tried."""
@@ -55,11 +55,13 @@ def settings(unit: Path) -> dict[str, list[str]]:
     return found
 
 
-def plan(unit: Path, writable: list[Path], credentials: Path) -> dict[str, Any]:
-    """What to apply. `writable` stands for the state and cache folders."""
+def plan(
+    unit: Path, writable: list[Path], credentials: Path, groups: tuple[int, ...] = (), environ: dict[str, str] | None = None, held: int = -1
+) -> dict[str, Any]:
+    """What to apply. `writable` stands for the state and cache folders; `held` is a listening descriptor to pass on as systemd does."""
     return {
-        "service": settings(unit), "writable": [str(one) for one in writable], "credentials": str(credentials),
-        "calls": sorted(allowed_calls(settings(unit)["SystemCallFilter"])),
+        "service": settings(unit), "writable": [str(one) for one in writable], "credentials": str(credentials), "groups": groups,
+        "calls": sorted(allowed_calls(settings(unit)["SystemCallFilter"])), "environ": environ or {}, "held": held,
     }  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def limit(service: dict[str, list[str]]) -> None:
         resource.setrlimit(which, (value, value))
 
 
-def become_nobody() -> None:
+def become_nobody(groups: list[int]) -> None:
     """PrivateUsers=, DynamicUser=, CapabilityBoundingSet= and NoNewPrivileges=: a user that owns nothing, in a namespace of its own."""
     unshared, mapped = os.pipe(), os.pipe()
     parent = os.getpid()
@@ -137,7 +139,7 @@ def become_nobody() -> None:
         Path(f"/proc/{parent}/uid_map").write_text(identity)
         Path(f"/proc/{parent}/gid_map").write_text(identity)
         os._exit(0)
-    os.setgroups([])
+    os.setgroups(groups)
     done(libc.unshare(CLONE_NEWUSER), "unshare")
     os.write(unshared[1], b"1")
     _, status = os.waitpid(child, 0)
@@ -207,12 +209,15 @@ def main(arguments: list[str]) -> None:
     given = json.loads(Path(arguments[0]).read_text())
     limit(given["service"])
     arrange_files(given)
-    become_nobody()
-    environ = {
+    become_nobody(given["groups"])
+    environ = given["environ"] | {
         "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "STATE_DIRECTORY": given["writable"][0], "CACHE_DIRECTORY": given["writable"][1],
         "CREDENTIALS_DIRECTORY": given["credentials"],
     }  # fmt: skip
     environ |= {name: os.environ[name] for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE") if name in os.environ}
+    if given["held"] >= 0:
+        os.dup2(given["held"], 3)
+        environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
     os.chdir(given["writable"][0])
     filter_calls(given)
     os.execve(arguments[1], arguments[1:], environ)

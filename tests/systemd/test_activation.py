@@ -15,7 +15,7 @@ import pytest
 from ledger_reader import ledger_rows
 from notify_socket import NotifySocket
 from raw_client import RawClient, events
-from rig import KEY_SHA256, Simulator, call, chat, eventually, free_port, get_json, one_backend, running
+from rig import KEY, KEY_SHA256, Simulator, call, chat, eventually, free_port, get_json, one_backend, running
 
 LAUNCHER = """
 import os, sys
@@ -86,8 +86,8 @@ class Generation:
 class Load:
     """Asks without a pause, each time on a new connection, whole and streamed, until stopped. What went wrong, and what was answered."""
 
-    def __init__(self, url: str, threads: int = 8) -> None:
-        self.url, self.wrong, self.answered = url, [], []
+    def __init__(self, url: str, threads: int = 8, key: str = KEY) -> None:
+        self.url, self.key, self.wrong, self.answered = url, key, [], []
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
 
@@ -109,7 +109,8 @@ class Load:
             try:
                 with RawClient(self.url) as client:
                     client.sock.settimeout(60)  # a restart on a busy machine
-                    client.ask(chat("sim@tps=200" if stream else "sim", "[[tokens=20]]", stream=stream), x_request_id=name)
+                    body = chat("sim@tps=200" if stream else "sim", "[[tokens=20]]", stream=stream)
+                    client.ask(body, x_request_id=name, authorization=f"Bearer {self.key}")
                     status, headers = client.read_head()
                     body = client.read_body(headers)
             except (OSError, EOFError, ValueError) as error:

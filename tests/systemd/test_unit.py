@@ -245,3 +245,10 @@ def talk(url: str, sim: Simulator) -> None:
         assert status == 200, (path, answer)
     assert sim.stats()["requests"] >= 6
     time.sleep(0.1)
+
+
+def test_commands_by_hand_run_as_the_service_does() -> None:
+    """The wrapper's transient unit is the same user, with the same folders, groups and credentials."""
+    properties = re.findall(r"--property=(\w+)=(\S+)", (SOURCE / "systemd/appliance.sh").read_text())
+    assert dict(properties) == {name: sandbox.settings(SERVICE)[name][-1] for name, _ in properties}
+    assert {"User", "DynamicUser", "StateDirectory", "CacheDirectory", "LoadCredential", "UMask"} <= {name for name, _ in properties}
