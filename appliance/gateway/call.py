@@ -75,7 +75,13 @@ class Outlet:
             tap.engine, self._engine = self._engine, tap
 
     async def start(self, status: int, headers: HeaderList) -> None:
-        """Say the status line and headers. They leave with the first bytes of the body (the server joins them)."""
+        """Say the status line and headers. They leave with the first bytes of the body; but an engine may send them at once (Hypercorn), and
+        no keep-alive may come before they are out, nor between them and what was read for the first piece."""
+        self.sending = True
+        await self._start(status, headers)
+        self.sending = False
+
+    async def _start(self, status: int, headers: HeaderList) -> None:
         self.started = True
         self.record.status = status
         self.record.committed = True
@@ -182,11 +188,12 @@ class Outlet:
         if they are sent: events may be numbered."""
         if self.sending or self.owing or self._keeping is not None or self.ended or self.gone or self.closing:
             return
+        said = data()  # before any wait: what is read meanwhile has later numbers
         self._keeping = trio.Event()
         try:
             if not self.started:
-                await self.start(200, headers())
-            await self._send({"type": "http.response.body", "body": data(), "more_body": True})
+                await self._start(200, headers())
+            await self._send({"type": "http.response.body", "body": said, "more_body": True})
             self.kept_at = trio.current_time()
         except OSError:
             self.gone = True

@@ -154,7 +154,7 @@ def accounted(folder, name, finished, parsed, claims, scopes):
         finished.id, finished.cost_nusd = f"{next(ids):x}", 21_000
         fresh = attrs.evolve(parsed)
         call = Call(finished, fresh, REQUEST, None, key, b"", {}, Unsent(), None, pricing)
-        admitting = accounts.admit(call, resolved)
+        admitting = accounts.admit(call, resolved, call.record.started_at)
         try:
             admitting.send(None)
         except StopIteration as ended:

@@ -33,7 +33,7 @@ class Nothing:
 
 
 class Accounts:
-    async def admit(self, call: Call, resolved: Any) -> Nothing:
+    async def admit(self, call: Call, resolved: Any, now: float) -> Nothing:
         await trio.sleep(1)
         return Nothing()
 

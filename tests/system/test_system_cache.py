@@ -24,6 +24,7 @@ TENANTS = {
     "tight": "rpm = 3\ntpm = 100000",
     "poor": "budget = { usd = 0.3 }",
     "once": "rpm = 1",
+    "steady": "rpm = 60",
 }
 PATIENCE_S = 20.0
 SHORT_S = 1.0
@@ -388,6 +389,17 @@ def test_a_leader_that_fails_leaves_the_next_one_to_try(url: str, simulator: Sim
     statuses = sorted(status for status, _, _ in answers)
     assert statuses == [200] * 4 + [500] or statuses == [200] * 4 + [502]
     assert simulator.stats()["requests"] == 2
+
+
+def test_who_has_waited_in_vain_has_the_limits_of_the_moment_that_it_asks_a_backend(url: str, simulator: Simulator) -> None:
+    """One request comes back each second, and three seconds pass."""
+    while ask(url, cold("quick"), tenant="steady")[0] != 429:
+        pass
+    time.sleep(1.2)
+    body = cold("waited", model="sim@ttft=3000ms+latency=3000ms+500;first=1")
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: ask(url, body, tenant="steady"), range(2)))
+    assert sorted(status for status, _, _ in answers) in ([200, 500], [200, 502])
 
 
 def test_a_stream_waits_for_another_no_longer_than_for_its_keep_alive(simulator: Simulator, tmp_path: Path) -> None:
