@@ -37,15 +37,19 @@ class Accounts:
         """A request's id, which is also the ledger's."""
         return f"{self.ledger.new_id(wall):x}"
 
-    async def admit(self, call: Call, resolved: Resolved) -> "Admission | Fault":
+    async def admit(self, call: Call, resolved: Resolved, now: float) -> "Admission | Fault":
         """Let the request go to a backend: its limits and budgets have room for it, and what it may cost is written down. A fault where it
-        must not go; nothing is kept then."""
+        must not go; nothing is kept then.
+
+        Args:
+            now: monotonic seconds. Of a request that has waited for nothing, when it was whole, which saves a look at the clock.
+        """
         allowance: Allowance | None = None
         held: Held | None = None
         admission: Admission | None = None
         try:
             if call.key.claims or resolved.route.claims:
-                allowed = await self.allowances.admit(call, resolved)
+                allowed = await self.allowances.admit(call, resolved, now)
                 if isinstance(allowed, Fault):
                     return allowed
                 allowance = allowed

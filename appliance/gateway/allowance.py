@@ -54,14 +54,14 @@ class Allowances:
     limiter: Limiter
     answer_tokens_max: int
 
-    async def admit(self, call: Call, resolved: Resolved) -> Allowance | Fault:
+    async def admit(self, call: Call, resolved: Resolved, now: float) -> Allowance | Fault:
         """Whether the limits let a request go to a backend; a fault is the caller's to hear, and nothing was taken then."""
         key, limited = call.key, resolved.route.claims
         tokens = spare = 0
         if key.counts_tokens or resolved.route.counts_tokens:
             tokens, spare = needed(call.parsed, self.answer_tokens_max)
         user = user_of(key, call.record.user) if limited else ""
-        granted = await self.limiter.admit(key.claims + limited, user, tokens, spare, call.record.started_at)
+        granted = await self.limiter.admit(key.claims + limited, user, tokens, spare, now)
         call.outlet.limited = limit_headers(granted.requests, granted.tokens)
         if isinstance(granted, Refusal):
             call.record.limit_type, call.record.verdict = granted.kind, granted

@@ -177,7 +177,7 @@ class Answers:
         """Let it go to a backend, or say why not."""
         admitted: object = None
         try:
-            admitted = found = await self.accounts.admit(call, resolved)
+            admitted = found = await self.accounts.admit(call, resolved, trio.current_time())
         finally:
             if call.upload is not None and (admitted is None or isinstance(admitted, Fault)):
                 call.upload.close()

@@ -95,13 +95,15 @@ async def serve_operation(
 
 def _accounting(gateway: Gateway, call: Call, resolved: Resolved) -> Awaitable[Admission | Fault]:
     """Let it go to a backend, or say why not; to be awaited. Only what holds a file needs a layer around."""
-    return gateway.accounts.admit(call, resolved) if call.upload is None else _holding(gateway, call, resolved, call.upload)
+    if call.upload is not None:
+        return _holding(gateway, call, resolved, call.upload)
+    return gateway.accounts.admit(call, resolved, call.record.started_at)
 
 
 async def _holding(gateway: Gateway, call: Call, resolved: Resolved, upload: "Upload") -> Admission | Fault:
     admission: Admission | Fault | None = None
     try:
-        admission = await gateway.accounts.admit(call, resolved)
+        admission = await gateway.accounts.admit(call, resolved, call.record.started_at)
         return admission
     finally:
         if not isinstance(admission, Admission):
