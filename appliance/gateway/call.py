@@ -75,8 +75,8 @@ class Outlet:
             tap.engine, self._engine = self._engine, tap
 
     async def start(self, status: int, headers: HeaderList) -> None:
-        """Say the status line and headers. They leave with the first bytes of the body; but an engine may send them at once (Hypercorn), and
-        no keep-alive may come before they are out, nor between them and what was read for the first piece."""
+        """Say the status line and headers. They leave with the first bytes of the body; but an engine may send them at once (Hypercorn),
+        and no keep-alive may come before they are out, nor between them and what was read for the first piece."""
         self.sending = True
         await self._start(status, headers)
         self.sending = False

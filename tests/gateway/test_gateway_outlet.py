@@ -36,7 +36,7 @@ async def test_a_keep_alive_starts_the_answer_once():
 
 
 class SlowEngine:
-    """One that sends a head at once, and takes its time, as Hypercorn does; and, like it, wants no second message before the first is out."""
+    """One that sends a head at once and takes its time, as Hypercorn does; like it, it wants no second message before the first is out."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
