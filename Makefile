@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit test-observability matrix strategies soak-ledger systemd bench bench-hot bench-ledger kill prices dashboards lock clean
+.PHONY: help setup run test lint unit test-observability matrix strategies soak-ledger systemd bench bench-hot bench-ledger kill prices dashboards zipapp zipapps lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -69,6 +69,12 @@ bench-ledger: setup ## a million rows: bytes and CPU a row, and how long usage b
 
 kill: setup      ## kill -9 of a busy gateway, 50 rounds: every request is in the ledger once
 	LEDGER_KILL_ROUNDS=50 $(BIN)/python -m pytest -q -s tests/system/test_system_ledger.py -k whenever
+
+zipapp: setup    ## dist/appliance.pyz for this machine's Python, with its bill of materials and SHA256SUMS
+	$(BIN)/python packaging/build_zipapp.py
+
+zipapps: setup   ## the same for CPython 3.11, 3.12 and 3.13 on x86_64 and arm64
+	$(BIN)/python packaging/build_zipapp.py --all
 
 lock:            ## resolve the dependencies again (needs uv) and write the hash-locked lists
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url -q -o packaging/requirements.txt

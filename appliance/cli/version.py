@@ -1,5 +1,6 @@
-"""`appliance version`."""
+"""`appliance version`. The commit of a zipapp is what its build wrote down; elsewhere git is asked."""
 
+import json
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -9,8 +10,12 @@ import click
 
 from appliance import __version__
 
-SHOWN = ("trio", "httptools", "hypercorn", "httpx", "prometheus-client", "attrs", "cattrs", "tomlkit", "orjson", "click", "structlog",
-"certifi", "tzdata")
+SHOWN = (
+    "trio", "httptools", "hypercorn", "httpx", "h11", "h2", "cryptography", "prometheus-client", "attrs", "cattrs", "tomlkit", "orjson",
+    "click", "structlog", "certifi", "tzdata",
+)  # fmt: skip
+BUILT = Path(__file__).parent.parent / "build.json"
+"""Only in a zipapp."""
 
 UNKNOWN = "unknown (not run from a checkout)"
 GIT_S = 5.0
@@ -20,13 +25,25 @@ GIT_S = 5.0
 def command() -> None:
     """Version, commit, Python and dependencies."""
     click.echo(f"appliance  {__version__}")
-    click.echo(f"commit     {commit()}")
+    built = build_facts()
+    click.echo(f"commit     {built['commit'] if built else commit()}")
+    if built:
+        click.echo(f"zipapp     {built['target']}, commit of {built['committed']}")
     click.echo(f"Python     {platform.python_version()} ({platform.machine()}, {platform.system()})")
     for name in SHOWN:
         try:
             click.echo(f"  {name:<18} {version(name)}")
         except PackageNotFoundError:
             click.echo(f"  {name:<18} missing")
+
+
+def build_facts() -> dict[str, str]:
+    """What packaging/build_zipapp.py wrote; empty where this is no zipapp."""
+    try:
+        facts: dict[str, str] = json.loads(BUILT.read_text())
+    except FileNotFoundError:
+        return {}
+    return facts
 
 
 def commit() -> str:
