@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit test-observability matrix strategies soak-ledger systemd bench bench-hot bench-ledger kill prices dashboards zipapp zipapps lock clean
+.PHONY: help setup run test lint unit test-observability matrix strategies soak-ledger systemd bench bench-hot bench-request bench-ledger kill prices dashboards zipapp zipapps lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ bench: setup     ## CPU, latency and memory against the floor (needs wrk, nginx,
 
 bench-hot: setup ## the hot pure functions, each alone
 	$(BIN)/python tests/benchmarks/hot.py
+
+bench-request: setup ## one request without sockets: its time, and its bytecodes by part, which no other load changes
+	$(BIN)/python tests/benchmarks/request.py
 
 prices: setup    ## write the price table anew from the installed genai-prices package (a development dependency)
 	PYTHONPATH=. $(BIN)/python packaging/update_prices.py

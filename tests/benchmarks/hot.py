@@ -129,7 +129,7 @@ class Target:
 
 
 class Wide:
-    name, claims, targets, fallback = "chat", (), (Target,), ()
+    name, claims, targets, fallback, hedge, counts_tokens = "chat", (), (Target,), (), None, False
 
 
 class Unsent:
