@@ -8,11 +8,12 @@ import attrs
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
-from appliance.gateway.allowance import Allowance, Allowances, consumed
+from appliance.gateway.allowance import Allowances, consumed, used_tokens
 from appliance.gateway.budgets import Budgets, Held
 from appliance.gateway.call import Call
 from appliance.gateway.ledger_keeper import LedgerKeeper
 from appliance.gateway.ledger_row import opened_of, row_of
+from appliance.gateway.limits import Granted
 from appliance.gateway.plan import KeyPlan, Resolved
 from appliance.store.fault import StoreFault
 from appliance.store.protocol import Ledger
@@ -44,7 +45,7 @@ class Accounts:
         Args:
             now: monotonic seconds. Of a request that has waited for nothing, when it was whole, which saves a look at the clock.
         """
-        allowance: Allowance | None = None
+        allowance: Granted | None = None
         held: Held | None = None
         admission: Admission | None = None
         try:
@@ -75,7 +76,7 @@ class Accounts:
 
     async def admit_hit(self, call: Call, resolved: Resolved) -> "Admission | Fault":
         """Let a request have an answer that is there: the limits of requests count it, no budget has to have room for it."""
-        allowance: Allowance | None = None
+        allowance: Granted | None = None
         admission: Admission | None = None
         try:
             allowed = await self.allowances.admit_hit(call, resolved)
@@ -92,7 +93,7 @@ class Accounts:
             if admission is None and allowance is not None:
                 allowance.release()
 
-    def _entered(self, call: Call, resolved: Resolved, allowance: Allowance | None, held: Held | None) -> "Admission | Fault":
+    def _entered(self, call: Call, resolved: Resolved, allowance: Granted | None, held: Held | None) -> "Admission | Fault":
         """Write down what it may cost."""
         opened = opened_of(call.record, resolved, held)
         failed = self.ledger.open(opened)
@@ -123,7 +124,7 @@ class Admission:
     accounts: Accounts
     opened: Opened
     key: KeyPlan
-    allowance: Allowance | None
+    allowance: Granted | None
     held: Held | None
 
     def close(self, record: RequestRecord) -> None:
@@ -133,7 +134,7 @@ class Admission:
             spent = accounts.budgets.settle(self.held, self.key, record, self.opened.id)
             accounts.ledger.settle(row_of(record, self.opened, spent))
             if allowance is not None:
-                allowance.settle(record)
+                allowance.settle(used_tokens(record), record.ended_at)
             return
         if self.held is not None:
             accounts.budgets.release(self.held)

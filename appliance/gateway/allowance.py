@@ -23,24 +23,11 @@ NEVER = (b"x-should-retry", b"false")
 CHOICES_MAX = 128
 """OpenAI's bound on `n`: answers to one request, each as long as the caller lets it be."""
 
+UNUSUAL = frozenset({"n", "modalities", "generationConfig", "generation_config"})
+"""Members of a chat without which it has one answer, in words."""
+
 DIGITS_MAX = 10
 """A text with more of them is no number of answers."""
-
-
-@attrs.define(eq=False)
-class Allowance:
-    """What was taken for one request. Either call ends it, once."""
-
-    _granted: Granted
-    _counts_tokens: bool
-
-    def settle(self, record: RequestRecord) -> None:
-        """A backend saw it, and this became of it."""
-        self._granted.settle(used_tokens(record) if self._counts_tokens else 0, record.ended_at)
-
-    def release(self) -> None:
-        """It was refused for another reason, or no backend saw it: it has consumed nothing."""
-        self._granted.release()
 
 
 @attrs.define(eq=False)
@@ -54,7 +41,7 @@ class Allowances:
     limiter: Limiter
     answer_tokens_max: int
 
-    async def admit(self, call: Call, resolved: Resolved, now: float) -> Allowance | Fault:
+    async def admit(self, call: Call, resolved: Resolved, now: float) -> Granted | Fault:
         """Whether the limits let a request go to a backend; a fault is the caller's to hear, and nothing was taken then."""
         key, limited = call.key, resolved.route.claims
         tokens = spare = 0
@@ -68,9 +55,9 @@ class Allowances:
             if not granted.passes_later:
                 call.outlet.limited.append(NEVER)
             return refused(granted)
-        return Allowance(granted, tokens > 0)
+        return granted
 
-    async def admit_hit(self, call: Call, resolved: Resolved) -> Allowance | Fault | None:
+    async def admit_hit(self, call: Call, resolved: Resolved) -> Granted | Fault | None:
         """The same for a request whose answer is there: it counts as one, and as no tokens. None where nothing limits it."""
         claims = call.key.claims + resolved.route.claims
         if not claims:
@@ -80,7 +67,7 @@ class Allowances:
         if isinstance(granted, Refusal):
             call.record.limit_type = granted.kind
             return refused(granted)
-        return Allowance(granted, False)
+        return granted
 
     async def standing(self, key: KeyPlan) -> HeaderList | None:
         """What a caller is told whose request was refused before its limits were asked: how those of its tenant and key stand."""
@@ -124,7 +111,7 @@ def choices(parsed: ParsedRequest) -> int:
     """How many answers the caller wants to the one request: OpenAI's `n`, Gemini's `candidateCount`; of a legacy completion, to each of its
     prompts, and also those that are made only to choose from (`best_of`)."""
     fields = parsed.fields
-    if parsed.operation == "chat" and "n" not in fields and "generationConfig" not in fields and "generation_config" not in fields:
+    if parsed.operation == "chat" and UNUSUAL.isdisjoint(fields):
         return 1
     wanted = fields.get("n")
     if wanted is None:

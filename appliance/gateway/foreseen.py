@@ -9,7 +9,7 @@ import attrs
 
 from appliance.core.price import estimate_nusd
 from appliance.dialects.protocol import COUNT, UPLOADS, ParsedRequest
-from appliance.gateway.allowance import choices
+from appliance.gateway.allowance import UNUSUAL, choices
 from appliance.gateway.billed import ANSWERING
 from appliance.gateway.call import Call
 from appliance.gateway.hedgeable import hedgeable
@@ -54,9 +54,15 @@ def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen
     if parsed.operation == COUNT:
         return NOTHING
     route, prompt, spoken = resolved.route, prompt_of(call), parsed.operation in ANSWERING
-    every_kind = not spoken or modal(parsed)
-    several = choices(parsed) if spoken else 1
-    bound = answer_tokens_max if parsed.max_tokens is None else min(max(0, parsed.max_tokens), answer_tokens_max)
+    if parsed.operation == "chat" and UNUSUAL.isdisjoint(parsed.fields):
+        several, every_kind = 1, False
+    else:
+        several, every_kind = choices(parsed) if spoken else 1, not spoken or modal(parsed)
+    bound = parsed.max_tokens
+    if bound is None or bound > answer_tokens_max:
+        bound = answer_tokens_max
+    elif bound < 0:
+        bound = 0
     most = longest = 0
     dearest: dict[str, int] | None = {} if route.hedge is not None and hedgeable(call) else None
     for target in (*route.targets, *route.fallback) if route.fallback else route.targets:

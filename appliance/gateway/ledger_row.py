@@ -24,12 +24,16 @@ def opened_of(record: RequestRecord, resolved: Resolved, held: Held | None) -> O
 
     Without a budget nobody needs to know its tokens beforehand: the size of its body stands for the prompt, which is not looked through.
     """
-    most = None if held is None else held.foreseen
+    if held is None:
+        asked, answered, nusd = record.bytes_in // BYTES_PER_TOKEN, 0, 0
+        spent: tuple[Counted, ...] = ()
+    else:
+        most = held.foreseen
+        asked, answered, nusd, spent = most.input_tokens, most.output_tokens, most.nusd, held.spent
     return _new(Opened, (
         int(record.id, 16), record.wall_time, "" if record.request_id == record.id else record.request_id, record.tenant, record.key,
         record.user[:USER_MAX_CHARS], resolved.route.name, resolved.model[:TEXT_MAX_CHARS], record.dialect, record.operation, record.stream,
-        record.bytes_in // BYTES_PER_TOKEN if most is None else most.input_tokens, 0 if most is None else most.output_tokens,
-        0 if most is None else most.nusd, () if held is None else held.spent,
+        asked, answered, nusd, spent,
     ))  # fmt: skip
 
 

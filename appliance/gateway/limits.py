@@ -38,7 +38,8 @@ class Granted(Protocol):
     tokens: Figures | None
 
     def settle(self, tokens: int, now: float | None = None) -> None:
-        """It was served, or tried: `tokens` is what it really used. now: monotonic seconds, where they are known."""
+        """It was served, or tried: `tokens` is what it really used, and counts where tokens were taken. now: monotonic seconds, where they
+        are known."""
         ...
 
     def release(self) -> None:

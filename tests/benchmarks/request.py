@@ -30,6 +30,7 @@ from appliance.server.public import PublicApp
 from appliance.store.spending import Spending
 
 KEY = "sk-bench-0123456789"
+JSON = b"application/json"
 ASKED = json.dumps({
     "model": "gpt-4o-mini", "max_tokens": 100, "temperature": 0.7,
     "messages": [{"role": "system", "content": "You are a helpful assistant."},
@@ -93,9 +94,9 @@ class Engine:
 
 class Answer:
     status, reused, connect_s = 200, True, 0.0
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER)), (b"connection", b"keep-alive")]
 
     def __init__(self):
+        self.headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(ANSWER)), (b"connection", b"keep-alive")]
         self.head_at = trio.current_time()
 
     def whole(self):
