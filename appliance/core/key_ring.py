@@ -5,7 +5,7 @@
     429                                   what the answer asks for (else REST_S), rest_max_s at most
     401, or no credit whatever the status refused_s
     403                                   REST_S: it may be about one model, which others can still be asked for
-    anything else                         nothing, and a good answer ends a rest
+    anything else                         nothing; a good answer to what was asked since ends a rest
 
 The rule: there is always a key. When all of them rest, it is the one whose rest ends first: what a backend says to it is better than a
 guess of ours, and should it be good again, nobody has waited.
@@ -25,9 +25,11 @@ REST_S = 5.0
 
 @attrs.define(eq=False)
 class KeyState:
-    """One key. resting_until: by the clock of whoever asks; refusals: how often, by the fault's label; requests: made with it."""
+    """One key. resting_until, and refused_at (the last time): by the clock of whoever asks. refusals: how often, by the fault's label.
+    requests: made with it."""
 
     resting_until: float = -math.inf
+    refused_at: float = -math.inf
     requests: int = 0
     refusals: dict[str, int] = attrs.field(factory=dict)
     last_refusal: str = ""
@@ -59,16 +61,22 @@ class KeyRing:
         self.keys[index].requests += 1
         return index + 1
 
-    def settle(self, number: int, fault: Fault | None, now: float) -> None:
-        """What a key was answered with. fault: None of a good answer."""
+    def settle(self, number: int, fault: Fault | None, begun: float, now: float) -> None:
+        """What a key was answered with.
+
+        Args:
+            fault: None of a good answer.
+            begun: when it was asked. Answers to what was under way when the key was refused come in for minutes, and say nothing of it.
+        """
         key = self.keys[number - 1]
         if fault is None:
-            key.resting_until = -math.inf
+            if begun > key.refused_at:
+                key.resting_until = -math.inf
             return
         rest_s = self._rest_s(fault)
         if rest_s:
             label = fault.row.label
-            key.resting_until = max(key.resting_until, now + rest_s)
+            key.resting_until, key.refused_at = max(key.resting_until, now + rest_s), now
             key.last_refusal = label
             key.refusals[label] = key.refusals.get(label, 0) + 1
 

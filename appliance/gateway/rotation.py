@@ -22,7 +22,7 @@ def settle_key(ring: KeyRing, attempt: AttemptRecord, fault: Fault | None) -> No
     if fault is None and (attempt.outcome != "success" or not attempt.status):
         return
     if fault is None or fault.row.blame is Blame.UPSTREAM:
-        ring.settle(attempt.key, fault, attempt.ended_at)
+        ring.settle(attempt.key, fault, attempt.started_at, attempt.ended_at)
 
 
 def tried_of(request: RequestRecord, target: TargetPlan, candidate: int, fault: Fault) -> Tried:
