@@ -118,7 +118,7 @@ def _attempts(record: dict[str, Any]) -> Iterator[tuple[float, int, str]]:
         if one["waited_ms"] >= 1:
             yield begun + one["waited_ms"], 1, f"{name} waited {one['waited_ms']:g} ms for a slot (max_concurrency) or a connection"
         if one.get("first_token_ms") is not None and record["stream"]:
-            yield one["first_token_ms"], 1, f"{name} gave the first token"
+            yield begun + one["first_token_ms"], 1, f"{name} gave the first token"
         yield ended, 1, f"{name} {_outcome(one)}"
 
 
@@ -172,6 +172,8 @@ def _result(record: dict[str, Any]) -> Iterator[Line]:
         kept = (record.get("plan") or {}).get("cached")
         words = f": an answer of {kept['age_s']:g} s ago, which had cost {usd(kept['had_cost_usd'])}" if kept else ""
         yield "cache", record["cache"] + words
+    if record.get("cache_waited_ms"):
+        yield "waited", f"{record['cache_waited_ms']:g} ms of it for the answer to the same request, which another had asked"
     if record.get("lookup"):
         asked = record["lookup"]
         ended = f"{asked['outcome']} {asked['error_type']}".strip()

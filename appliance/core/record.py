@@ -99,7 +99,7 @@ class RequestRecord:
         attempts: in the order they were made; but the one that answers comes last, also where another was made beside it.
         fallbacks: (from_backend, to_backend) in order.
         limit_type: which limit refused it: requests, tokens, concurrency, budget; empty when none did.
-        cache: `hit`, `miss` or empty when the cache was not asked.
+        cache: `hit`, `miss` or empty when the cache was not asked. cache_waited_s: spent waiting for another's answer to the same request.
         lookup: the embedding that the cache asked for, to compare the question in meaning; no attempt at answering it.
         usage: of the answer the caller got; attempts keep their own.
         cost_nusd, cost_usd: of all attempts and the lookup together, in nano-USD and USD.
@@ -138,6 +138,7 @@ class RequestRecord:
     bytes_out: int = 0
     limit_type: str = ""
     cache: str = ""
+    cache_waited_s: float = 0.0
     lookup: AttemptRecord | None = None
     experiment: str = ""
     variant: str = ""
@@ -204,6 +205,7 @@ class RequestRecord:
             "ttft_ms": round((self.first_token_at - self.started_at) * 1000, 3) if self.first_token_at else None,
             "duration_ms": round(self.duration_s * 1000, 3), "dropped_fields": list(self.dropped_fields),
             "experiment": self.experiment, "variant": self.variant, "cache": self.cache,
+            "cache_waited_ms": round(self.cache_waited_s * 1000, 3),
             "lookup": None if self.lookup is None else self._attempt_dict(self.lookup),
             "plan": None if self.decision is None else self.decision.told(self),
             "verdict": None if self.verdict is None else self.verdict.told(self),

@@ -103,6 +103,7 @@ class Answers:
     async def _landed(self, call: Call, flight: Flight, until: float) -> bool:
         """Wait for the answer to the same request. False when it took too long, or the wait was cut."""
         flight.waiting += 1
+        begun = trio.current_time()
         self.proxy.calls.add(call)  # so that a drain reaches it, and the backends of its plan stay
         try:
             with trio.move_on_at(until):
@@ -110,6 +111,7 @@ class Answers:
         finally:
             self.proxy.calls.discard(call)
             flight.waiting -= 1
+            call.record.cache_waited_s += trio.current_time() - begun
         return flight.landed.is_set() and call.cut_fault is None
 
     async def _lead(self, call: Call, resolved: Resolved, plan: CachePlan, asked: Asked) -> Fault | None:

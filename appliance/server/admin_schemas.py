@@ -128,6 +128,7 @@ SCHEMAS: dict[str, Schema] = {
         "status": {"type": "integer"}, "error_type": TEXT, "error": TEXT, "usage": {"type": ["object", "null"]},
         "cost_usd": {"type": "number"}, "overhead_ms": {"type": ["number", "null"]}, "ttft_ms": {"type": ["number", "null"]},
         "duration_ms": {"type": "number"}, "dropped_fields": array(TEXT), "experiment": TEXT, "variant": TEXT, "cache": TEXT,
+        "cache_waited_ms": {"type": ["number", "null"], "description": "for another's answer to the same request"},
         "plan": {"type": ["object", "null"], "description": "why it went there; null where that was not asked or is not known any more"},
         "verdict": {"type": ["object", "null"], "description": "the limit or budget that refused it, or what budgets reserved"},
         "trace_id": {"type": ["string", "null"], "description": "32 hex digits; null where nobody said or began a trace"},

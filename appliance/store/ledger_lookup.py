@@ -83,8 +83,8 @@ def _record(row: dict[str, Any]) -> dict[str, Any]:
         "dialect": row["dialect"], "operation": row["operation"], "stream": bool(row["stream"]), "attempts": _attempts(row),
         "status": row["status"], "error_type": row["error_type"], "error": "", "usage": usage, "cost_usd": row["cost_nusd"] / 1e9,
         "overhead_ms": None, "ttft_ms": row["ttft_ms"], "duration_ms": row["duration_ms"], "dropped_fields": [],
-        "experiment": row["experiment"], "variant": row["variant"], "cache": "", "plan": None, "verdict": None,
-        "trace_id": None,
+        "experiment": row["experiment"], "variant": row["variant"], "cache": "", "cache_waited_ms": None, "plan": None,
+        "verdict": None, "trace_id": None,
     }  # fmt: skip
 
 

@@ -77,6 +77,16 @@ def test_attempts_pauses_and_their_reasons_stand_in_the_order_of_time() -> None:
     ]
 
 
+def test_a_first_token_is_told_after_the_attempt_that_it_is_of() -> None:
+    record = request(
+        attempt("alpha", FaultKind.SERVER_ERROR, took=0.5), attempt("beta", at=105.0, took=1.0), stream=True, took=6.0,
+    )  # fmt: skip
+    record.attempts[-1].first_token_at = record.attempts[-1].started_at + 0.25
+    lines = story({**record.as_dict(), "plan": PLAN}).splitlines()
+    asked = next(place for place, line in enumerate(lines) if "attempt 2 beta (vendor/gpt-4o) asked" in line)
+    assert lines[asked + 1].endswith("attempt 2 beta gave the first token")
+
+
 def test_two_attempts_at_once_are_told_as_such() -> None:
     hedged = request(attempt("alpha", outcome="cancelled", took=0.4), attempt("beta", at=100.2, took=0.2), took=0.5)
     text = story({**hedged.as_dict(), "plan": PLAN})
@@ -99,6 +109,7 @@ def test_two_attempts_at_once_are_told_as_such() -> None:
         ({}, {"experiment": "trial", "variant": "treatment"}, "experiment  trial: treatment"),
         ({}, {"cache": "miss"}, "cache      miss"),
         ({}, {"cache": "hit", "attempts": []}, "answered 200 from the cache"),
+        ({}, {"cache": "hit", "cache_waited_ms": 1500.0}, "waited     1500 ms of it for the answer to the same request"),
         ({}, {"dropped_fields": ["logit_bias", "seed"]}, "dropped    logit_bias, seed"),
         ({}, {"usage": {"input_tokens": 9, "output_tokens": 4, "cached_input_tokens": 3, "source": "estimated"}}, "9 in, 3 of them cached"),
         ({}, {"ttft_ms": 41.5}, "first token after 41.5 ms"),

@@ -119,6 +119,7 @@ async def test_a_leader_cancelled_at_any_await_does_not_fail_its_followers(autoj
     assert {one.body for one in followers} == {b"data: %d\n\ndata: [DONE]\n\n" % asked}
     assert backend.asked == asked
     assert sorted(one.record.cache for one in followers) == ["hit"] * 4 + ["miss"]
+    assert all(one.record.cache_waited_s >= awaits for one in followers)
     assert (where.flights.waiting, where.room.held_bytes, backend.calls) == (0, 0, set())
 
 
