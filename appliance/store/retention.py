@@ -1,7 +1,8 @@
 """When the ledger may forget what is over its time. Pure but for the two clocks that it is given.
 
 The rule: a wrong clock must not cost the ledger. One that runs ahead makes everything old at once, and what is dropped does not come
-back; so a clock is believed only when it goes on from the newest row that there is, or has run evenly for a day.
+back; so a clock is believed only when it goes on from the newest rows that there are, or has run evenly for a day. Rows of the last day
+vouch for nothing: a clock that is wrong may have written them itself, before a restart.
 """
 
 from collections.abc import Callable
@@ -35,16 +36,18 @@ class Retention:
     _looked_at: float | None = None
     _even: tuple[float, float] = (0.0, 0.0)  # both clocks, at the moment since which they have run alike
 
-    def due(self, newest: float) -> bool:
+    def due(self, newest: float, newest_before: Callable[[float], float] = lambda _moment: 0.0) -> bool:
         """Whether to drop now. To be asked every now and then.
 
         Args:
             newest: when the newest row began, in seconds since the epoch; 0.0 where there is none.
+            newest_before: the same of the rows that began before an instant. Asked for once.
         """
         wall, passed = self.wall_clock(), self.monotonic()
         if self._looked_at is None:
             self._looked_at, self._even = passed - EVERY_S + FIRST_S, (wall, passed)
-            self.doubted = newest > 0 and not -JUMP_S <= wall - newest <= AWAY_S
+            older = newest_before(wall - EVENLY_S)
+            self.doubted = (newest > 0 and not -JUMP_S <= wall - newest <= AWAY_S) or (older > 0 and wall - older > AWAY_S)
         elif abs((wall - self._even[0]) - (passed - self._even[1])) > JUMP_S:
             self._even, self.doubted = (wall, passed), True
         if self.doubted and passed - self._even[1] >= EVENLY_S:

@@ -48,6 +48,9 @@ _ADD_DAILY = (
 )
 _ADD_SPENT = f"INSERT INTO spend VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET {_added('spent_nusd')}"
 
+ID_MAX = 2**63 - 1
+"""SQLite's."""
+
 SHAPES_MAX = 4_096
 """Combinations of texts whose numbers are kept; past it all are forgotten and looked up anew."""
 
@@ -186,11 +189,11 @@ class Tables:
             self.connection.execute(f"DELETE FROM {table} WHERE period_start > 0 AND period_start < ?", (int(moment) - PERIOD_MAX_S,))
         return gone
 
-    def last_id(self) -> int:
-        """The largest ledger id there is, 0 in an empty ledger."""
+    def last_id(self, below: int = ID_MAX) -> int:
+        """The largest ledger id there is, of those below a bound; 0 where there is none."""
         largest = 0
         for table in rows_tables(self.connection):
-            (found,) = self.connection.execute(f"SELECT max(id) FROM {table}").fetchone()
+            (found,) = self.connection.execute(f"SELECT max(id) FROM {table} WHERE id < ?", (below,)).fetchone()
             largest = max(largest, found or 0)
         return largest
 

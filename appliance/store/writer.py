@@ -192,11 +192,11 @@ class Writer:
         return False
 
     def _retain(self, tables: Tables) -> None:
-        due = self.retention.due(self.last_id / 1e6)
+        due = self.retention.due(self.last_id / 1e6, lambda moment: tables.last_id(max(0, int(moment * 1e6))) / 1e6)
         if self.retention.doubted is not self._doubted:
             self._doubted = self.retention.doubted
             if self._doubted:
-                words = "it does not go on from the newest row, or has jumped: nothing is forgotten until it has run evenly for a day"
+                words = "it does not go on from the newest rows, or has jumped: nothing is forgotten until it has run evenly for a day"
                 self.say("warning", "clock_doubted", newest_row=self._stamp(self.last_id / 1e6), problem=words)
         if not due:
             return

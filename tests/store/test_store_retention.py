@@ -73,3 +73,22 @@ def test_a_gateway_whose_clock_runs_years_ahead_forgets_nothing_and_says_why(tmp
     assert len(stored(tmp_path / "one.db", "id")) == 1
     assert [event for event in ledger.say.events() if event != "ledger_retention"] == ["clock_doubted"]  # type: ignore[attr-defined]
     ledger.close()
+
+
+def test_rows_that_a_wrong_clock_wrote_before_a_restart_do_not_vouch_for_it(tmp_path) -> None:
+    wall, passed = Clock(), Clock()
+    for run, ahead_days in enumerate((0, 1000, 0)):
+        wall.now += ahead_days * DAY_S
+        ledger = ledger_at(tmp_path / "one.db", wall, retention_days=31)
+        ledger.writer.retention.monotonic = passed
+        assert ledger.start() is None
+        ledger.open(opened(started=wall.now))
+        ledger.settle(row(started=wall.now))
+        for _ in range(30):
+            passed.now += FIRST_S * 10
+            wall.now += FIRST_S * 10
+            ledger.commit()
+        events = ledger.say.events()  # type: ignore[attr-defined]
+        assert ("ledger_retention" in events, "clock_doubted" in events) == (False, run > 0)
+        ledger.close()
+    assert len(stored(tmp_path / "one.db", "id")) == 3
