@@ -1,6 +1,6 @@
 """The composition root: runs every part under the root nursery and ends them in order. `composition` has built them.
 
-    start    open sockets → build plan → serve (public listeners are vital) → services (supervised) → admin listener
+    start    open sockets → build plan → serve (public listeners are vital) → services (supervised) → admin listener → systemd is told
     SIGHUP   load, validate, show the diff, swap one reference; a bad file changes nothing and says why
     SIGTERM  readiness 503 → notice → listeners close → requests finish → at drain_s what is left is cut → exit 0
     again    a second SIGTERM or SIGINT cuts at once

@@ -21,6 +21,10 @@ main() {
 	arguments "$@"
 	opt=$root/opt/appliance etc=$root/etc/appliance units_in=$root/etc/systemd/system state=$root/var/lib/appliance
 	if [ -z "$root" ] && [ -z "$dry" ] && [ "$(id -u)" -ne 0 ]; then fail "run this as root (or with --dry-run, or with --root DIR)"; fi
+	if [ -z "$root" ]; then
+		has=$(systemctl --version 2>/dev/null | awk 'NR == 1 { print $2 }')
+		[ "${has:-252}" -ge 252 ] || fail "this systemd is $has, and the units need 252"
+	fi
 	case $command in
 	install) install_it ;;
 	upgrade)

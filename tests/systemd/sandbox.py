@@ -67,17 +67,30 @@ def plan(
 
 def allowed_calls(filters: list[str]) -> set[str]:
     """Names of system calls, after systemd.exec(5): the first line decides what the list is, later ones add or take away."""
-    allowed = expanded("@default")
+    groups = call_groups()
+    allowed = expanded("@default", groups)
     for line in filters:
-        names = {call for word in line.removeprefix("~").split() for call in (expanded(word) if word.startswith("@") else {word})}
+        names = {call for word in line.removeprefix("~").split() for call in expanded(word, groups)}
         allowed = allowed - names if line.startswith("~") else allowed | names
     return allowed
 
 
-def expanded(group: str) -> set[str]:
-    said = subprocess.run(["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True).stdout
-    words = [line.strip() for line in said.splitlines()[1:] if line.strip() and not line.strip().startswith("#")]
-    return {call for word in words for call in (expanded(word) if word.startswith("@") else {word})}
+def call_groups() -> dict[str, list[str]]:
+    """What this machine's systemd means by @system-service and the others."""
+    said = subprocess.run(["systemd-analyze", "syscall-filter", "--no-pager"], capture_output=True, text=True, check=True).stdout
+    groups: dict[str, list[str]] = {}
+    for line in said.splitlines():
+        if line.startswith("@"):
+            members = groups[line.strip()] = []
+        elif line.startswith("#"):
+            break  # calls in no group
+        elif line.strip() and not line.strip().startswith("#"):
+            members.append(line.strip())
+    return groups
+
+
+def expanded(word: str, groups: dict[str, list[str]]) -> set[str]:
+    return {call for one in groups[word] for call in expanded(one, groups)} if word.startswith("@") else {word}
 
 
 def done(result: int, what: str) -> int:
