@@ -137,6 +137,8 @@ class Answers:
             near = None if question is None else await self._near(tenant, plan, question)
             if admitted is not None:
                 fault = admitted
+            elif call.cut_fault is not None:
+                fault = call.cut_fault
             elif near is not None:
                 recording.told = []
                 recording.close()
@@ -156,13 +158,13 @@ class Answers:
             recording.close()
 
     async def _question(self, call: Call, plan: CachePlan, asked: Asked) -> Question | None:
-        """What is asked last, as a vector; None where that cannot be had."""
+        """What is asked last, as a vector; None where that cannot be had, or the wait was cut."""
         from appliance.gateway.meaning import question_of  # few gateways compare questions; see dialects.language_table
 
         assert plan.semantic is not None
         self.proxy.calls.add(call)
         try:
-            return await question_of(call, plan.semantic, asked)
+            return await within_scope(call, partial(question_of, call, plan.semantic, asked))
         finally:
             self.proxy.calls.discard(call)
 

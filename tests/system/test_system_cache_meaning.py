@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,15 @@ def test_vectors_of_another_embedding_backend_are_not_compared(up: TellingUpstre
         eventually(lambda: one.metric('appliance_config_reloads_total{result="ok"}') > before)
         assert ask(one.url, "what does a feline eat")[1]["x-cache"] == "MISS"
         assert ask(one.url, "what does a feline eat now")[1]["x-cache"] == "HIT"
+
+
+def test_a_drain_reaches_those_who_wait_for_an_embedding(up: TellingUpstream, tmp_path: Path) -> None:
+    text = config(up.url).replace("timeout_s = 0.4", "timeout_s = 60")
+    one = Gateway(tmp_path, text, head="drain_s = 1")
+    with running(one), ThreadPoolExecutor(1) as pool:
+        up.embed_s, asked = 60.0, up.embeddings
+        waiting = pool.submit(ask, one.url, "what does a cat eat")
+        eventually(lambda: up.embeddings > asked)
+        one.signal(signal.SIGTERM)
+        assert waiting.result(20)[0] == 503
+        assert one.popen.wait(20) == 0
