@@ -7,6 +7,7 @@ from appliance.config.leaves import INTEGER_MAX, named
 from appliance.config.problem import Finding, Steps, meant, quoted, written
 from appliance.config.routing import Route, Target
 from appliance.config.rules.scene import HEADER_NAME, Rule, Scene, ill_globs, ill_named
+from appliance.core.experiment import steps as steps_of
 from appliance.core.glob import compile_globs
 
 
@@ -146,6 +147,8 @@ def caches(scene: Scene) -> Iterator[Finding]:
             yield Finding((*steps, "backend"), f"{quoted(semantic.backend)} is no backend", expected, meant(semantic.backend, backends))
         if not semantic.model:
             yield Finding((*steps, "model"), "is empty", "an embedding model's name")
+        if not route.cache.ttl_s:
+            yield Finding(steps, "has no effect: this route keeps no answers", "cache.ttl_s above 0", grave=False)
 
 
 def aliases(scene: Scene) -> Iterator[Finding]:
@@ -179,6 +182,8 @@ def experiments(scene: Scene) -> Iterator[Finding]:
             message = f"{quoted(experiment.route)} has the experiment {written(('experiments', taken[experiment.route]))} already"
             yield Finding(("experiments", index, "route"), message, "one experiment on a route at a time")
         taken.setdefault(experiment.route, index)
+        if experiment.percent and not steps_of(experiment.percent):
+            yield Finding(("experiments", index, "percent"), "has no effect: it is less than a thousandth", "0.001 or more", grave=False)
         yield from _target(scene, experiment.control, ("experiments", index, "control"))
         yield from _target(scene, experiment.treatment, ("experiments", index, "treatment"))
 
