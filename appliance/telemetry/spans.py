@@ -102,6 +102,7 @@ def _attempt_attributes(record: RequestRecord, one: AttemptRecord, place: int, a
         "appliance.waited_s": one.waited_s or None,
         "appliance.connection_reused": one.reused,
         "appliance.breaker_probe": one.half_open or None,
+        "appliance.hedge": one.hedge,
     }
     return _said(found)
 
@@ -128,7 +129,7 @@ def _unsaid(record: RequestRecord, one: AttemptRecord) -> str:
     """Why an attempt without a fault did not succeed: its caller left, or another attempt was quicker."""
     if one.outcome != "cancelled":
         return ""
-    return CLIENT_GONE if record.error_type == CLIENT_GONE else "cancelled"
+    return CLIENT_GONE if record.error_type == CLIENT_GONE and not one.lost else "cancelled"
 
 
 def _reasons(one: AttemptRecord) -> tuple[str, ...]:
