@@ -16,9 +16,10 @@ from appliance.telemetry.vocabularies import union_edges
 SERIES_MAX: Final = 20_000
 USERS_MAX: Final = 100
 # Distinct model names beyond the configured ones. A route of `*` lets callers name any model; random names must not use up every series.
-MODELS_MAX: Final = 500
-# Distinct `response_model` values. The upstream chooses them; a broken one could send a new one each time.
-RESPONSE_MODELS_MAX: Final = 500
+# A name is some 120 lines of a scrape, so that a hundred stay well below SERIES_MAX.
+MODELS_MAX: Final = 100
+# Distinct `response_model` values. The upstream chooses them; a broken one could send a new one each time, and most echo the caller's.
+RESPONSE_MODELS_MAX: Final = 100
 
 # Histograms that hold exemplars, of some 250 bytes for each bucket that has one; further ones go without.
 EXEMPLIFIED_MAX: Final = 1_000
