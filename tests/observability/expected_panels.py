@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from watched_run import Watched
 
 FIVE_MINUTES_S = 300.0
+CLOCK_S = 0.25
+"""On a busy machine the gateway may look at its clock so much later than the caller who has got the last byte already."""
 Bounds = tuple[float, float]
 Expected = dict[Key, float | Bounds]
 REACHED = reached()
@@ -81,7 +83,7 @@ def percent(part: Callable[[Seen], object], of: Callable[[Seen], object], *names
 
 def quantile(share: float, edges: tuple[float, ...], of: Callable[[Seen], object], *names: str,
              took: Callable[[Seen], float | None] = lambda one: one.duration_s) -> Callable[["Watched"], Expected]:  # fmt: skip
-    """Bounds of a percentile: no answer can have taken less than the simulator made it wait, and none took longer than its caller waited.
+    """Bounds of a percentile: no answer can have taken less than the simulator made it wait, and none longer than its caller waited.
 
     Prometheus cannot tell where in a bucket a value lies, hence from the bucket's lower edge to its upper one. It adds half a scrape to a
     bucket that was not at 0 before and nothing to one that was, so that a share near 1 may fall into the slowest bucket of the first round.
@@ -93,10 +95,10 @@ def quantile(share: float, edges: tuple[float, ...], of: Callable[[Seen], object
             watched, both = (
                 [one for one in seen if of(one) and key in dict(every(*names)(one))] for seen in (run.seen, (*run.warm, *run.seen))
             )
-            least, most = sorted(map(floor_s, watched)), sorted(took(one) or 0.0 for one in watched)
+            least, most = sorted(map(floor_s, watched)), sorted((took(one) or 0.0) + CLOCK_S for one in watched)
             above = share * (1 + run.slack)
             low = least[max(0, int(share * (1 - run.slack) * len(least)) - 1)]
-            high = most[int(above * len(most))] if above < 1 else max(took(one) or 0.0 for one in both)
+            high = most[int(above * len(most))] if above < 1 else max((took(one) or 0.0) + CLOCK_S for one in both)
             found[key] = (
                 max((edge for edge in edges if edge < low), default=0.0),
                 min((edge for edge in edges if edge >= high), default=edges[-1]),
@@ -114,7 +116,7 @@ def average_ms(run: "Watched") -> Expected:
     found: Expected = {}
     for (name,), count in total(run.seen, reached("model")).items():
         group = [one for one in run.seen if one.step.reached and one.model == name]
-        found[name,] = (1000 * sum(map(floor_s, group)) / count, 1000 * sum(one.duration_s for one in group) / count)
+        found[name,] = (1000 * sum(map(floor_s, group)) / count, 1000 * (sum(one.duration_s for one in group) / count + CLOCK_S))
     return found
 
 
