@@ -6,6 +6,7 @@ client left without asking anything (3,000 of those held 500 descriptors), count
 """
 
 import contextlib
+import math
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -25,6 +26,9 @@ from appliance.http1.refusal import OnRefusal
 from appliance.server.strict_http1 import HeardConfig
 
 OnError = Callable[[BaseException, dict[str, object]], None]
+
+FRESH_S = 0.5
+"""During a drain, how long a connection that was just accepted may still ask: its first request is probably on its way."""
 
 
 class HypercornServer:
@@ -61,6 +65,7 @@ class HypercornServer:
                     with self._accepting:
                         task_status.started()
                         await trio.serve_listeners(self._converse, listeners, handler_nursery=connections)
+                    await trio.sleep_until(max((one.begun_at for one in self._connections), default=-math.inf) + FRESH_S)
                     await self._context.terminated.set()  # kept-alive connections without a request are closed, others after their answer
                 guard.cancel_scope.cancel()
 
@@ -108,6 +113,10 @@ class _Connection(TCPServer):
     """One connection that ends when its client has left."""
 
     _left = False
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.begun_at = trio.current_time()
 
     async def protocol_send(self, event: Event) -> None:
         if self._left and isinstance(event, Updated):

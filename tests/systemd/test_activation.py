@@ -121,9 +121,10 @@ class Load:
             self.answered.append(name)
 
 
-def test_restarts_under_load_with_the_socket_held_refuse_and_lose_nothing(simulator: Simulator, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["builtin", "hypercorn"])
+def test_restarts_under_load_with_the_socket_held_refuse_and_lose_nothing(simulator: Simulator, tmp_path: Path, engine: str) -> None:
     """Four runs one after the other, each begun when the one before has ended, as systemd does it."""
-    config = configured(tmp_path, simulator, '["fd:http"]')
+    config = configured(tmp_path, simulator, f'[{{ address = "fd:http", engine = "{engine}" }}]')
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         one = Generation(listener, tmp_path, config, 0)
@@ -144,7 +145,7 @@ def test_restarts_under_load_with_the_socket_held_refuse_and_lose_nothing(simula
         finally:
             assert one.end() == 0
     took = ", ".join(f"{gap:.1f}" for gap in gaps)
-    print(f"{len(load.answered)} answered over 3 restarts of {took} s; {len(load.wrong)} refused or lost")
+    print(f"{engine}: {len(load.answered)} answered over 3 restarts of {took} s; {len(load.wrong)} refused or lost")
     assert load.wrong == []
     rows = [row["request_id"] for row in ledger_rows(tmp_path / "store.db")]
     assert sorted(rows) == sorted(load.answered), "each is in the ledger once"
