@@ -105,6 +105,8 @@ def test_what_callers_do_wrong_and_callers_who_leave_are_no_errors_of_ours() -> 
     assert own.attributes["error.type"] == child.attributes["error.type"] == "client_gone"
     (lost,) = spans(request(attempt(outcome="cancelled")))[1:]
     assert (lost.error, lost.attributes["error.type"]) == (False, "cancelled")
+    own, _ = spans(request(attempt(kind=FaultKind.OVERLOADED), kind=FaultKind.OVERLOADED, status=502))
+    assert (own.error, own.attributes["error.type"], own.attributes["http.response.status_code"]) == (True, "overloaded", 502)
 
 
 def test_an_attempt_that_another_was_quicker_than_lost_no_caller_even_where_the_caller_left_later() -> None:
@@ -113,8 +115,6 @@ def test_an_attempt_that_another_was_quicker_than_lost_no_caller_even_where_the_
     _, lost, won = spans(request(loser, winner, kind=FaultKind.CLIENT_GONE, status=499))
     assert (lost.error, lost.attributes["error.type"], won.attributes["error.type"]) == (False, "cancelled", "client_gone")
     assert ("appliance.hedge" in lost.attributes, won.attributes["appliance.hedge"]) == (False, "won")
-    own, _ = spans(request(attempt(kind=FaultKind.OVERLOADED), kind=FaultKind.OVERLOADED, status=502))
-    assert (own.error, own.attributes["error.type"], own.attributes["http.response.status_code"]) == (True, "overloaded", 502)
 
 
 def test_any_callers_model_names_no_span() -> None:
