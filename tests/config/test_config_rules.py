@@ -212,7 +212,6 @@ DOUBTED = [
     (BACKEND + route() + "retry = { fallback_on = [429] }", "routes[0].retry.fallback_on", "429"),
     (BACKEND + route() + "hedge = { after_s = 2 }", "routes[0].hedge", "no second attempt"),
     (BACKEND + TWO + "hedge = { percentile = 95 }\nretry = { attempts = 1 }", "routes[0].hedge", "no second attempt"),
-    (BACKEND + route() + 'cache = { semantic = { backend = "a", model = "m" } }', "routes[0].cache.semantic", "no effect"),
     (BACKEND + route() + '[[experiments]]\nname = "t"\nroute = "r"\ncontrol = { backend = "a" }\ntreatment = { backend = "a" }\n'
      "percent = 0.0004", "experiments[0].percent", "no effect"),
     ("tenants.t.rpm = 5", "tenants", "nobody can call"),
