@@ -208,3 +208,50 @@ def test_a_pull_is_a_look_and_a_take_and_one_that_is_undone_never_was(limit: int
         else:
             assert not passes(plain, now_ns, pieces)
         assert pulled.standing() == plain.standing() == (limit, plain.left, plain.full_in_ns)
+
+
+class InOrder:
+    """What a bucket stands for, kept request by request: the oldest flows off first, and each gets back what is left of its own part."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.at_ns = limit, 0
+        self.parts: list[list[int]] = []
+
+    @property
+    def used(self) -> int:
+        return sum(units for (units,) in self.parts)
+
+    def advance(self, now_ns: int) -> None:
+        flowing, self.at_ns = self.limit * (now_ns - self.at_ns), now_ns
+        for part in self.parts:
+            gone = min(flowing, part[0])
+            part[0] -= gone
+            flowing -= gone
+
+    def take(self, pieces: int) -> list[int]:
+        self.parts.append([pieces * NS_PER_MIN])
+        return self.parts[-1]
+
+
+@given(limit=st.integers(1, 60), steps=st.lists(st.tuples(st.integers(0, NS_PER_MIN), st.booleans(), st.integers(0, 59)), max_size=40))
+def test_nobody_waits_for_what_would_have_flowed_off_had_each_request_been_kept_by_itself(
+    limit: int, steps: list[tuple[int, bool, int]]
+) -> None:
+    bucket, model, now_ns = Bucket(limit), InOrder(limit), 0
+    held: list[tuple[int, int, list[int]]] = []
+    for passed_ns, ends, number in steps:
+        now_ns += passed_ns
+        bucket.advance(now_ns)
+        model.advance(now_ns)
+        if ends and held:
+            taken, place, part = held.pop(number % len(held))
+            real = number % (taken + 1)
+            bucket.true_up(taken, real, place)
+            part[0] -= min(part[0], (taken - real) * NS_PER_MIN)
+        else:
+            pieces = 1 + number % limit
+            place = bucket.pull(now_ns, pieces)
+            assert place >= 0 or model.used + pieces * NS_PER_MIN > limit * NS_PER_MIN
+            if place >= 0:
+                held.append((pieces, place, model.take(pieces)))
+        assert bucket.used <= model.used
