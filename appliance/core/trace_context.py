@@ -75,9 +75,11 @@ def read_state(value: bytes) -> str:
     """A tracestate within bounds, without empty members and spaces; empty where it is invalid."""
     members = [member.strip(" \t") for member in value.decode("latin-1").split(",")]
     members = [member for member in members if member]
+    if len(members) > STATE_MEMBERS_MAX:
+        return ""
     matches = [_MEMBER.fullmatch(member) for member in members]
     keys = {found[1] for found in matches if found is not None}
-    if len(keys) != len(members) or len(members) > STATE_MEMBERS_MAX:  # one that matches nothing, or one key twice
+    if len(keys) != len(members):  # one that matches nothing, or one key twice
         return ""
     if _length(members) > STATE_MAX_CHARS:
         members = [member for member in members if len(member) <= LONG_MEMBER_CHARS]
