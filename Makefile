@@ -60,6 +60,9 @@ bench-hot: setup ## the hot pure functions, each alone
 bench-request: setup ## one request without sockets: its time, and its bytecodes by part, which no other load changes
 	$(BIN)/python tests/benchmarks/request.py
 
+bench-scrape: setup ## 64 streams while 20,000 series are scraped without a pause: by how much their latest chunk is later
+	$(BIN)/python tests/benchmarks/scrape.py
+
 prices: setup    ## write the price table anew from the installed genai-prices package (a development dependency)
 	PYTHONPATH=. $(BIN)/python packaging/update_prices.py
 
