@@ -8,6 +8,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def get_value(loaded: Loaded, path: str) -> Any | Problem:
 def set_value(
     file: str | Path, path: str, value: str, *, env: Mapping[str, str], providers: Mapping[str, str], read_file: ReadFile = read_bounded
 ) -> Edited | Problems:
-    """Sets the value at `path` in the file it comes from (`file` itself, or a fragment of its conf.d).
+    """Sets the value at `path` in the file it comes from (`file` itself, or a fragment of its conf.d); a new one in the file that first
+    has the table it belongs to.
 
     `value` is TOML (`30`, `true`, `["a"]`, `{ env = "X" }`); what is no TOML value, or not of the wanted type, is taken as a string.
     Problems that were there before do not stop it, for they may be what is being mended one by one.
@@ -74,14 +76,32 @@ def set_value(
     fragments, unreadable = read_fragments(around.path, read_file)
     if unreadable:
         return Problems(tuple(unreadable))
-    document = merge(fragments)
-    target = Path(document.provenance[nearest(steps, document.provenance)])
-    fragment = next(fragment for fragment in fragments if fragment.file == str(target))
+    fragment = _home(steps, fragments)
+    target = Path(fragment.file)
     try:
         text = read_file(target).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         return Problems((Problem("", f"cannot be read: {reason(error)}", file=str(target)),))
     return _try_each(around, target, text, fragment, steps, value)
+
+
+def _home(steps: Steps, fragments: list[Fragment]) -> Fragment:
+    """Which file to write to. Of several that have the table of a new key the first: it is the table's own, later ones only change it."""
+    merged = merge(fragments)
+    there = nearest(steps, merged.provenance)
+    if there != steps and isinstance(_at(merged.table, there), dict):
+        return next(fragment for fragment in fragments if isinstance(_at(fragment.table, there), dict))
+    return next(fragment for fragment in fragments if fragment.file == merged.provenance[there])
+
+
+def _at(place: Any, steps: Steps) -> Any:
+    """What stands at a path; None where nothing does."""
+    for step in steps:
+        try:
+            place = place[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return place
 
 
 def _try_each(around: _Surroundings, target: Path, text: str, fragment: Fragment, steps: Steps, value: str) -> Edited | Problems:
@@ -109,7 +129,7 @@ def _readings(value: str) -> Iterator[Any]:
     """What was typed as a TOML value, where it is one, and as a string."""
     try:
         if list(tomllib.loads(f"value = {value}")) == ["value"]:
-            yield tomlkit.parse(f"value = {value}")["value"]
+            yield tomlkit.parse(f"value = {value}\n")["value"]  # with its line's end, which goes where it goes
     except (ValueError, RecursionError, TOMLKitError):
         pass
     yield tomlkit.item(value)
@@ -117,44 +137,76 @@ def _readings(value: str) -> Iterator[Any]:
 
 def _edited(text: str, fragment: Fragment, steps: Steps, item: Any) -> bytes | Problem:
     """The file's new bytes. That nothing else changed is proved by parsing them again, since layout-keeping edits are delicate."""
-    wanted = _changed(fragment.table, steps, tomlkit.item(item).unwrap())
+    wanted = _changed(fragment.table, steps, tomlkit.item(item).unwrap(), steps)
     if isinstance(wanted, Problem):
         return wanted
     try:
         document = tomlkit.parse(text)
         _assign(document, steps, item)
-        data = tomlkit.dumps(document).encode()
+        new = tomlkit.dumps(document)
     except (TOMLKitError, ValueError, KeyError, TypeError, IndexError):
         return Problem(written(steps), "cannot be edited in place", "to be changed with an editor", file=fragment.file)
-    again = parse(data, fragment.file)
-    if isinstance(again, Problem) or repr(again.table) != repr(wanted):  # repr: NaN differs from itself, 1 is equal to True
-        return Problem(written(steps), "cannot be edited in place without touching other settings", "an editor", file=fragment.file)
-    return data
+    for data in (spaced(text, new).encode(), new.encode()):
+        again = parse(data, fragment.file)
+        if isinstance(again, Fragment) and repr(again.table) == repr(wanted):  # repr: NaN differs from itself, 1 is equal to True
+            return data
+    return Problem(written(steps), "cannot be edited in place without touching other settings", "an editor", file=fragment.file)
 
 
-def _changed(table: Any, steps: Steps, value: Any) -> Any:
-    """A copy of plain values with one of them set; tables that are missing on the way are made."""
+def spaced(old: str, new: str) -> str:
+    """`new` with an empty line before each table's header, but where `old` had none or a comment stands above, and a line's end at its end.
+
+    It looks at lines alone, so it may take a text's line for a header: who calls parses what comes of it.
+    """
+    tight = {line for above, line in pairwise(old.splitlines()) if above.strip()}
+    lines = new.splitlines()
+    kept = lines[:1]
+    for above, line in pairwise(lines):
+        if line.startswith("[") and above.strip() and not above.startswith("#") and line not in tight:
+            kept.append("")
+        kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+def _changed(table: Any, steps: Steps, value: Any, path: Steps) -> Any:
+    """A copy of plain values with one of them set; tables that are missing on the way are made, and an array may get one more element.
+
+    Of `path`, the whole one, `steps` are what is left to go.
+    """
     if not steps:
         return value
     step, rest = steps[0], steps[1:]
     if isinstance(step, str) and isinstance(table, dict):
-        inner = _changed(table.get(step, {} if rest else None), rest, value)
+        inner = _changed(table.get(step, {} if rest else None), rest, value, path)
         return inner if isinstance(inner, Problem) else {**table, step: inner}
     if isinstance(step, int) and isinstance(table, list) and step < len(table):
-        inner = _changed(table[step], rest, value)
+        inner = _changed(table[step], rest, value, path)
         return inner if isinstance(inner, Problem) else [*table[:step], inner, *table[step + 1 :]]
-    return Problem(written(steps), "has nowhere to go", "a table above a key, or an element that is there above an index")
+    if isinstance(step, int) and isinstance(table, list) and step == len(table) and not rest:
+        return [*table, value]
+    at = path[: len(path) - len(rest)]
+    if isinstance(step, int) and isinstance(table, list | dict):
+        told = f"is not there: {written(at[:-1])} has {len(table)}, counted from 0"
+        return Problem(written(at), told, "one that is there, or the next one as a whole")
+    return Problem(written(at), "has nowhere to go", "a table above a key, or an element that is there above an index")
 
 
 def _assign(document: Any, steps: Steps, item: Any) -> None:
-    place = document
+    place, last = document, steps[-1]
     for index, step in enumerate(steps[:-1]):
         if isinstance(step, str) and step not in place:
-            last = index == len(steps) - 2
             inside = isinstance(place, tomlkit.items.InlineTable)
-            place[step] = tomlkit.inline_table() if inside else tomlkit.table(is_super_table=not last)
+            place[step] = tomlkit.inline_table() if inside else tomlkit.table(is_super_table=index < len(steps) - 2)
         place = place[step]
-    place[steps[-1]] = item
+    if isinstance(last, int) and last == len(place):
+        if isinstance(place, tomlkit.items.AoT):  # its elements have headers of their own
+            table = tomlkit.table()
+            table.update(item)
+            place.append(table)
+        else:
+            place.append(item)
+    else:
+        place[last] = item
 
 
 _STEP = re.compile(r"""\.?(?P<bare>[A-Za-z0-9_-]+)|\.?(?P<quoted>"(?:[^"\\]|\\.)*"|'[^']*')|\[(?P<index>[0-9]{1,6})\]""")

@@ -97,7 +97,10 @@ def test_new_keys_and_tables_are_added_and_comments_stay(file: Path) -> None:
         ("server.drain_s", "-1", "is -1"),
         ("server.drain", "1", 'did you mean "drain_s"?'),
         ("routes[0].targets[0].backend", "nobody", "is no backend"),
-        ("routes[7].name", "x", "has nowhere to go"),
+        ("routes[7].name", "x", "is not there: routes has 1, counted from 0"),
+        ("routes[1].name", "x", "is not there: routes has 1, counted from 0"),
+        ("routes[0].targets[3]", '{ backend = "openai" }', "is not there: routes[0].targets has 2, counted from 0"),
+        ("experiments[0].name", "x", "is not there: experiments has 0, counted from 0"),
         ("server.drain_s.x", "1", "has nowhere to go"),
         ("server..drain_s", "1", "is no path"),
         ("[0]", "1", "is no path"),
@@ -135,6 +138,48 @@ def test_a_value_is_changed_in_the_file_it_comes_from(file: Path) -> None:
     assert put(file, "server.drain_s", "6") == Edited(str(fragment))
     assert fragment.read_text() == "server.drain_s = 6 # here\n"
     assert file.read_text() == TEXT
+
+
+def test_a_new_key_goes_to_the_file_that_has_its_table_first(file: Path) -> None:
+    """A fragment that changes one thing about a backend is not where its breaker is looked for."""
+    fragment = file.parent / "conf.d" / "10.toml"
+    fragment.parent.mkdir()
+    fragment.write_text('[backends.openai]\nmax_concurrency = 7\n[backends.second]\nprovider = "openai"\n')
+    assert put(file, "backends.openai.breaker.open_s", "10") == Edited(str(file))
+    assert put(file, "backends.second.max_concurrency", "3") == Edited(str(fragment))
+    assert put(file, "admin.listen", "127.0.0.1:1") == Edited(str(file))
+    assert fragment.read_text().endswith('[backends.second]\nprovider = "openai"\nmax_concurrency = 3\n')
+
+
+def test_an_array_gets_one_more_element(file: Path) -> None:
+    assert put(file, "routes[0].targets[2]", '{ backend = "openai", weight = 3 }') == Edited(str(file))
+    put(file, "routes[0].models", '["a*"]')
+    assert put(file, "routes[1]", '{ name = "second", targets = [ { backend = "openai" } ] }') == Edited(str(file))
+    found = load(file, env={}, providers=PROVIDERS)
+    assert isinstance(found, Loaded)
+    assert [target.weight for target in found.config.routes[0].targets] == [80, 20, 3]
+    assert [route.name for route in found.config.routes] == ["chat", "second"]
+    assert '\n\n[[routes]]\nname = "second"\n' in file.read_text()
+    assert "# most" in file.read_text()
+
+
+def test_what_is_added_stands_as_a_person_would_write_it(file: Path) -> None:
+    """Tables apart from each other, a line's end at the end; a text that looks like a header is left as it is."""
+    file.write_text(TEXT.replace('provider = "openai"', 'health.mode = "passive"\nprovider = "openai"') + '[aliases]\nx = "y"')
+    for path, value in (
+        ("backends.openai.health.interval_s", "15"), ("tenants.new.rpm", "60"), ("telemetry.log.level", "debug"), ("server.notice_s", "1"),
+    ):  # fmt: skip
+        assert isinstance(put(file, path, value), Edited), path
+    lines = file.read_text().split("\n")
+    assert lines[-1] == ""
+    headers = [place for place, line in enumerate(lines) if line.startswith("[") and line != "[aliases]"]
+    assert len(headers) == 5
+    assert [lines[place - 1] for place in headers] == ["# The gateway of the search team.", "", "", "", ""]
+    assert lines[lines.index("[aliases]") - 1] == "]", "as it was"
+    header_like = "a\n[b]\n"
+    file.write_text(f'aliases.x = """{header_like}"""\n' + TEXT)
+    assert isinstance(put(file, "server.drain_s", "31"), Edited)
+    assert tomllib.loads(file.read_text())["aliases"]["x"] == header_like
 
 
 def test_mode_and_links_are_kept(file: Path) -> None:
