@@ -2,7 +2,8 @@
 
 import structlog
 
-from appliance.config.loader import Loaded
+from appliance.config.loader import Loaded, Problems
+from appliance.config.masked import diff
 from appliance.config.report import problem_text
 from appliance.config.schema import Config
 from appliance.config.unenforced import not_enforced, not_enforced_lines
@@ -12,6 +13,10 @@ from appliance.gateway.pricing import Unpriced, make_pricing
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import Upstream, missing_key
 from appliance.prices.table import PriceTable
+from appliance.server.admin import Comparison
+
+NO_FILE = "this gateway was started without a configuration file"
+NO_BACKEND = "the file names no backend, and one is in force: it was read while being written, or lost its text"
 
 
 def make_plan(config: Config, upstreams: dict[str, Upstream], prices: PriceTable, unpriced: Unpriced, tenancy: Tenancy) -> Plan:
@@ -43,3 +48,13 @@ def needs_restart(old: Config, new: Config) -> list[str]:
         "telemetry.recent_max": (old.telemetry.recent_max, new.telemetry.recent_max),
     }
     return [name for name, (before, after) in pairs.items() if before != after]
+
+
+def compared(found: Loaded | Problems, in_force: Config, started_with: Config) -> Comparison:
+    """What putting a configuration in force would change, in words, secrets masked. Accounts of clouds are only looked at by a reload."""
+    if isinstance(found, Problems):
+        return Comparison(problems=tuple(problem_text(problem) for problem in found))
+    if in_force.backends and not found.config.backends:
+        return Comparison(problems=(NO_BACKEND,))
+    changes = tuple(str(change) for change in diff(in_force, found.config))
+    return Comparison(changes, needs_restart=tuple(needs_restart(started_with, found.config)))

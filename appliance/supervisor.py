@@ -23,6 +23,7 @@ from appliance import __version__
 from appliance.config.loader import Loaded, Problems
 from appliance.config.masked import diff
 from appliance.config.report import problem_text
+from appliance.config.schema import Config
 from appliance.core.renewal import Held
 from appliance.dialects.language_table import load_all
 from appliance.drain import Drain
@@ -36,8 +37,8 @@ from appliance.gateway.upstream import Upstream, build_upstreams
 from appliance.http1.arrivals import Arrivals
 from appliance.notify import STOP_GRACE_S, Notifier, status_text
 from appliance.providers.account import Grant, Trouble
-from appliance.reload import make_plan, needs_restart, warn
-from appliance.server.admin import AdminApp, ReloadResult
+from appliance.reload import NO_BACKEND, NO_FILE, compared, make_plan, needs_restart, warn
+from appliance.server.admin import AdminApp, Comparison, ReloadResult
 from appliance.server.listeners import Door, engine
 from appliance.server.public import PublicApp
 from appliance.server.refusal import render_admin_refusal
@@ -81,6 +82,7 @@ class Supervisor:
     alerts: BudgetAlerts
     notifier: Notifier | None = None
     drain: Drain = attrs.field(init=False)
+    _started_with: Config = attrs.field(init=False)
     _doors_open: int = 0
     _admin_serves: trio.Event = attrs.field(factory=trio.Event)
     _refused: str = ""
@@ -88,6 +90,7 @@ class Supervisor:
     _reloading: trio.Lock = attrs.field(factory=trio.Lock)
 
     def __attrs_post_init__(self) -> None:
+        self._started_with = self.gateway.plan.config
         self.drain = Drain(self.gateway, self.log, self._tell_stopping)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -175,7 +178,7 @@ class Supervisor:
                 services.stop(running)
 
     async def _serve_admin(self) -> None:
-        app = AdminApp(self.gateway, self.view, self.tenants, self.admin_door.loopback, self.reload)
+        app = AdminApp(self.gateway, self.view, self.tenants, self.admin_door.loopback, self.reload, self.compare)
         limits = self.gateway.plan.config.server.limits
         server = engine(app, self.admin_door, limits, self._on_error, self.view.refusals.enter, render_admin_refusal)
         async with trio.open_nursery() as nursery:
@@ -232,17 +235,23 @@ class Supervisor:
                 if notifier is not None and not self.gateway.live.draining:
                     notifier.ready(self._status())
 
+    async def compare(self) -> Comparison:
+        """What a reload would do now. Nothing is put in force."""
+        if self.reload_config is None:
+            return Comparison(problems=(NO_FILE,))
+        return compared(await trio.to_thread.run_sync(self.reload_config), self.gateway.plan.config, self._started_with)
+
     async def _reload(self) -> ReloadResult:
         live, gateway = self.gateway.live, self.gateway
         if self.reload_config is None:
-            return ReloadResult(problems=("this gateway was started without a configuration file",))
+            return ReloadResult(problems=(NO_FILE,))
         problems: tuple[str, ...] = ()
         upstreams: dict[str, Upstream] | list[str] = []
         loaded = await trio.to_thread.run_sync(self.reload_config)
         if isinstance(loaded, Problems):
             problems = tuple(problem_text(problem) for problem in loaded)
         elif gateway.plan.upstreams and not loaded.config.backends:
-            problems = ("the file names no backend, and one is in force: it was read while being written, or lost its text",)
+            problems = (NO_BACKEND,)
         else:
             upstreams = build_upstreams(loaded.config.backends, gateway.plan.upstreams, self.arrivals)
             if isinstance(upstreams, list):

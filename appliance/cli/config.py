@@ -63,10 +63,23 @@ def diff(path: str | None, admin: str | None) -> None:
 
 
 def differences(running: Any, file: Any, at: str) -> list[str]:
-    """Lines `path: running → file` for everything that differs."""
+    """Lines `path: running → file` for everything that differs. Routes, tenants' keys and the like are told apart by name, not by place."""
     if isinstance(running, dict) and isinstance(file, dict):
         lines: list[str] = []
         for name in {**running, **file}:
             lines += differences(running.get(name), file.get(name), f"{at}.{name}" if at else name)
         return lines
+    if isinstance(running, list) and isinstance(file, list) and running != file:
+        before, after = _by_name(running), _by_name(file)
+        if before.keys() & after.keys():
+            lines = [line for name in {**before, **after} for line in differences(before.get(name), after.get(name), f"{at}[{name}]")]
+            return lines or [f"{at}: {json.dumps(list(before))} → {json.dumps(list(after))}"]
     return [] if running == file else [f"{at}: {json.dumps(running)} → {json.dumps(file)}"]
+
+
+def _by_name(elements: list[Any]) -> dict[str, Any]:
+    """Tables by what names them, or by their places where nothing does; none for other elements."""
+    if not all(isinstance(one, dict) for one in elements):
+        return {}
+    names = [str(one.get("name") or one.get("id") or place) for place, one in enumerate(elements)]
+    return dict(zip(names, elements, strict=True)) if len(set(names)) == len(names) else {}

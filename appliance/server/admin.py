@@ -42,6 +42,15 @@ class ReloadResult:
     problems: tuple[str, ...] = ()
 
 
+@attrs.frozen
+class Comparison:
+    """What a reload would change now, or the problems that would prevent it; and which settings in the file wait for a restart."""
+
+    changes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    needs_restart: tuple[str, ...] = ()
+
+
 @attrs.define(eq=False)
 class AdminApp:
     gateway: Gateway
@@ -49,6 +58,7 @@ class AdminApp:
     tenants: TenancyKeeper
     loopback: bool
     reload: Callable[[], Awaitable[ReloadResult]]
+    compare: Callable[[], Awaitable[Comparison]]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

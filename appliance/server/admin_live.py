@@ -8,10 +8,11 @@ import attrs
 import trio
 
 from appliance.config.masked import masked_dict
+from appliance.config.problem import Problem
 from appliance.config.secret import MASK
 from appliance.gateway.decision import down_because
 from appliance.gateway.upstream import Upstream
-from appliance.server.admin_route import AdminRoute, Answer, Asked
+from appliance.server.admin_route import AdminRoute, Answer, Asked, Parameter, flag, refused
 from appliance.server.admin_schemas import TEXT, array, ref, table
 from appliance.telemetry.latency import LOOKED_AT_MAX, Latency, latencies
 from appliance.telemetry.stats import stats_steps
@@ -41,8 +42,11 @@ async def show_stats(app: "AdminApp", _: Asked) -> Answer:
         await trio.lowlevel.checkpoint()
 
 
-async def show_config(app: "AdminApp", _: Asked) -> Answer:
-    return Answer(masked_dict(app.gateway.plan.config))
+async def show_config(app: "AdminApp", asked: Asked) -> Answer:
+    wanted = flag(asked, "diff")
+    if isinstance(wanted, Problem):
+        return refused([wanted])
+    return Answer(attrs.asdict(await app.compare()) if wanted else masked_dict(app.gateway.plan.config))
 
 
 async def reload(app: "AdminApp", _: Asked) -> Answer:
@@ -131,7 +135,9 @@ LIVE_ROUTES = (
     AdminRoute("GET", "/admin/providers", "listProviders", "Backends with their health", list_providers,
                table({"providers": array(ref("Provider"))})),
     AdminRoute("GET", "/admin/stats", "showStats", "What was served since the start", show_stats, {"type": "object"}),
-    AdminRoute("GET", "/admin/config", "showConfig", "The configuration in force, secrets masked", show_config, {"type": "object"}),
+    AdminRoute("GET", "/admin/config", "showConfig", "The configuration in force, secrets masked; or what a reload would change",
+               show_config, {"type": "object"}, refusals=(400,),
+               query=(Parameter("diff", "true: `changes`, `problems` and `needs_restart` of the file as it is now", {"type": "boolean"}),)),
     AdminRoute("POST", "/admin/reload", "reload", "Load the configuration anew, whole or not at all", reload,
                table({"changes": array(TEXT), "problems": array(TEXT)}), refusals=(422,)),
     AdminRoute("POST", "/admin/backends/{name}/drain", "drainBackend", "Take a backend out", drain, ref("Provider"), refusals=(404,)),

@@ -323,9 +323,12 @@ def test_config_diff_tells_file_from_running(gateway: Gateway) -> None:
     before = gateway.config_path.read_text()
     gateway.config_path.write_text(before.replace('name = "all"', 'name = "every"'))
     done = run("config", "diff", *options)
+    gateway.config_path.write_text(before.replace("[[routes]]", '[[routes]]\nstrategy = "priority"'))
+    inner = run("config", "diff", *options)
     gateway.config_path.write_text(before)
     assert '"all"' in done.stdout
     assert '"every"' in done.stdout
+    assert 'routes[all].strategy: "weighted" → "priority"\n' in inner.stdout
 
 
 def test_simulate_says_where_it_is_and_ends_quietly(tmp_path: Path) -> None:

@@ -219,6 +219,27 @@ def test_a_reload_brings_the_file_into_force_or_says_why_not(place: Place) -> No
     assert place.client.post("/admin/reload").status_code == 200
 
 
+def test_what_a_reload_would_change_is_shown_and_nothing_is_changed(place: Place) -> None:
+    def compared() -> dict[str, Any]:
+        answer = place.get("/admin/config?diff=true")
+        assert answer.status_code == 200
+        found: dict[str, Any] = answer.json()
+        return found
+
+    config, before = gateway_config(place), place.get("/admin/config").json()
+    assert compared() == {"changes": [], "problems": [], "needs_restart": []}
+    changed = config.replace("attempts = 2", "attempts = 3").replace("canary-api-key-3", "canary-api-key-9")
+    place.gateway.write_config(changed + "[telemetry]\nrecent_max = 77\n")
+    found = compared()
+    assert found["changes"] == ["telemetry.recent_max: 1000 → 77", "backends.sim.api_key: changed", "routes[main].retry.attempts: 2 → 3"]
+    assert (found["problems"], found["needs_restart"]) == ([], ["telemetry.recent_max"])
+    place.gateway.write_config(config.replace("targets", "tragets"))
+    assert any("tragets" in problem for problem in compared()["problems"])
+    assert place.get("/admin/config").json() == before
+    assert place.get("/admin/config?diff=perhaps").status_code == 400
+    place.gateway.write_config(config)
+
+
 def test_the_public_listener_has_no_admin_paths(place: Place) -> None:
     for url in (place.gateway.url, place.gateway.hypercorn_url):
         for path in ("/admin/config", "/admin/requests", "/admin/providers"):
