@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from appliance.store.database import BUSY_WAIT_S, open_database
+from appliance.store.database import BUSY_WAIT_S, newer, open_database
 from appliance.store.fault import StoreFault, fault_of
 from appliance.store.names import Names
 from appliance.store.recovery import Left, add_left, read_left
@@ -143,7 +143,7 @@ def _sound_head(connection: sqlite3.Connection, path: Path) -> StoreFault | None
     if application != APPLICATION_ID:
         return StoreFault("foreign", f"{path} is not a store of this program")
     if version > VERSION:
-        return StoreFault("newer", f"{path} was written by a later version of this program (schema {version}, this one knows {VERSION})")
+        return StoreFault("newer", newer(path, version))
     return None
 
 

@@ -83,9 +83,14 @@ def _not_ours(connection: sqlite3.Connection, path: Path) -> StoreFault | None:
     if application != APPLICATION_ID and used:
         return StoreFault("foreign", f"{path} is another program's SQLite file; name another file in store.path")
     if version > VERSION:
-        words = f"was written by a later version of this program (schema {version}, this one knows {VERSION})"
-        return StoreFault("newer", f"{path} {words}: start that version, or restore a backup that is older")
+        return StoreFault("newer", newer(path, version))
     return None
+
+
+def newer(path: Path, version: int) -> str:
+    """What is said of a file that a later version wrote."""
+    words = f"was written by a later version of this program (schema {version}, this one knows {VERSION})"
+    return f"{path} {words}: start that version, or restore a backup that is older"
 
 
 def _migrated(connection: sqlite3.Connection, path: Path) -> StoreFault | None:
