@@ -9,7 +9,8 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit test-observability matrix strategies soak-ledger systemd bench bench-hot bench-request bench-ledger kill prices dashboards zipapp zipapps lock clean
+.PHONY: help setup run test lint unit test-observability matrix strategies soak-ledger systemd bench bench-hot bench-request bench-ledger kill \
+	prices dashboards zipapp zipapps soak release lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -81,6 +82,12 @@ zipapp: setup    ## dist/appliance.pyz for this machine's Python, with its bill 
 
 zipapps: setup   ## the same for CPython 3.11, 3.12 and 3.13 on x86_64 and arm64
 	$(BIN)/python packaging/build_zipapp.py --all
+
+soak: setup      ## ten minutes of callers who leave, faults and reloads: memory, descriptors, log and ledger, with figures
+	SOAK_S=$(or $(SECONDS),600) $(BIN)/python -m pytest -q -s tests/system/test_system_soak.py
+
+release: setup   ## from a clean commit: checks, tests, zipapps for all, bills of materials, SHA256SUMS, notes; OPTIONS=--dry-run says it only
+	$(BIN)/python packaging/release.py $(OPTIONS)
 
 lock:            ## resolve the dependencies again (needs uv) and write the hash-locked lists
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url -q -o packaging/requirements.txt

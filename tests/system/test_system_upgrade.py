@@ -1,7 +1,7 @@
 """A store that an earlier version left, killed in the middle of requests, is taken over whole: rows, keys, spend, and its journal.
 
-`tests/store/earlier` has one of each earlier schema, made by a gateway of that time: 28 requests, a backend's error and a stream among them,
-the last six in the journal alone; and three that were under way when it was killed. A new migration needs one more of them.
+`tests/store/earlier` has one of each earlier schema, made by a gateway of that time: 28 requests, an error and a stream among them, the
+last six in the journal alone; and three that were under way when it was killed. A new migration needs one more of them.
 """
 
 import json
