@@ -113,7 +113,7 @@ def unpacked() -> "tuple[str, int]":
     reasons = []
     umask = os.umask(0o077)
     try:
-        for root, passing in [(os.path.abspath(named), False)] if named else places():
+        for root, passing in [(named, False)] if named else places():
             try:
                 return unpacked_in(root, passing)
             except Unfit as unfit:
@@ -151,7 +151,7 @@ def unpacked_in(root: str, passing: bool) -> "tuple[str, int]":
         Unfit: nothing there can be trusted, or run.
         OSError: it cannot be read, written or locked.
     """
-    root = os.path.realpath(root)
+    root = resolved(root, passing)
     inspect_above(root)
     os.makedirs(root, exist_ok=True)
     inspect(root)
@@ -173,6 +173,18 @@ def unpacked_in(root: str, passing: bool) -> "tuple[str, int]":
     return folder, held
 
 
+def resolved(root: str, passing: bool) -> str:
+    """The folder itself. Raises Unfit where another user's link leads to it: what it leads to may be ours, and no place for builds.
+
+    In a temporary folder its own name is not followed at all, since a link may be put there between this look and the next."""
+    above = root = os.path.abspath(root)
+    while above != os.path.dirname(above):
+        if os.path.islink(above) and os.lstat(above).st_uid not in (0, os.geteuid(), OVERFLOW_UID):
+            raise Unfit(f"is reached by another user's link ({above})")
+        above = os.path.dirname(above)
+    return os.path.join(os.path.realpath(os.path.dirname(root)), os.path.basename(root)) if passing else os.path.realpath(root)
+
+
 def inspect_above(root: str) -> None:
     """Raises Unfit where somebody else could swap the folder for another."""
     above = root
@@ -187,7 +199,9 @@ def inspect_above(root: str) -> None:
 
 def inspect(root: str) -> None:
     """Raises Unfit where somebody else could put code into the folder, or where the system runs no code from it."""
-    found = os.stat(root)
+    found = os.lstat(root)
+    if not stat.S_ISDIR(found.st_mode):
+        raise Unfit("is no folder")
     if found.st_uid not in (0, os.geteuid()):
         raise Unfit("belongs to another user")
     if found.st_mode & 0o022:
@@ -340,7 +354,7 @@ def sweep(root: str, folder: str) -> None:
         path = os.path.join(root, name)
         if name.startswith(PART):
             remove(path)
-        elif name.startswith("appliance-") and os.path.isdir(path):
+        elif name.startswith("appliance-") and os.path.isfile(os.path.join(path, MARK)):  # anything else is the operator's
             builds.append((os.stat(path).st_mtime, path))
     for _, path in sorted(builds, reverse=True)[OLD_BUILDS_MAX:]:
         with contextlib.suppress(OSError):  # somebody runs it, or it is not ours to remove

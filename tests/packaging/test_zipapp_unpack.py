@@ -140,7 +140,7 @@ def test_old_builds_go_but_for_the_last_three_and_those_that_run(tiny: Path, roo
     for age in range(6):
         folder = root / f"appliance-0.0.{age}-old"
         folder.mkdir()
-        (folder / "file").write_text("")
+        (folder / MARK).write_text("")
         at = time.time() - 1000 * (age + 1)
         os.utime(folder, (at, at))
     (root / ".part-left").mkdir()
@@ -153,6 +153,16 @@ def test_old_builds_go_but_for_the_last_three_and_those_that_run(tiny: Path, roo
     kept = {folder.name for folder in builds(root) if folder.name.endswith("-old")}
     assert kept == {f"appliance-0.0.{age}-old" for age in (0, 1, 2, 5)}
     assert not leftovers(root)
+
+
+def test_folders_that_an_operator_named_likewise_are_left_alone(tiny: Path, root: Path) -> None:
+    kept = [root / f"appliance-{name}" for name in ("backups", "docs", "old", "data", "site")]
+    for folder in kept:
+        folder.mkdir(parents=True, mode=0o755)
+        (folder / "file").write_text("an operator's\n")
+    root.chmod(0o755)
+    assert said(run(tiny, APPLIANCE_ROOT=str(root))) == "ran\n"
+    assert all((folder / "file").exists() for folder in kept)
 
 
 def test_a_running_build_holds_its_folder(pyz: Path, root: Path, tmp_path: Path) -> None:
@@ -184,6 +194,8 @@ def test_the_place_is_systemd_s_then_the_user_s_then_a_temporary_one(tiny: Path,
 
 def test_a_place_that_cannot_be_used_is_told_in_one_line(tiny: Path, root: Path) -> None:
     assert "APPLIANCE_ROOT" in refused(run(tiny, APPLIANCE_ROOT="/dev/null/below"))
+    gone = f'cd "$(mktemp -d)" && rmdir "$PWD" && exec "{BASE}" "{tiny}"'
+    refused(subprocess.run(["sh", "-c", gone], env=BARE | {"APPLIANCE_ROOT": "relative"}, capture_output=True, text=True, check=False))
     root.mkdir()
     root.chmod(0o777)
     assert "can be written by other users" in refused(run(tiny, APPLIANCE_ROOT=str(root)))
@@ -197,6 +209,22 @@ def test_another_user_s_folder_is_not_trusted(tiny: Path, root: Path) -> None:
     os.chown(root, NOBODY - 1, NOBODY - 1)
     assert "belongs to another user" in refused(run(tiny, APPLIANCE_ROOT=str(root)))
     assert "is in other users' hands" in refused(run(tiny, APPLIANCE_ROOT=str(root / "below")))
+
+
+@root_only
+def test_a_link_that_another_user_put_into_a_temporary_folder_is_not_followed(tiny: Path, tmp_path: Path) -> None:
+    """It may lead to a folder that is ours: nothing is written there, and nothing taken away."""
+    temporary, ours = tmp_path / "temporary", tmp_path / "ours"
+    temporary.mkdir()
+    temporary.chmod(0o1777)
+    ours.mkdir()
+    link = temporary / f"appliance-{os.geteuid()}"
+    link.symlink_to(ours)
+    os.lchown(link, 1234, 1234)
+    run(tiny, HOME="/dev/null", TMPDIR=str(temporary))
+    assert list(ours.iterdir()) == []
+    assert "another user's link" in refused(run(tiny, APPLIANCE_ROOT=str(link)))
+    assert list(ours.iterdir()) == []
 
 
 @root_only
