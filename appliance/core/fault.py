@@ -123,6 +123,10 @@ ERROR_TYPES: frozenset[str] = frozenset(row.label for row in FAULTS.values())
 """Every value the `error_type` label can take."""
 
 
+CODE_MAX_CHARS = 64
+"""Of a backend's code for an error, where its words are not wanted."""
+
+
 @attrs.frozen
 class Fault:
     """One thing that went wrong.
@@ -150,6 +154,15 @@ class Fault:
     @property
     def row(self) -> FaultRow:
         return FAULTS[self.kind]
+
+    @property
+    def noted(self) -> str:
+        """The message for what is kept: a log, a store. A backend's own words about a request may quote its prompt; they are left out."""
+        if self.row.blame is not Blame.CALLER or (self.upstream_status is None and not self.detail):
+            return self.message
+        status = "an error in its answer" if self.upstream_status is None else f"status {self.upstream_status}"
+        code = f" ({self.code})" if self.code and len(self.code) <= CODE_MAX_CHARS and self.code.replace("_", "").isalnum() else ""
+        return f"the backend refused the request with {status}{code}"
 
     @property
     def surface_status(self) -> int:

@@ -190,14 +190,19 @@ class RequestRecord:
     def error_type(self) -> str:
         return "" if self.fault is None else self.fault.row.label
 
-    def as_dict(self) -> dict[str, object]:
-        """The record as `explain --json` and /admin/requests/{id} show it: JSON-ready, times in milliseconds since the request's start."""
-        usage, words = self.usage, "" if self.fault is None else shown(self.fault.message)
+    def as_dict(self, *, kept: bool = False) -> dict[str, object]:
+        """The record as `explain --json` and /admin/requests/{id} show it: JSON-ready, times in milliseconds since the request's start.
+
+        Args:
+            kept: for longer than this process lives, and so without a backend's own words for an error: they may quote a prompt.
+        """
+        usage, fault = self.usage, self.fault
+        words = "" if fault is None else shown(fault.noted if kept else fault.message)
         return {
             "id": self.id, "request_id": self.request_id, "time": self.wall_time, "tenant": self.tenant, "key": self.key,
             "route": self.route, "requested_model": shown(self.requested_model), "model": shown(self.model),
             "dialect": self.dialect, "operation": self.operation, "stream": self.stream,
-            "attempts": [self._attempt_dict(one) for one in self.in_time], "status": self.status,
+            "attempts": [self._attempt_dict(one, kept) for one in self.in_time], "status": self.status,
             "error_type": self.error_type, "error": words, "limit_type": self.limit_type,
             "fallbacks": [list(pair) for pair in self.fallbacks],
             "usage": None if usage is None else attrs.asdict(usage), "cost_usd": self.cost_usd,
@@ -206,16 +211,19 @@ class RequestRecord:
             "duration_ms": round(self.duration_s * 1000, 3), "dropped_fields": list(self.dropped_fields),
             "experiment": self.experiment, "variant": self.variant, "cache": self.cache,
             "cache_waited_ms": round(self.cache_waited_s * 1000, 3),
-            "lookup": None if self.lookup is None else self._attempt_dict(self.lookup),
+            "lookup": None if self.lookup is None else self._attempt_dict(self.lookup, kept),
             "plan": None if self.decision is None else self.decision.told(self),
             "verdict": None if self.verdict is None else self.verdict.told(self),
             "trace_id": None if self.trace is None else self.trace.trace_id,
         }  # fmt: skip
 
-    def _attempt_dict(self, one: AttemptRecord) -> dict[str, object]:
+    def _attempt_dict(self, one: AttemptRecord, kept: bool) -> dict[str, object]:
+        detail = "" if one.fault is None else one.fault.detail or one.fault.message
+        if kept and one.status:  # of an answer: "status 400, type X, code Y: its words"
+            detail = detail.partition(": ")[0]
         return {
             "backend": one.backend, "model": shown(one.model), "outcome": one.outcome, "status": one.status, "error_type": one.error_type,
-            "detail": "" if one.fault is None else shown(one.fault.detail or one.fault.message),
+            "detail": shown(detail),
             "started_ms": round((one.started_at - self.started_at) * 1000, 3),
             "duration_ms": round((one.ended_at - one.started_at) * 1000, 3), "waited_ms": round(one.waited_s * 1000, 3),
             "first_token_ms": round((one.first_token_at - one.started_at) * 1000, 3) if one.first_token_at else None,

@@ -108,7 +108,7 @@ class Explanations:
     def _row(self, record: RequestRecord) -> tuple[int, str | None, bytes] | None:
         """As it is stored. A fault of ours in here must not hold up the ledger: it is told, and the record dropped."""
         try:
-            packed = zlib.compress(orjson.dumps(record.as_dict()))
+            packed = zlib.compress(orjson.dumps(record.as_dict(kept=True)))
             own = int(record.id, 16)
         except Exception as error:
             self.dropped += 1

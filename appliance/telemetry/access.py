@@ -148,7 +148,7 @@ def access_line(record: RequestRecord, timestamp: Callable[[float], str] = times
         "backend": record.backend,
         "status": record.status,
         "error_type": "" if fault is None else fault.row.label,
-        "error": "" if fault is None else fault.message[:TEXT_MAX_CHARS],
+        "error": "" if fault is None else fault.noted[:TEXT_MAX_CHARS],
         "stream": record.stream,
         "attempts": len(record.attempts),
         "input_tokens": None if usage is None else usage.input_tokens,

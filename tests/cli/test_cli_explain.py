@@ -261,12 +261,18 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
         yield Ended(one, config(sim), record)
 
 
+def as_kept(record: dict[str, Any]) -> dict[str, Any]:
+    """What the store has of a record in memory: all of it but a backend's own words for an error."""
+    attempts = [{**one, "detail": one["detail"].partition(": ")[0]} for one in record["attempts"]]
+    return {**record, "attempts": attempts, "kept_in": "store"}
+
+
 def test_without_a_running_gateway_the_store_is_read_and_that_is_said(ended: Ended) -> None:
     done = run("explain", "before-the-end", "-c", str(ended.gateway.config_path), "--json")
     assert done.returncode == 0
     assert "no gateway answers" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert json.loads(done.stdout) == {**ended.record, "kept_in": "store"}
+    assert json.loads(done.stdout) == as_kept(ended.record)
 
 
 def test_what_was_not_kept_is_told_as_far_as_the_ledger_knows(ended: Ended) -> None:
@@ -288,7 +294,7 @@ def test_after_a_restart_the_gateway_tells_what_the_store_kept(ended: Ended) -> 
         assert again.admin("/admin/requests")["requests"] == []
         done = run("explain", "before-the-end", "-c", str(again.config_path), "--json")
         assert (done.returncode, done.stderr) == (0, "")
-        assert json.loads(done.stdout) == {**ended.record, "kept_in": "store"}
+        assert json.loads(done.stdout) == as_kept(ended.record)
 
 
 def test_a_sample_of_everything_is_kept_within_a_second_or_so(tmp_path: Path) -> None:
