@@ -30,8 +30,9 @@ def instructions(name: str) -> list[str]:
     return [line.removeprefix(name).strip() for line in text.splitlines() if line.startswith(name + " ")]
 
 
-def test_the_linter_has_nothing_to_say() -> None:
-    done = subprocess.run([LINTER, "--failure-threshold", "style", DOCKERFILE], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("file", [DOCKERFILE, *sorted((ROOT / "observability").rglob("Dockerfile"))], ids=lambda file: file.parent.name)
+def test_the_linter_has_nothing_to_say(file: Path) -> None:
+    done = subprocess.run([LINTER, "--failure-threshold", "style", file], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
