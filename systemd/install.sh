@@ -16,6 +16,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 command='' file='' root='' dry='' purge=''
 python=/usr/bin/python3
 units='appliance.service appliance.socket'
+beside="$units README.md install.sh appliance.sh appliance.sysusers config.toml"
 
 main() {
 	arguments "$@"
@@ -58,6 +59,7 @@ arguments() {
 		shift
 	done
 	[ -n "$command" ] || usage "which command?"
+	[ -z "$purge" ] || [ "$command" = uninstall ] || usage "--purge belongs to uninstall"
 }
 
 install_it() {
@@ -108,14 +110,14 @@ uninstall_it() {
 verify_sum() {
 	folder=$(cd "$(dirname "$file")" && pwd) name=$(basename "$file")
 	[ -f "$folder/SHA256SUMS" ] || fail "$folder/SHA256SUMS is not there: it comes with $name"
-	line=$(awk -v name="$name" '$2 == name || $2 == "*" name' "$folder/SHA256SUMS")
-	[ -n "$line" ] || fail "$folder/SHA256SUMS does not name $name"
-	wanted=${line%% *} sum=$(sha256sum <"$file" | cut -d ' ' -f 1)
+	wanted=$(name=$name awk '{ sub(/\r$/, "") } substr($0, 67) == ENVIRON["name"] { print $1; exit }' "$folder/SHA256SUMS")
+	[ -n "$wanted" ] || fail "$folder/SHA256SUMS does not name $name"
+	sum=$(sha256sum <"$file" | cut -d ' ' -f 1)
 	[ "$wanted" = "$sum" ] || fail "$file is not what SHA256SUMS says: got $sum, expected $wanted"
 }
 
 release_of() { # its version, as it says itself: this Python can run it, too
-	place=$(mktemp -d)
+	place=$(runnable_folder) || fail "programs run neither from /tmp nor from /var/cache: set TMPDIR to a folder that is not mounted noexec"
 	said=$(APPLIANCE_ROOT="$place" "$python" -I "$1" version 2>&1) || {
 		rm -rf "$place"
 		fail "$1 does not run with $python: $(printf %s "$said" | tail -n 1)"
@@ -126,15 +128,39 @@ release_of() { # its version, as it says itself: this Python can run it, too
 	printf '%s-%s\n' "$version" "$(printf %s "$sum" | cut -c 1-12)"
 }
 
+runnable_folder() { # a new one that programs may run from: hardened machines mount /tmp noexec
+	for above in "${TMPDIR:-/tmp}" /var/cache; do
+		made=$(mktemp -d -p "$above" 2>/dev/null) || continue
+		printf '#!/bin/sh\n' >"$made/try" && chmod 0700 "$made/try"
+		if "$made/try" 2>/dev/null; then
+			rm "$made/try"
+			printf '%s\n' "$made"
+			return 0
+		fi
+		rm -rf "$made"
+	done
+	return 1
+}
+
+is_whole() { # whether this release is what would be copied: a power cut may have left empty files
+	cmp -s "$file" "$1/appliance.pyz" || return 1
+	for one in $beside; do cmp -s "$here/$one" "$1/$one" || return 1; done
+}
+
 copy_release() {
 	to=$opt/releases/$release
-	[ ! -d "$to" ] || { say "$release is there already"; return 0; }
-	run rm -rf "$to.part"
+	if [ -d "$to" ]; then
+		if is_whole "$to"; then say "$release is there already"; return 0; fi
+		say "$release is there, but not as it is here: it is copied again; systemctl restart appliance, once it is"
+	fi
+	run rm -rf "$to.part" "$to.old"
 	run install -d -m 0755 "$to.part"
 	run install -m 0755 "$file" "$to.part/appliance.pyz"
-	for one in $units README.md install.sh appliance.sh appliance.sysusers config.toml; do
+	for one in $beside; do
 		run install -m 0644 "$here/$one" "$to.part/$one"
 	done
+	[ -n "$dry" ] || sync # else a power cut leaves names without content
+	[ ! -d "$to" ] || run mv "$to" "$to.old"
 	run mv "$to.part" "$to"
 }
 
@@ -148,16 +174,16 @@ make_folders() {
 }
 
 first_config() {
+	group=$(awk -F : '$1 == "appliance-config" { print $3 }' "$root/etc/group" 2>/dev/null || true)
 	if [ -e "$etc/config.toml" ]; then
 		fresh=''
 	else
 		fresh=1
 		run install -m 0640 "$here/config.toml" "$etc/config.toml"
-		group=$(awk -F : '$1 == "appliance-config" { print $3 }' "$root/etc/group" 2>/dev/null || true)
 		[ -z "$group" ] || run chgrp "$group" "$etc" "$etc/conf.d" "$etc/config.toml"
 	fi
-	case $(stat -c %G:%a "$etc/config.toml" 2>/dev/null || true) in
-	'' | appliance-config:* | *[4567]) ;;
+	case $(stat -c %g:%a "$etc/config.toml" 2>/dev/null || true) in
+	'' | "$group":*[4567]? | *[4567]) ;;
 	*) say "note: the service cannot read $etc/config.toml: chgrp appliance-config $etc $etc/config.toml; chmod g+rX the same" ;;
 	esac
 }
@@ -180,7 +206,7 @@ print(os.path.normpath(os.path.join("/etc/appliance", path)))' "$etc" 2>/dev/nul
 your choice: either move it to /var/lib/appliance, or see \"A store elsewhere\" in README.md; nothing was changed"
 		;;
 	esac
-	if [ -d "$etc/state" ] && [ ! -L "$etc/state" ] && [ -e "$state" ] && [ -n "$(ls -A "$state/" 2>/dev/null)" ]; then
+	if [ -d "$etc/state" ] && [ ! -L "$etc/state" ] && [ ! -d "$state/.arriving" ] && [ -n "$(ls -A "$state/" 2>/dev/null)" ]; then
 		fail "there are two stores, in $etc/state and in $state: take one away; nothing was changed"
 	fi
 }
@@ -190,12 +216,21 @@ link_the_state() {
 	if [ -d "$etc/state" ]; then
 		in_use "$etc/state" && fail "a gateway runs on $etc/state: stop it first"
 		[ -e "$state" ] || run install -d -m 0700 "$state"
-		run find "$etc/state" -mindepth 1 -maxdepth 1 -exec mv -t "$state/" {} +
-		run rmdir "$etc/state"
+		# All of it or nothing: a copy first, and what was stays until the copy is in place. What stops in between can be done again.
+		run rm -rf "$state/.arriving"
+		run cp -a "$etc/state" "$state/.arriving" || {
+			run rm -rf "$state/.arriving"
+			fail "the store does not go from $etc/state to $state (is there room?); it is where it was"
+		}
+		[ -n "$dry" ] || sync
+		run find "$state/.arriving" -mindepth 1 -maxdepth 1 -exec mv -f -t "$state/" {} +
+		[ -n "$dry" ] || sync
+		run rm -rf "$etc/state"
 		run chown -R --reference="$state/" "$state/" # else systemd, which looks at the folder alone, leaves the files to root
 		say "the store went from /etc/appliance/state to /var/lib/appliance; its old place leads there"
 	fi
 	run ln -s /var/lib/appliance "$etc/state"
+	[ ! -d "$state/.arriving" ] || run rmdir "$state/.arriving"
 }
 
 in_use() { # whether a gateway holds the lock of a store in this folder

@@ -179,6 +179,86 @@ def test_a_store_that_lay_beside_an_old_configuration_is_found_again(root: Path,
     assert (etc / "config.toml").read_text() == '[server]\nlisten = ["127.0.0.1:8080"]\n'
 
 
+def test_a_store_that_has_no_room_in_its_new_place_stays_whole_in_the_old(root: Path, tmp_path: Path) -> None:
+    old, new = root / "etc/appliance/state", root / "var/lib/appliance"
+    old.mkdir(parents=True)
+    new.mkdir(parents=True)
+    (old / "appliance.db").write_bytes(b"l" * 700_000)
+    (old / "appliance.db-wal").write_bytes(b"w" * 700_000)
+    (root / "etc/appliance/config.toml").write_text("")
+    file, before = build(tmp_path, "1.0.0"), tree(old)
+    small = f'mount -t tmpfs -o size=1m none "{new}" || exit 99; exec sh "{SOURCE}/install.sh" install "{file}" --root "{root}"'
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", small], capture_output=True, text=True, check=False)
+    if done.returncode == 99 or "unshare" in done.stderr:
+        pytest.skip(f"no mounts here: {done.stderr.strip()}")
+    assert done.returncode == 1
+    assert tree(old) == before
+    assert "it is where it was" in done.stderr
+    install("install", file, "--root", root)
+    assert tree(new) == before
+
+
+def test_a_move_of_the_store_that_was_cut_short_is_done_again(root: Path, tmp_path: Path) -> None:
+    """As a power cut leaves it: one file has arrived, the other has not, and the old place has both."""
+    old, new = root / "etc/appliance/state", root / "var/lib/appliance"
+    old.mkdir(parents=True)
+    (new / ".arriving").mkdir(parents=True)
+    for name in ("appliance.db", "appliance.db-wal"):
+        (old / name).write_text(name)
+    (new / "appliance.db").write_text("appliance.db")
+    (new / ".arriving/appliance.db-wal").write_text("")
+    (root / "etc/appliance/config.toml").write_text("")
+    before = tree(old)
+    install("install", build(tmp_path, "1.0.0"), "--root", root)
+    assert tree(new) == before
+    assert os.readlink(old) == "/var/lib/appliance"
+
+
+def test_a_release_that_a_power_cut_left_empty_is_copied_again(root: Path, tmp_path: Path) -> None:
+    file = build(tmp_path, "1.0.0")
+    install("install", file, "--root", root)
+    before = tree(root)
+    (root / "opt/appliance/current/appliance.pyz").write_bytes(b"")
+    (root / "opt/appliance/current/appliance.service").write_bytes(b"")
+    assert "copied again" in install("install", file, "--root", root)
+    assert tree(root) == before
+
+
+def test_a_file_may_have_spaces_in_its_name_and_its_checksums_come_from_another_system(root: Path, tmp_path: Path) -> None:
+    file = build(tmp_path, "1.0.0")
+    spaced = file.rename(file.with_name("the appliance.pyz"))
+    (file.parent / "SHA256SUMS").write_bytes(hashlib.sha256(spaced.read_bytes()).hexdigest().encode() + b" *the appliance.pyz\r\n")
+    install("install", spaced, "--root", root)
+    assert current(root) == "1.0.0"
+
+
+def test_a_temporary_folder_that_runs_no_programs_is_no_hindrance(root: Path, tmp_path: Path) -> None:
+    hardened, file = tmp_path / "hardened", build(tmp_path, "1.0.0")
+    hardened.mkdir()
+    inside = tmp_path / "inside-1.0.0"
+    (inside / "__main__.py").write_text(
+        'import os\nflags = os.statvfs(os.environ["APPLIANCE_ROOT"]).f_flag\n'
+        'assert not flags & os.ST_NOEXEC, "is mounted noexec"\nprint("appliance  1.0.0")\n'
+    )
+    zipapp.create_archive(inside, file)
+    (file.parent / "SHA256SUMS").write_text(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  appliance.pyz\n")
+    run = f'mount -t tmpfs -o noexec none "{hardened}" || exit 99; exec sh "{SOURCE}/install.sh" install "{file}" --root "{root}"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", run], capture_output=True, text=True, check=False, env={**os.environ, "TMPDIR": str(hardened)}
+    )
+    if done.returncode == 99 or "unshare" in done.stderr:
+        pytest.skip(f"no mounts here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert current(root) == "1.0.0"
+
+
+def test_a_fresh_configuration_below_a_root_can_be_read_by_the_service(root: Path, tmp_path: Path) -> None:
+    """The group has its number in that root alone."""
+    assert "note:" not in install("install", build(tmp_path, "1.0.0"), "--root", root)
+    (root / "etc/appliance/config.toml").chmod(0o600)
+    assert "note: the service cannot read" in install("install", tmp_path / "1.0.0/appliance.pyz", "--root", root)
+
+
 def test_a_store_in_use_is_not_moved(root: Path, tmp_path: Path) -> None:
     etc = root / "etc/appliance"
     (etc / "state").mkdir(parents=True)
@@ -236,3 +316,4 @@ def test_a_store_where_the_service_may_not_write_stops_the_install_before_anythi
 def test_a_wrong_command_is_told_with_the_right_ones() -> None:
     for arguments in (["instal"], [], ["install", "--rot", "/x"], ["rollback", "file"], ["install", "upgrade"], ["install", "--root"]):
         assert "install.sh rollback" in install(*arguments, code=64)
+    assert "--purge belongs to uninstall" in install("upgrade", "--purge", code=64)
