@@ -241,7 +241,7 @@ def test_root_is_gone_for_good() -> None:
         [store]
         path = "/mnt/state/appliance.db"
         '
-        $entry /mnt/state serve 2>/mnt/log &
+        setpriv --groups 4,27 $entry /mnt/state serve 2>/mnt/log &
         for _ in $(seq 200); do test -S /mnt/state/http.sock && break; sleep 0.1; done
         as_user healthcheck
         cat /proc/$!/status
