@@ -66,8 +66,8 @@ def refuse(line: str) -> None:
 
 
 def is_standard(entry: str) -> bool:
-    """Not the machine's or the user's packages: what runs is what was built. Nor the archive, which may be replaced while we run."""
-    return os.path.basename(entry) not in ("site-packages", "dist-packages") and entry != ARCHIVE
+    """Python's own modules, and nobody's packages: what runs is what was built. Nor the archive, which may be replaced while we run."""
+    return entry == os.path.dirname(os.__file__) or os.path.basename(entry) in ("lib-dynload", "python{}{}.zip".format(*sys.version_info))
 
 
 # The interpreter
@@ -308,7 +308,8 @@ def is_like_the_archive(folder: str) -> bool:
 
 def unpack(root: str, folder: str) -> None:
     """Beside its place, then into it."""
-    from zipfile import ZipFile
+    from zipfile import BadZipFile, ZipFile
+    from zlib import error as Garbled
 
     part = beside(root)
     try:
@@ -326,6 +327,9 @@ def unpack(root: str, folder: str) -> None:
                     out.write(archive.read(entry))  # checks the sum
         write_mark(part, boot())
         os.rename(part, folder)
+    except (BadZipFile, Garbled, EOFError):
+        remove(part)
+        refuse(f"{os.path.abspath(ARCHIVE)} is damaged: fetch it again, and compare it with SHA256SUMS")
     except BaseException:
         remove(part)
         raise

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from rig import eventually, free_port
@@ -91,6 +92,29 @@ def test_a_folder_that_was_not_finished_is_filled_anew(tiny: Path, filled: Path,
     assert said(run(tiny, APPLIANCE_ROOT=str(root))) == "ran\n"
     assert not (filled / "left").exists()
     assert not leftovers(root)
+
+
+def test_a_damaged_archive_is_told_in_one_line_and_leaves_nothing(tiny: Path, root: Path) -> None:
+    whole = tiny.read_bytes()
+    with ZipFile(tiny) as archive:
+        at = archive.getinfo("site-packages/appliance/cli/__init__.py").header_offset
+    at = whole.index(b"__init__.py", at) + len("__init__.py")
+    for damage in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x00"):
+        tiny.write_bytes(whole[: at + 4] + damage + whole[at + 8 :])
+        assert "is damaged" in refused(run(tiny, APPLIANCE_ROOT=str(root)))
+        assert builds(root) == leftovers(root) == []
+    tiny.write_bytes(whole)
+    assert said(run(tiny, APPLIANCE_ROOT=str(root))) == "ran\n"
+
+
+def test_a_module_that_the_build_lacks_comes_from_nowhere_else(tmp_path: Path, root: Path) -> None:
+    """An optional one of the machine's is none that was built."""
+    from_elsewhere = tmp_path / "elsewhere"
+    from_elsewhere.mkdir()
+    (from_elsewhere / "optional.py").write_text("")
+    asks = "import importlib.util, ssl, json\n\n\ndef main():\n    print(importlib.util.find_spec('optional'))\n"
+    pyz = small(tmp_path, Target(sys.version_info.minor, os.uname().machine), program=asks)
+    assert said(run(pyz, APPLIANCE_ROOT=str(root), PYTHONPATH=str(from_elsewhere))) == "None\n"
 
 
 def test_after_a_power_cut_files_are_compared_and_filled_anew(tiny: Path, filled: Path, root: Path) -> None:

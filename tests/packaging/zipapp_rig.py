@@ -57,11 +57,14 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
-def small(folder: Path, target: Target, name: str = "1") -> Path:
+SAYS_RAN = "from appliance.cli.words import RAN\n\n\ndef main():\n    print(RAN)\n"
+
+
+def small(folder: Path, target: Target, name: str = "1", program: str = SAYS_RAN) -> Path:
     """A real archive for a target, with nothing in it but the start and two modules."""
     stage = folder / f"stage-{target.tag}-{name}"
     (stage / "appliance" / "cli").mkdir(parents=True)
-    (stage / "appliance" / "cli" / "__init__.py").write_text("from appliance.cli.words import RAN\n\n\ndef main():\n    print(RAN)\n")
+    (stage / "appliance" / "cli" / "__init__.py").write_text(program)
     (stage / "appliance" / "cli" / "words.py").write_text("RAN = 'ran'\n")
     packed = folder / f"{target.tag}-{name}.pyz"
     pack(Build(target, name, "none", 1_700_000_000, name.ljust(64, "0")), stage, packed)
