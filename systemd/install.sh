@@ -199,6 +199,10 @@ for one in [sys.argv[1] + "/config.toml", *sorted(glob.glob(sys.argv[1] + "/conf
     with open(one, "rb") as file:
         path = tomllib.load(file).get("store", {}).get("path", path)
 print(os.path.normpath(os.path.join("/etc/appliance", path)))' "$etc" 2>/dev/null) || fail "a file in $etc is no TOML: mend it first"
+	leads=$(readlink "$etc/state" || true)
+	case $path in
+	/etc/appliance/state/*) [ "${leads:-/var/lib/appliance}" = /var/lib/appliance ] || path=$leads/${path#/etc/appliance/state/} ;;
+	esac
 	case $path in
 	/var/lib/appliance/* | /etc/appliance/state/*) ;;
 	*)

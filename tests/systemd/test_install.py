@@ -313,6 +313,16 @@ def test_a_store_where_the_service_may_not_write_stops_the_install_before_anythi
     assert (etc / "config.toml").read_text() == f"[store]\n{config}\n"
 
 
+def test_a_store_that_a_link_of_the_operator_leads_elsewhere_is_told_before_anything_is_changed(root: Path, tmp_path: Path) -> None:
+    etc, file = root / "etc/appliance", build(tmp_path, "1.0.0")
+    etc.mkdir()
+    (etc / "config.toml").write_text("")
+    (etc / "state").symlink_to("/srv/ledger")
+    before = tree(root)
+    assert "store.path is /srv/ledger/appliance.db" in install("install", file, "--root", root, code=1)
+    assert tree(root) == before
+
+
 def test_a_wrong_command_is_told_with_the_right_ones() -> None:
     for arguments in (["instal"], [], ["install", "--rot", "/x"], ["rollback", "file"], ["install", "upgrade"], ["install", "--root"]):
         assert "install.sh rollback" in install(*arguments, code=64)
