@@ -26,6 +26,7 @@ main() {
 		has=$(systemctl --version 2>/dev/null | awk 'NR == 1 { print $2 }')
 		[ "${has:-252}" -ge 252 ] || fail "this systemd is $has, and the units need 252"
 	fi
+	[ -n "$dry" ] || alone
 	case $command in
 	install) install_it ;;
 	upgrade)
@@ -37,6 +38,12 @@ main() {
 	esac
 }
 
+alone() { # two at once would take away each other's releases
+	[ -d "${root:-/etc}" ] || install -d -m 0755 "$root"
+	exec 9<"${root:-/etc}"
+	flock --nonblock 9 || fail "another install.sh is at work on ${root:-this machine}: try again when it is done"
+}
+
 arguments() {
 	while [ $# -gt 0 ]; do
 		case $1 in
@@ -45,7 +52,7 @@ arguments() {
 		--purge) purge=1 ;;
 		--root)
 			[ -n "${2:-}" ] || usage "--root needs a folder"
-			root=$(realpath -m "$2")
+			root=$(realpath -m -- "$2")
 			[ "$root" != / ] || root=''
 			shift
 			;;
@@ -307,7 +314,7 @@ copy_if_new() {
 }
 
 on_system() {
-	[ -n "$root" ] || run "$@"
+	[ -n "$root" ] || run "$@" 9<&- # what is started does not keep the lock
 }
 
 run() {

@@ -1,5 +1,6 @@
 """install.sh on a folder that stands for a machine: it changes nothing twice, keeps what an operator wrote, and goes back."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -321,6 +322,20 @@ def test_a_store_that_a_link_of_the_operator_leads_elsewhere_is_told_before_anyt
     before = tree(root)
     assert "store.path is /srv/ledger/appliance.db" in install("install", file, "--root", root, code=1)
     assert tree(root) == before
+
+
+def test_two_installations_at_once_do_not_disturb_each_other(root: Path, tmp_path: Path) -> None:
+    file = build(tmp_path, "1.0.0")
+    held = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        before = tree(root)
+        assert "another install.sh is at work" in install("install", file, "--root", root, code=1)
+        assert "another install.sh is at work" in install("uninstall", "--root", root, code=1)
+        assert tree(root) == before
+    finally:
+        os.close(held)
+    install("install", file, "--root", root)
 
 
 def test_a_wrong_command_is_told_with_the_right_ones() -> None:
