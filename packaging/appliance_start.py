@@ -26,6 +26,7 @@ import sys
 import time
 
 import appliance_facts as facts  # written by build_zipapp.py
+from appliance_fit import misfit
 
 CONFIG = 78  # as in appliance.cli.exits
 OLD_BUILDS_MAX = 3
@@ -68,43 +69,6 @@ def refuse(line: str) -> None:
 def is_standard(entry: str) -> bool:
     """Python's own modules, and nobody's packages: what runs is what was built. Nor the archive, which may be replaced while we run."""
     return entry == os.path.dirname(os.__file__) or os.path.basename(entry) in ("lib-dynload", "python{}{}.zip".format(*sys.version_info))
-
-
-# The interpreter
-
-
-def misfit() -> str:
-    """Why this Python cannot run this build, or nothing. How names of compiled modules end tells the minor version, machine and libc."""
-    import _imp
-
-    ending = (_imp.extension_suffixes() or [""])[0]
-    if ending == facts.SUFFIX and glibc() >= facts.GLIBC:
-        return ""
-    libc = "glibc {}.{}".format(*glibc()) if glibc() > (0, 0) else "musl" if "musl" in ending else "another C library"
-    return (
-        f"this file is for CPython 3.{facts.MINOR} on {facts.MACHINE} with glibc {facts.GLIBC[0]}.{facts.GLIBC[1]} or newer; "
-        f"{sys.executable or 'this'} is {sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]} on {os.uname().machine} "
-        f"with {libc}. {remedy()}"
-    )
-
-
-def glibc() -> "tuple[int, ...]":
-    """(2, 36); (0, 0) where it is another library."""
-    try:
-        return tuple(int(part) for part in (os.confstr("CS_GNU_LIBC_VERSION") or "").split()[1].split(".")[:2])
-    except (ValueError, OSError, IndexError):
-        return (0, 0)
-
-
-def remedy() -> str:
-    minor = sys.version_info[1]
-    if os.uname().machine != facts.MACHINE or glibc() < facts.GLIBC or minor == facts.MINOR:
-        return "Take the file that is named after this machine, or build one here with `make zipapp`"
-    other = f", or take the file that has cp3{minor} in its name" if minor in facts.MINORS else ""
-    return f"Run it with python3.{facts.MINOR}{other}"
-
-
-# The folder
 
 
 def unpacked() -> "tuple[str, int]":

@@ -30,7 +30,7 @@ from shiv.constants import BUILD_AT_TIMESTAMP_FORMAT
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-START = "appliance_start"
+START, FIT = "appliance_start", "appliance_fit"
 SHEBANG = "/usr/bin/env python3"
 FILE_MODE = 0o100644 << 16
 ZIP_EPOCH_S = 315_532_800
@@ -136,7 +136,7 @@ def compile_modules(stage: Path) -> None:
 
 def digest(stage: Path) -> str:
     """Of all that is unpacked, and of what unpacks it."""
-    whole = hashlib.sha256((HERE / f"{START}.py").read_bytes())
+    whole = hashlib.sha256(b"".join((HERE / f"{name}.py").read_bytes() for name in (START, FIT)))
     for path in sorted(stage.rglob("*"), key=str):
         if path.is_file():
             content = path.read_bytes()
@@ -152,7 +152,8 @@ def pack(build: Build, stage: Path, packed: Path) -> None:
     )  # fmt: skip
     create_archive([stage], packed, SHEBANG, f"{START}:main", environment)
     when = datetime.fromtimestamp(build.epoch_s, UTC).timetuple()[:6]
-    ours = {f"{START}.py": (HERE / f"{START}.py").read_bytes(), "appliance_facts.py": facts(build).encode()}
+    ours = {f"{name}.py": (HERE / f"{name}.py").read_bytes() for name in (START, FIT)}
+    ours["appliance_facts.py"] = facts(build).encode()
     ours |= {f"site-packages/{path.relative_to(stage)}": path.read_bytes() for path in sorted(stage.rglob("*.pyc"), key=str)}
     with ZipFile(packed, "a", compression=ZIP_DEFLATED) as archive:
         for name, content in ours.items():
