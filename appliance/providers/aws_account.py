@@ -86,7 +86,10 @@ AwsSource = Fixed | WebIdentity | Container | Instance
 
 def region_of(configured: str, base_url: str, env: Mapping[str, str]) -> str | BadAccount:
     """The region to sign for: the configured one, the one in base_url's host, else AWS_REGION or AWS_DEFAULT_REGION."""
-    in_host = _HOST_REGION.search(urlsplit(base_url).hostname or "") if base_url else None
+    try:
+        in_host = _HOST_REGION.search(urlsplit(base_url).hostname or "")
+    except ValueError:  # an odd bracket; which addresses are told apart so depends on Python's own version
+        in_host = None
     region = configured or (in_host[1] if in_host else "") or env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or ""
     if not region:
         return BadAccount('region is missing, and neither AWS_REGION nor base_url names one: write it, like region = "us-east-1"')

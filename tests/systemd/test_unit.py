@@ -85,6 +85,9 @@ def why_no_sandbox() -> str:
         ctypes.CDLL("libseccomp.so.2")
     except OSError:
         return "needs libseccomp"
+    for needed in (SOURCE, Path(sys.prefix)):
+        if any(needed.is_relative_to(hidden) for hidden in ("/tmp", "/var/tmp", "/home", "/root", "/run/user")):
+            return f"the unit hides {needed}, where this checkout and its packages lie"
     version = subprocess.run([SYSTEM_PYTHON, "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, text=True, check=False)
     if version.stdout.strip() != str(sys.version_info[:2]):
         return "needs a /usr/bin/python3 of the version whose packages are installed here"
