@@ -31,7 +31,8 @@ LONG_S = 300.0
 """From here on a run counts as long: warm in the first half, many requests in the second."""
 GROWTH_MAX_KB = 3 * 1024 if SOAK_S >= LONG_S else 8 * 1024
 """Of resident memory over the second half, by its slope (least squares). A request that left its record behind would leave 7 kB: 20 MB and
-more in half of the short run. In the short run tables that are bounded are still being filled, and the allocator settles."""
+more in half of the short run. In the short run tables that are bounded are still being filled, and the allocator settles. The long run's
+bound was set before it was first run, and is not met yet (README, "Not there yet"): it is not for the figure to set it."""
 VENDORS = ("claude", "gemini", "cohere", "bedrock")
 BACKENDS = {"one": "custom", "two": "custom", "claude": "anthropic", "gemini": "gemini", "cohere": "cohere", "bedrock": "bedrock"}
 PRICED = ("mixed", "hedged", "cached", "trial", "shadowed", "drained", "estimated", *VENDORS)
@@ -214,6 +215,7 @@ def test_memory_does_not_grow(soak: Soak) -> None:
     growth_kb = kb_s * (half[-1].at_s - half[0].at_s)
     print(f"resident: {soak.samples[0].rss_kb} kB at first, {half[0].rss_kb} kB half way, {half[-1].rss_kb} kB at the end; "
           f"slope of the second half {kb_s * 60:+.0f} kB/min, {bytes_each:+.0f} bytes a request, {growth_kb:+.0f} kB in all")  # fmt: skip
+    print("each tenth:", [one.rss_kb for one in soak.samples[:: max(1, len(soak.samples) // 10)]])
     assert growth_kb < GROWTH_MAX_KB
 
 
