@@ -50,19 +50,24 @@ class Answers:
     flights: Flights = attrs.field(factory=Flights)
     generation: int = 0
 
-    async def serve(self, call: Call, resolved: Resolved, pin: bytes, *, skip: bool) -> Fault | None:
-        """Answer one request of a route that has a cache. As Proxy.serve; who settles it is in `call.admission`.
+    def asked(self, call: Call, resolved: Resolved, pin: bytes) -> Asked | None:
+        """What the cache is asked for; None of a request that goes its way as if there were none.
 
         Args:
             pin: the backend that the caller wants, empty for any.
+        """
+        plan = resolved.route.cache
+        return None if plan is None else asked_of(call, resolved, plan, pin, self.entry_max_bytes)
+
+    async def serve(self, call: Call, resolved: Resolved, asked: Asked, *, skip: bool) -> Fault | None:
+        """Answer one request that the cache is asked for. As Proxy.serve; who settles it is in `call.admission`.
+
+        Args:
             skip: nothing that was answered before will do.
         """
         plan = resolved.route.cache
-        assert plan is not None  # only such requests come here
+        assert plan is not None  # only of such a route is anything asked
         call.record.decision = Decision(resolved, ())
-        asked = asked_of(call, resolved, plan, pin, self.entry_max_bytes)
-        if asked is None:
-            return await self._ask(call, resolved)
         if skip:
             return await self._recorded(call, resolved, plan, asked, SKIPPED, Flight())
         return await self._looked_up(call, resolved, plan, asked)
@@ -172,19 +177,9 @@ class Answers:
         assert plan.semantic is not None
         return await self.cache.near(tenant, question.frame, question.vector, plan.semantic.threshold, trio.current_time())
 
-    async def _ask(self, call: Call, resolved: Resolved) -> Fault | None:
-        """As if there were no cache."""
-        fault = await self._admitted(call, resolved)
-        return fault if fault is not None else await self.proxy.serve(call, resolved)
-
     async def _admitted(self, call: Call, resolved: Resolved) -> Fault | None:
         """Let it go to a backend, or say why not."""
-        admitted: object = None
-        try:
-            admitted = found = await self.accounts.admit(call, resolved, trio.current_time())
-        finally:
-            if call.upload is not None and (admitted is None or isinstance(admitted, Fault)):
-                call.upload.close()
+        found = await self.accounts.admit(call, resolved, trio.current_time())
         if isinstance(found, Fault):
             return found
         call.admission = found

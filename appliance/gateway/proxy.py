@@ -72,7 +72,7 @@ class Proxy:
 
             call.race = race_of(call, resolved.route, self.live)
         try:
-            if resolved.assigned is not None and self.copies is not None:
+            if resolved.assigned is not None and resolved.assigned.shadow is not None and self.copies is not None:
                 self.copies.offer(call, resolved)
             if resolved.route.on_disconnect == "drain":
                 return await self._outliving(call, resolved)

@@ -50,15 +50,15 @@ async def serve_operation(
     gateway.live.requests += 1
     end_reason = _end_reason(engine)
     admission: Settling | None = None
-    call: Call | None = None  # of a route with a cache
+    call: Call | None = None  # of a request that the cache is asked for
     try:
         fault: Fault | None
         admitted = await _admit(gateway, scope, receive, caller, outlet, end_reason, language, anonymous=anonymous)
         if isinstance(admitted, Fault):
             fault = admitted
-        elif admitted[1].route.cache is not None:
+        elif admitted[1].route.cache is not None and (asked := gateway.answers.asked(*admitted, caller.pin)) is not None:
             call = admitted[0]
-            fault = await gateway.answers.serve(*admitted, caller.pin, skip=caller.skip_cache)
+            fault = await gateway.answers.serve(*admitted, asked, skip=caller.skip_cache)
         elif isinstance(found := await _accounting(gateway, *admitted), Fault):
             fault, record.decision = found, Decision(admitted[1], ())
         else:

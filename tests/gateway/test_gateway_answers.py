@@ -99,7 +99,9 @@ class Client:
         self.call = Call(self.record, parsed, BODY, chat, key, b"", {}, outlet, lambda: None, None)  # type: ignore[arg-type]
 
     async def ask(self, where: Answers) -> None:
-        self.fault = await where.serve(self.call, Resolved(), b"", skip=False)  # type: ignore[arg-type]
+        asked = where.asked(self.call, Resolved(), b"")  # type: ignore[arg-type]
+        assert asked is not None
+        self.fault = await where.serve(self.call, Resolved(), asked, skip=False)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("awaits", range(AWAITS))
