@@ -248,6 +248,7 @@ class Supervisor:
         problems: tuple[str, ...] = ()
         upstreams: dict[str, Upstream] | list[str] = []
         loaded = await trio.to_thread.run_sync(self.reload_config)
+        gc.collect()  # plans hold cycles, and a full collection hardly ever comes by itself (see _settle_memory): 5 ms with 1,000 records
         if isinstance(loaded, Problems):
             problems = tuple(problem_text(problem) for problem in loaded)
         elif gateway.plan.upstreams and not loaded.config.backends:
