@@ -136,10 +136,10 @@ def site(tmp_path_factory) -> Iterator[Site]:
     with running(openrouter, featherless):
         config = example(folder, port, certificate(folder, authority, "127.0.0.1", "localhost"), openrouter, featherless)
         env = {**VARIABLES, "APPLIANCE_CONFIG": str(config)}
+        key = command(env, "key", "create", "--tenant", "team", "--id", "app").strip()
         gateway = Process(["serve"], folder / "gateway.log", env)
         with running(gateway):
             gateway.wait_port(port)
-            key = command(env, "key", "create", "--tenant", "team", "--id", "app").strip()
             root = image("prometheus", folder / "image")
             at = free_port()
             variables = {

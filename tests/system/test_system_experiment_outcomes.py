@@ -175,6 +175,8 @@ def test_they_survive_a_restart(simulator: Simulator, tmp_path: Path) -> None:
             if not turn:
                 for number in range(5):
                     call(gateway.url + "/v1/chat/completions", chat("chat", "[[tokens=3]]"), X_User_Id=f"u{number}")
+                # An answer is with its caller a moment before its end is written down; killed between, it would be recovered as nobody's.
+                eventually(lambda: len(gateway.admin("/admin/requests")["requests"]) == 5)
                 gateway.popen.kill()
                 gateway.popen.wait()
                 continue
