@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,10 @@ def test_the_command_says_the_same_with_the_gateway_up_and_down(traffic: Traffic
     assert "Traceback" not in unknown.stderr
 
 
+def all_written(gateway: Gateway) -> bool:
+    return len(gateway.admin("/admin/requests")["requests"]) == 5
+
+
 def test_they_survive_a_restart(simulator: Simulator, tmp_path: Path) -> None:
     config = CONFIG.replace("{sim}", simulator.url)
     before: dict[str, Any] = {}
@@ -176,7 +181,7 @@ def test_they_survive_a_restart(simulator: Simulator, tmp_path: Path) -> None:
                 for number in range(5):
                     call(gateway.url + "/v1/chat/completions", chat("chat", "[[tokens=3]]"), X_User_Id=f"u{number}")
                 # An answer is with its caller a moment before its end is written down; killed between, it would be recovered as nobody's.
-                eventually(lambda: len(gateway.admin("/admin/requests")["requests"]) == 5)
+                eventually(partial(all_written, gateway))
                 gateway.popen.kill()
                 gateway.popen.wait()
                 continue
