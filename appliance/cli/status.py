@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -50,6 +51,7 @@ def command(context: click.Context, path: str | None, admin: str | None, as_json
 def _watch(path: str | None, admin: str | None, every_s: float, *, as_json: bool) -> int:
     """The exit code of the last look. A gateway that does not answer now may do so soon."""
     code, terminal = 1, sys.stdout.isatty()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts this in the background has it ignored
     try:
         while True:
             try:
