@@ -6,6 +6,7 @@ The rule: a file that is not certainly ours and whole is left as it is; what is 
 import contextlib
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from appliance.store.fault import StoreFault, fault_of
@@ -24,6 +25,9 @@ CHECKPOINT_PAGES = 1000
 """Pages of the write-ahead log after which a commit copies them into the file (SQLite's own default, 4 MB): what bounds the log."""
 
 
+TURN_AGAIN_S = 0.02
+
+
 def open_database(path: Path, *, busy_s: float = BUSY_WAIT_S, make: bool = True) -> sqlite3.Connection | StoreFault:
     """A connection in autocommit mode: `BEGIN IMMEDIATE` starts a transaction that writes. It may be used by any thread, one at a time.
 
@@ -40,7 +44,7 @@ def open_database(path: Path, *, busy_s: float = BUSY_WAIT_S, make: bool = True)
     except (OSError, sqlite3.Error) as error:
         return fault_of(error, str(path))
     try:
-        fault = _made_ready(connection, path)
+        fault = _made_ready(connection, path, busy_s)
     except sqlite3.Error as error:
         fault = fault_of(error, str(path))
     if fault is not None:
@@ -59,11 +63,24 @@ def _make(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def _made_ready(connection: sqlite3.Connection, path: Path) -> StoreFault | None:
+def _turn_to_wal(connection: sqlite3.Connection, busy_s: float) -> None:
+    """Of two that turn a new file at once SQLite refuses one on the spot, whatever its timeout: to wait could be a deadlock."""
+    until = time.monotonic() + busy_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(TURN_AGAIN_S)
+
+
+def _made_ready(connection: sqlite3.Connection, path: Path, busy_s: float) -> StoreFault | None:
     fault = _not_ours(connection, path)
     if fault is not None:
         return fault
-    connection.execute("PRAGMA journal_mode = WAL")
+    _turn_to_wal(connection, busy_s)
     connection.execute("PRAGMA synchronous = FULL")  # each group commit reaches the disk: a power cut takes no more than the running one
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
