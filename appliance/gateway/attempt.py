@@ -56,13 +56,7 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hed
     spoken, asks = (call.language, "") if manner is None else (_language(call, manner), manner.operation)
     translates = spoken is not call.language or call.anew or _amiss(call, asked)
     running = Running(call, target, record, permit, spoken, asks, translates, now, call.cut_fault)
-    if hedge:
-        call.beside, running.lead, record.hedge = running, False, "sent"
-    else:
-        call.running, call.translated, call.writer = running, translates, None
-        call.record.model = served
-        if call.record.dropped_fields:
-            call.record.dropped_fields = []  # of an attempt before this one
+    _take_place(running, hedge=hedge)
     if upstream.ring is not None:
         record.key = next_key(upstream.ring, call.record, record)
     if target.paced and call.upload is None:  # how long a form takes is its caller's affair
@@ -97,6 +91,18 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hed
             upstream.slots.give()
         _settle(running, fault)
     return fault
+
+
+def _take_place(running: Running, *, hedge: bool) -> None:
+    """The request's first attempt at this time leads, and what is said of the request is said of it; a hedge stands beside it."""
+    call, record = running.call, running.record
+    if hedge:
+        call.beside, running.lead, record.hedge = running, False, "sent"
+        return
+    call.running, call.translated, call.writer = running, running.translates, None
+    call.record.model = record.served_model
+    if call.record.dropped_fields:
+        call.record.dropped_fields = []  # of an attempt before this one
 
 
 async def _queued(running: Running) -> Fault | None:
