@@ -1,10 +1,12 @@
 """One whole request through the gateway without sockets: its time alone, and its bytecodes by part, which no other load changes.
 
-    make bench-request        (or: .venv/bin/python tests/benchmarks/request.py [--bare] [--top 20])
+    make bench-request        (or: .venv/bin/python tests/benchmarks/request.py [--bare] [--judged] [--top 20])
 
-The caller is known, limited and has a budget (`--bare`: none of these); the answer is whole and passes verbatim. The engine and the
-upstream's connection are stand-ins that cost next to nothing. Bytecodes are those that the interpreter executes, counted by tracing; what
-C code does between them is in the time alone. `measure.py` has the figures that count, with everything around it.
+The caller is known, limited and has a budget (`--bare`: none of these); the answer is whole and passes verbatim. With `--judged` the route
+has a cache and an experiment, as in `measure.py --judged`, and the request gains nothing by them: its count less that of a run without is
+what they cost. The engine and the upstream's connection are stand-ins that cost next to nothing. Bytecodes are those that the interpreter
+executes, counted by tracing; what C code does between them is in the time alone. `measure.py` has the figures that count, with everything
+around it.
 """
 
 import argparse
@@ -61,6 +63,7 @@ api_key = "x"
 name = "chat"
 models = ["gpt-4o-mini"]
 targets = [ {{ backend = "sim", model = "gpt-4o-mini" }} ]
+{judged}
 [tenants.bench]
 {limits}
 keys = [ {{ id = "bench", sha256 = "{sha256}" }} ]
@@ -69,6 +72,13 @@ LIMITS = """rpm = 1000000000
 tpm = 1000000000000
 concurrency = 100000
 budget = { usd = 1000000000, period = "month" }"""
+JUDGED = """cache = { ttl_s = 600 }
+[[experiments]]
+name = "chat-trial"
+route = "chat"
+control = { backend = "sim", model = "gpt-4o-mini" }
+treatment = { backend = "sim", model = "gpt-4o-mini" }
+percent = 50"""
 PARTS = {
     "accounts": ("gateway/a", "gateway/limits", "gateway/budget", "gateway/foreseen", "gateway/ledger", "gateway/pric", "core/b",
                  "core/claim", "core/price", "store/", "prices/"),
@@ -113,8 +123,9 @@ class Transport:
         return Answer()
 
 
-def gateway_of(folder, *, bare):
-    text = CONFIG.format(folder=folder, limits="" if bare else LIMITS, sha256=hashlib.sha256(KEY.encode()).hexdigest())
+def gateway_of(folder, *, bare, judged):
+    limits, sha256 = "" if bare else LIMITS, hashlib.sha256(KEY.encode()).hexdigest()
+    text = CONFIG.format(folder=folder, limits=limits, judged=JUDGED if judged else "", sha256=sha256)
     path = Path(folder) / "config.toml"
     path.write_text(text)
     gateway = build_supervisor(load(path, env={}, providers=PROVIDERS), None, log_fd=os.open(os.devnull, os.O_WRONLY)).gateway
@@ -134,7 +145,8 @@ def part_of(file):
 
 
 async def measure(folder, asked):
-    app, memory, remembered = PublicApp(gateway_of(folder, bare=asked.bare), None, None, True), HeadMemory(ServerLimits()), {}
+    gateway = gateway_of(folder, bare=asked.bare, judged=asked.judged)
+    app, memory, remembered = PublicApp(gateway, None, None, True), HeadMemory(ServerLimits()), {}
     memory.read(HEAD)
 
     async def request():
@@ -179,6 +191,7 @@ async def measure(folder, asked):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bare", action="store_true", help="without limits and budget")
+    parser.add_argument("--judged", action="store_true", help="with a cache and an experiment on the route")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--top", type=int, default=20, help="functions that are listed")
     asked = parser.parse_args()
