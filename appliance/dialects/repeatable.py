@@ -63,19 +63,23 @@ def repeatable(language: str, operation: str, fields: Mapping[str, Any], *, alwa
         return False  # kept by default: the answer's id is good for going on from
     if always or operation in COMPUTED:
         return True
-    return not chancy and _without_chance(language, fields) and _without_foreign_tools(language, fields)
+    return not chancy and without_chance(language, fields) and _without_foreign_tools(language, fields)
 
 
-def _without_chance(language: str, fields: Mapping[str, Any]) -> bool:
-    settings: Any = fields
-    if language == "gemini":
-        groups = [fields[name] for name in _GROUPS if name in fields]
-        settings = groups[0] if len(groups) == 1 else None  # which of two counts is for the provider to say
-    if not isinstance(settings, Mapping):
-        return False
-    temperature, seed = settings.get("temperature"), settings.get("seed")
-    cold = isinstance(temperature, int | float) and not isinstance(temperature, bool) and temperature == 0
-    return cold or (language in _SEEDED and isinstance(seed, int) and not isinstance(seed, bool))
+def without_chance(language: str, fields: Mapping[str, Any]) -> bool:
+    """Whether a generation has no chance in it: no temperature, or a seed where the language has one. Most requests have neither, and are
+    done with here."""
+    settings = _gemini_settings(fields) if language == "gemini" else fields
+    temperature = settings.get("temperature")
+    if temperature == 0 and temperature is not False:
+        return True
+    return "seed" in settings and language in _SEEDED and type(settings["seed"]) is int
+
+
+def _gemini_settings(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Empty where there are two groups: which of them counts is for the provider to say."""
+    groups = [fields[name] for name in _GROUPS if name in fields]
+    return groups[0] if len(groups) == 1 and isinstance(groups[0], Mapping) else {}
 
 
 def _without_foreign_tools(language: str, fields: Mapping[str, Any]) -> bool:

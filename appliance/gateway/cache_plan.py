@@ -6,13 +6,17 @@ digest is in every key: after a reload that changes any of it, what was kept bef
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from appliance.config.routing import Experiment, Route, Target
+from appliance.dialects.repeatable import COMPUTED, without_chance
 from appliance.gateway.plan import TargetPlan
 from appliance.gateway.upstream import Upstream
+
+if TYPE_CHECKING:
+    from appliance.gateway.call import Call
 
 CHANCE = frozenset({"temperature", "seed", "tools", "generationConfig", "generation_config", "inferenceConfig"})
 """Overrides after which the caller's own settings do not say whether chance is in an answer."""
@@ -40,6 +44,11 @@ class CachePlan:
     chancy: bool
     digest: bytes
     semantic: SemanticPlan | None = None
+
+    def may_serve(self, call: "Call") -> bool:
+        """Whether a request is worth a look at all (see `cache_key.asked_of`): one with chance in its answer is not, which are most."""
+        parsed = call.parsed
+        return self.always or parsed.operation in COMPUTED or without_chance(call.language.name, parsed.fields)
 
 
 def cache_plan(

@@ -56,7 +56,11 @@ async def serve_operation(
         admitted = await _admit(gateway, scope, receive, caller, outlet, end_reason, language, anonymous=anonymous)
         if isinstance(admitted, Fault):
             fault = admitted
-        elif admitted[1].route.cache is not None and (asked := gateway.answers.asked(*admitted, caller.pin)) is not None:
+        elif (
+            (cache := admitted[1].route.cache) is not None
+            and cache.may_serve(admitted[0])
+            and (asked := gateway.answers.asked(*admitted, caller.pin)) is not None
+        ):
             call = admitted[0]
             fault = await gateway.answers.serve(*admitted, asked, skip=caller.skip_cache)
         elif isinstance(found := await _accounting(gateway, *admitted), Fault):
