@@ -5,6 +5,8 @@ of them, the truth lies outside more often than one time in twenty.
 """
 
 import math
+from collections.abc import Sequence
+from operator import mul
 from typing import Final
 
 import attrs
@@ -44,10 +46,9 @@ class Tally:
     total: float = 0.0
     squares: float = 0.0
 
-    def add(self, value: float) -> None:
-        self.count += 1
-        self.total += value
-        self.squares += value * value
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Tally":
+        return cls(len(values), float(sum(values)), float(sum(map(mul, values, values))))
 
     def merge(self, other: "Tally") -> None:
         self.count += other.count

@@ -21,31 +21,15 @@ Figures = dict[str, Any]
 """An outcome in plain values that JSON can carry."""
 
 
-@attrs.frozen
-class Result:
-    """What one request adds.
-
-    Attributes:
-        ok: it was answered whole. client_gone: its caller left before; that is nobody's fault.
-        fell_back: another backend than the variant's had to be asked.
-        estimated: its tokens are.
-        latency_ms: of all of it; ttft_ms: to the first token, None where it was no stream.
-    """
-
-    ok: bool
-    client_gone: bool
-    fell_back: bool
-    estimated: bool
-    latency_ms: float
-    ttft_ms: float | None
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float
-
-
 @attrs.define
 class Outcome:
-    """One variant's figures."""
+    """One variant's figures.
+
+    Attributes:
+        client_gone: callers who left before; that is nobody's fault.
+        fallbacks: another backend than the variant's had to be asked.
+        estimated_requests: whose tokens are.
+    """
 
     requests: int = 0
     errors: int = 0
@@ -54,25 +38,6 @@ class Outcome:
     estimated_requests: int = 0
     measures: dict[str, Tally] = attrs.field(factory=lambda: {name: Tally() for name in MEASURES})
     spreads: dict[str, Spread] = attrs.field(factory=lambda: {name: Spread() for name in SPREADS})
-
-    def note(self, result: Result) -> None:
-        self.requests += 1
-        self.client_gone += result.client_gone
-        self.errors += not (result.ok or result.client_gone)
-        self.fallbacks += result.fell_back
-        self.estimated_requests += result.estimated
-        self.measures["cost_usd"].add(result.cost_usd)
-        if not result.ok:
-            return
-        self._time("latency_ms", result.latency_ms)
-        if result.ttft_ms is not None:
-            self._time("ttft_ms", result.ttft_ms)
-        self.measures["input_tokens"].add(result.input_tokens)
-        self.measures["output_tokens"].add(result.output_tokens)
-
-    def _time(self, name: str, value: float) -> None:
-        self.measures[name].add(value)
-        self.spreads[name].add(value)
 
     def merge(self, other: "Outcome") -> None:
         for name in COUNTS:

@@ -4,7 +4,8 @@ The rule: it is bounded however long it counts, two of them add up, and what it 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import attrs
@@ -27,9 +28,14 @@ class Spread:
 
     counts: dict[int, int] = attrs.field(factory=dict)
 
-    def add(self, value: float) -> None:
-        place = place_of(value)
-        self.counts[place] = self.counts.get(place, 0) + 1
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Spread":
+        """Of times in whole milliseconds many are equal; where they fall is worked out once."""
+        found = cls()
+        for value, count in Counter(values).items():
+            place = place_of(value)
+            found.counts[place] = found.counts.get(place, 0) + count
+        return found
 
     def merge(self, other: Mapping[int, int]) -> None:
         """Add another's counts; what is no bucket of ours goes to the nearest."""

@@ -5,11 +5,13 @@ kilobyte or two however many requests it had; entries go when the rows of their 
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import orjson
 
-from appliance.core.outcome import Outcome, Result, of_figures
+from appliance.core.interval import Tally
+from appliance.core.outcome import Outcome, of_figures
+from appliance.core.spread import Spread
 from appliance.store.row import LedgerRow
 
 UNCOUNTED = frozenset({"count_tokens"})
@@ -23,12 +25,15 @@ NUSD_PER_USD = 1e9
 
 def note_rows(connection: sqlite3.Connection, rows: Iterable[tuple[int, LedgerRow]]) -> None:
     """Add rows that took part in experiments, each with its day, to the figures; within a transaction. Each only once."""
-    found: dict[tuple[str, int, str], Outcome] = {}
+    found: dict[tuple[str, int, str], list[LedgerRow]] = {}
     for day, row in rows:
-        connection.execute("INSERT OR IGNORE INTO row_experiments VALUES (?, ?, ?)", (row.id, row.experiment, row.variant))
-        if row.operation not in UNCOUNTED and row.backend != CACHE:
-            found.setdefault((row.experiment, day, row.variant), Outcome()).note(result_of(row))
-    for key, outcome in found.items():
+        found.setdefault((row.experiment, day, row.variant), []).append(row)
+    for key, taking_part in found.items():
+        connection.executemany("INSERT OR IGNORE INTO row_experiments VALUES (?, ?, ?)", [(row.id, key[0], key[2]) for row in taking_part])
+        counted = [row for row in taking_part if row.operation not in UNCOUNTED and row.backend != CACHE]
+        if not counted:
+            continue
+        outcome = outcome_of(counted)
         query = "SELECT figures FROM experiment_days WHERE experiment = ? AND day = ? AND variant = ?"
         before = connection.execute(query, key).fetchone()
         if before is not None:
@@ -43,10 +48,28 @@ def forget_before(connection: sqlite3.Connection, day: int, row_id: int) -> None
     connection.execute("DELETE FROM row_experiments WHERE id < ?", (row_id,))
 
 
-def result_of(row: LedgerRow) -> Result:
-    asked = {(one[0], one[1]) for one in orjson.loads(row.attempts)} if row.attempts else ()
-    return Result(
-        ok=not row.error_type, client_gone=row.error_type == "client_gone", fell_back=len(asked) > 1,
-        estimated=row.usage_source == "estimated", latency_ms=row.duration_ms, ttft_ms=row.ttft_ms, input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens, cost_usd=row.cost_nusd / NUSD_PER_USD,
-    )  # fmt: skip
+def outcome_of(rows: Sequence[LedgerRow]) -> Outcome:
+    """The figures of one variant's rows, measure by measure: adding up row by row took the writer three times as long."""
+    whole = [row for row in rows if not row.error_type]
+    client_gone = sum(row.error_type == "client_gone" for row in rows) if len(whole) < len(rows) else 0
+    latencies_ms = [row.duration_ms for row in whole]
+    ttfts_ms = [row.ttft_ms for row in whole if row.ttft_ms is not None]
+    return Outcome(
+        requests=len(rows),
+        errors=len(rows) - len(whole) - client_gone,
+        client_gone=client_gone,
+        fallbacks=sum(_fell_back(row.attempts) for row in rows if row.attempts),
+        estimated_requests=[row.usage_source for row in rows].count("estimated"),
+        measures={
+            "latency_ms": Tally.of(latencies_ms),
+            "ttft_ms": Tally.of(ttfts_ms),
+            "input_tokens": Tally.of([row.input_tokens for row in whole]),
+            "output_tokens": Tally.of([row.output_tokens for row in whole]),
+            "cost_usd": Tally.of([row.cost_nusd / NUSD_PER_USD for row in rows]),
+        },
+        spreads={"latency_ms": Spread.of(latencies_ms), "ttft_ms": Spread.of(ttfts_ms)},
+    )
+
+
+def _fell_back(attempts: str) -> bool:
+    return len({(backend, model) for backend, model, *_ in orjson.loads(attempts)}) > 1

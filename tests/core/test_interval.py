@@ -11,10 +11,7 @@ from appliance.core.interval import Tally, mean_difference, mean_interval, share
 
 
 def tally(*values: float) -> Tally:
-    found = Tally()
-    for value in values:
-        found.add(value)
-    return found
+    return Tally.of(values)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,7 @@ from appliance.core.spread import PLACE_MAX, Spread
 
 
 def spread(values: list[float]) -> Spread:
-    found = Spread()
-    for value in values:
-        found.add(value)
-    return found
+    return Spread.of(values)
 
 
 @pytest.mark.parametrize("percent", [50, 95])

@@ -16,7 +16,7 @@ from appliance.config.routing import Experiment, Target
 from appliance.core.comparison import NO_DIFFERENCE, NOT_ENOUGH
 from appliance.core.outcome import Outcome, of_figures
 from appliance.store.database import open_database
-from appliance.store.experiment_days import result_of
+from appliance.store.experiment_days import outcome_of
 from appliance.store.frame import SETTLED, frame
 from appliance.store.names import Names
 from appliance.store.outcomes import OutcomesQuery, outcomes_query, read_outcomes
@@ -131,10 +131,34 @@ def test_days_add_up_to_their_rows_whatever_comes_twice(tmp_path_factory: pytest
         wanted = Outcome()
         for number in {number for batch in batches for number in batch}:
             if made(number).variant == variant:
-                wanted.note(result_of(made(number)))
+                wanted.merge(outcome_of([made(number)]))
         found = figures(tables.connection, variant)
         assert flat(found) == pytest.approx(flat(of_figures(orjson.loads(orjson.dumps(wanted.figures()))).shown()), rel=1e-6, abs=1e-6)
     tables.connection.close()
+
+
+def test_a_batch_adds_up_to_what_its_rows_say_one_by_one() -> None:
+    fates = ["", "", "", "server_error", "client_gone", "recovered"]
+    attempts = [orjson.dumps([[backend, "m", "success", 200] for backend in asked]).decode() for asked in ("aa", "ab")]
+    rows = [
+        tried(
+            number, error_type=fates[number % 6], duration_ms=number * 7, ttft_ms=number if number % 2 else None, stream=bool(number % 2),
+            input_tokens=number, output_tokens=2 * number, cost_nusd=number * 1_000_001, attempts=["", *attempts][number % 3],
+            usage_source="estimated" if number % 4 == 0 else "provider",
+        )
+        for number in range(120)
+    ]  # fmt: skip
+    found = outcome_of(rows)
+    whole = [one for one in rows if not one.error_type]
+    assert (found.requests, found.errors, found.client_gone) == (120, 40, 20)
+    assert (found.fallbacks, found.estimated_requests) == (40, 30)
+    assert (found.measures["cost_usd"].count, found.measures["cost_usd"].total) == (120, pytest.approx(sum(range(120)) * 1_000_001e-9))
+    for name in ("duration_ms", "ttft_ms", "input_tokens", "output_tokens"):
+        values = [getattr(one, name) for one in whole if getattr(one, name) is not None]
+        tally = found.measures[name.replace("duration", "latency")]
+        assert (tally.count, tally.total, tally.squares) == (len(values), sum(values), sum(one * one for one in values))
+    assert sum(found.spreads["latency_ms"].counts.values()) == 60
+    assert sum(found.spreads["ttft_ms"].counts.values()) == found.measures["ttft_ms"].count
 
 
 def test_they_survive_a_killed_process_and_count_once(tmp_path: Path) -> None:
