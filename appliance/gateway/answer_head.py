@@ -5,7 +5,6 @@ from functools import lru_cache
 
 import attrs
 
-from appliance.core.record import RequestRecord
 from appliance.gateway.decoding import decoder
 from appliance.gateway.running import Running
 from appliance.http1.transport import Exchange
@@ -23,6 +22,9 @@ DROPPED_MAX_CHARS = 1_000
 
 TEXTS_MAX = 256
 """Model names whose form as a header's value is kept: the same few come with nearly every answer."""
+
+VARIANTS_MAX = 64
+"""Variants of experiments whose headers are kept: two of each, and few run at once."""
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
@@ -91,15 +93,16 @@ def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:
     else:
         headers += head.passed
     if request.experiment:
-        headers += variant_headers(request)
+        headers += variant_headers(request.experiment, request.variant)
     if request.dropped_fields and (shown := header_text(", ".join(request.dropped_fields)[:DROPPED_MAX_CHARS])):
         headers.append((b"x-gateway-dropped", shown))
     return headers
 
 
-def variant_headers(request: RequestRecord) -> list[tuple[bytes, bytes]]:
+@lru_cache(VARIANTS_MAX)
+def variant_headers(experiment: str, variant: str) -> tuple[tuple[bytes, bytes], ...]:
     """Of every answer to a request that takes part in an experiment, errors too."""
-    return [(b"x-experiment", header_text(request.experiment)), (b"x-variant", header_text(request.variant))]
+    return (b"x-experiment", header_text(experiment)), (b"x-variant", header_text(variant))
 
 
 @lru_cache(TEXTS_MAX)

@@ -76,5 +76,5 @@ def _head(call: Call, entry: Entry, now: float) -> HeaderList:
     if entry.dropped:
         headers.append((b"x-gateway-dropped", entry.dropped))
     if record.experiment:
-        headers += variant_headers(record)
+        headers += variant_headers(record.experiment, record.variant)
     return headers

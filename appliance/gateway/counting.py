@@ -50,5 +50,5 @@ def estimate_headers(call: Call) -> HeaderList:
         (b"x-request-id", record.request_id.encode()),
         (b"x-gateway-attempts", b"%d" % len(record.attempts)),
         (b"content-type", b"application/json"),
-        *(variant_headers(record) if record.experiment else ()),
+        *(variant_headers(record.experiment, record.variant) if record.experiment else ()),
     ]

@@ -275,5 +275,5 @@ def _waiting_headers(call: Call) -> HeaderList:
         (b"x-request-id", call.record.request_id.encode()),
         (b"content-type", STREAM_TYPE if accepted is None else accepted.stream_type),
         (b"cache-control", b"no-cache"),
-        *(variant_headers(call.record) if call.record.experiment else ()),
+        *(variant_headers(call.record.experiment, call.record.variant) if call.record.experiment else ()),
     ]

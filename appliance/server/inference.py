@@ -293,7 +293,7 @@ def refusal_headers(fault: Fault, record: RequestRecord) -> HeaderList:
         headers.append((b"x-served-by", record.attempts[-1].backend.encode()))
         headers.append((b"x-gateway-attempts", b"%d" % len(record.attempts)))
     if record.experiment:
-        headers += variant_headers(record)
+        headers += variant_headers(record.experiment, record.variant)
     return headers + retry_after(fault)
 
 
