@@ -38,8 +38,7 @@ DEFAULT_LIMIT = {"rate_limit_exceeded": "requests", "budget_exceeded": "budget"}
 
 def fold(record: RequestRecord, cells: Cells) -> None:
     """Counts one finished request with all its attempts."""
-    attempts = record.attempts
-    fault = record.fault
+    attempts, fault = record.attempts, record.fault
     last = attempts[-1] if attempts else None
     duration_s = record.ended_at - record.started_at
     if last is not None and fault is None and last.fault is None and len(attempts) == 1:
@@ -87,7 +86,13 @@ def fold(record: RequestRecord, cells: Cells) -> None:
             if cell.ttft is None:
                 cell.ttft = Histogram(TTFT_EDGES_S)
             cell.ttft.observe(record.first_token_at - record.started_at)
-    if record.limit_type or record.fallbacks or record.experiment or record.cache or error_type in DEFAULT_LIMIT:
+    if record.experiment:
+        assignment = (record.experiment, record.variant)
+        if assignment in cells.experiments:
+            cells.experiments[assignment] += 1
+        else:
+            cells.count(cells.experiments, assignment, record.variant)
+    if record.limit_type or record.fallbacks or record.cache or error_type in DEFAULT_LIMIT:
         _fold_rare(record, cells, error_type)
     if record.trace is not None and record.trace.kept:
         _exemplify(record, record.trace.trace_id, cell, attempt_cells, cells)
@@ -204,8 +209,6 @@ def _fold_rare(record: RequestRecord, cells: Cells, error_type: str) -> None:
         cells.count(cells.limits, (record.tenant, record.route, user, limit_type), limit_type)
     for from_backend, to_backend in record.fallbacks:
         cells.count(cells.fallbacks, (record.route, from_backend, to_backend))
-    if record.experiment:
-        cells.count(cells.experiments, (record.experiment, record.variant), record.variant)
     if record.cache:
         if record.lookup is not None:
             _count_attempt(record.lookup, _attempt_cell(record.lookup, record, "embeddings", cells))
