@@ -4,6 +4,7 @@ The rule: FNV-1a (32 bits) of `user:experiment` in UTF-8, modulo 100, below `per
 still has it at 20 %, and two experiments split their users independently of each other.
 """
 
+from functools import lru_cache
 from typing import Final, Literal
 
 Variant = Literal["control", "treatment"]
@@ -14,6 +15,9 @@ VARIANTS: Final[tuple[Variant, ...]] = (CONTROL, TREATMENT)
 
 STEPS_PER_PERCENT: Final = 1000
 """`percent` counts to a thousandth: 0.001 % of the users are as few as anybody asks for."""
+
+PLACES_MAX: Final = 4_096
+"""Users whose place is kept, which no configuration changes; some 300 bytes each. Working it out takes 4 µs for a name of 20 letters."""
 
 _OFFSET: Final = 0x811C9DC5
 _PRIME: Final = 0x01000193
@@ -28,6 +32,7 @@ def fnv1a_32(data: bytes) -> int:
     return found
 
 
+@lru_cache(PLACES_MAX)
 def place_of(user: str, experiment: str) -> int:
     """Where a user stands among an experiment's, in steps: 0 to 99,999. The whole percent is the hash modulo 100; what is finer comes from
     the digits above, so that a whole `percent` splits exactly as the plain rule does."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.core.experiment import STEPS_PER_PERCENT, fnv1a_32, place_of, steps
+from appliance.core.experiment import PLACES_MAX, STEPS_PER_PERCENT, fnv1a_32, place_of, steps
 
 PLACES = 100 * STEPS_PER_PERCENT
 USERS = st.text(max_size=40)
@@ -52,6 +52,14 @@ def test_two_experiments_split_their_users_independently() -> None:
     users = [f"user-{number}" for number in range(10_000)]
     both = sum(place_of(user, "one") < steps(50) and place_of(user, "two") < steps(50) for user in users)
     assert abs(both / 100 - 25) < 2
+
+
+def test_so_many_places_are_kept_and_no_more() -> None:
+    users = [f"user-{number}" for number in range(PLACES_MAX + 1_000)]
+    first = [place_of(user, "trial") for user in users]
+    assert place_of.cache_info().currsize == PLACES_MAX
+    assert [place_of(user, "trial") for user in users] == first, "also of those who were forgotten"
+    assert len({place_of("somebody", name) for name in ("one", "two", "three")}) == 3, "each experiment has its own"
 
 
 def test_another_process_finds_the_same() -> None:

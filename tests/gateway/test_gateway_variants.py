@@ -74,6 +74,14 @@ async def test_a_new_plan_puts_everybody_where_they_were() -> None:
     assert renamed != split, "another experiment has other users"
 
 
+async def test_a_reload_decides_anew_about_everybody_who_was_seen_before() -> None:
+    before = variants(plan_of(CONFIG))
+    wider = variants(plan_of(CONFIG.replace("percent = 10", "percent = 40")))
+    assert {one for one, other in zip(wider, before, strict=True) if other == "treatment"} == {"treatment"}
+    assert wider.count("treatment") > 3 * before.count("treatment")
+    assert set(variants(plan_of(CONFIG.replace("percent = 10", "percent = 0")))) == {"control"}
+
+
 async def test_a_variants_target_takes_the_place_of_all_targets_and_the_fallbacks_stay() -> None:
     plan = plan_of(CONFIG)
     for user in USERS[:50]:
