@@ -36,6 +36,8 @@ from appliance.gateway.tenancy_keeper import TenancyKeeper
 from appliance.gateway.trace_export import TraceExporter
 from appliance.gateway.upstream import Upstream, build_upstreams
 from appliance.http1.arrivals import Arrivals
+from appliance.http1.departures import Departures
+from appliance.http1.traffic import Traffic
 from appliance.notify import open_notifier
 from appliance.prices.table import PriceTable
 from appliance.reload import make_plan, warn
@@ -68,8 +70,8 @@ def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Proble
     settings = config.telemetry.log
     configure_logging(sink, settings.format, settings.level, terminal=os.isatty(log_fd))
     log = structlog.get_logger()
-    arrivals = Arrivals()
-    upstreams = build_upstreams(config.backends, {}, arrivals)
+    traffic = Traffic(Arrivals(), Departures(lambda bug: log.error("departure_failed", exc_info=bug)))
+    upstreams = build_upstreams(config.backends, {}, traffic)
     keeper, failures = _start_ledger(config, log)
     doors: list[Door] = []
     admin_door: Door | str = ""
@@ -94,7 +96,7 @@ def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Proble
     view = View(gateway, sink, RefusalBook(log.info if settings.access else None, time.monotonic), alerts)
     return Supervisor(
         gateway=gateway, view=view, sink=sink, doors=doors, admin_door=admin_door, reload_config=reload_config, log=log,
-        arrivals=arrivals, keeper=keeper, tenants=tenants, alerts=alerts,
+        traffic=traffic, keeper=keeper, tenants=tenants, alerts=alerts,
         notifier=open_notifier(os.environ, os.getpid(), time.monotonic, log),
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ from appliance.gateway.keeper import check_health, keep_breakers
 from appliance.gateway.ledger_keeper import LedgerKeeper
 from appliance.gateway.tenancy_keeper import TenancyKeeper
 from appliance.gateway.upstream import Upstream, build_upstreams
-from appliance.http1.arrivals import Arrivals
+from appliance.http1.traffic import Traffic
 from appliance.notify import STOP_GRACE_S, Notifier, status_text
 from appliance.providers.account import Grant, Trouble
 from appliance.reload import NO_BACKEND, NO_FILE, compared, make_plan, needs_restart, warn
@@ -64,7 +64,7 @@ class Supervisor:
     Attributes:
         reload_config: loads and checks the configuration anew; None where there is no file (the demo).
         doors: the public listeners, open; admin_door: the admin listener, open.
-        arrivals: where streams that flow steadily are read.
+        traffic: what connections do together.
         keeper: of the usage ledger, which is started. tenants: of tenants and keys made at run time. alerts: of budgets.
         notifier: tells systemd; None where nobody wants to be told.
     """
@@ -76,7 +76,7 @@ class Supervisor:
     admin_door: Door
     reload_config: Callable[[], Loaded | Problems] | None
     log: structlog.typing.FilteringBoundLogger
-    arrivals: Arrivals
+    traffic: Traffic
     keeper: LedgerKeeper
     tenants: TenancyKeeper
     alerts: BudgetAlerts
@@ -116,7 +116,7 @@ class Supervisor:
                 await self.tenants.close()
                 await self.gateway.traces.flush()
                 await trio.to_thread.run_sync(self.keeper.ledger.close)
-            self.arrivals.close()
+            self.traffic.arrivals.close()
             if self.notifier is not None:
                 self.notifier.close()
 
@@ -128,7 +128,7 @@ class Supervisor:
         app = PublicApp(self.gateway, self.view, self.tenants, door.loopback, self.view.refusals.enter)
         limits = self.gateway.plan.config.server.limits
         self._doors_open += 1
-        server = engine(app, door, limits, self._on_error, self.view.refusals.enter)
+        server = engine(app, door, limits, self._on_error, self.view.refusals.enter, departures=self.traffic.departures)
         self.drain.engines.append(server)
         self.view.engines.append(server)
         await server.serve(door.sockets, task_status=task_status)
@@ -142,7 +142,8 @@ class Supervisor:
         services.start("breakers", partial(keep_breakers, gateway))
         services.start("watch", gateway.proxy.watch)
         services.start("shadows", gateway.shadows.run)
-        services.start("arrivals", self.arrivals.run)
+        services.start("arrivals", self.traffic.arrivals.run)
+        services.start("departures", self.traffic.departures.run)
         services.start("ledger", self.keeper.follow)
         if self.keeper.powered:
             services.start("ledger_sync", self.keeper.sync)
@@ -254,7 +255,7 @@ class Supervisor:
         elif gateway.plan.upstreams and not loaded.config.backends:
             problems = (NO_BACKEND,)
         else:
-            upstreams = build_upstreams(loaded.config.backends, gateway.plan.upstreams, self.arrivals)
+            upstreams = build_upstreams(loaded.config.backends, gateway.plan.upstreams, self.traffic)
             if isinstance(upstreams, list):
                 problems = tuple(upstreams)
         if problems or isinstance(loaded, Problems) or not isinstance(upstreams, dict):

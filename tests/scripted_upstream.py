@@ -12,7 +12,9 @@ import trio.lowlevel
 
 from appliance.http1.arrivals import Arrivals
 from appliance.http1.client import Http1Transport
+from appliance.http1.departures import Departures
 from appliance.http1.origin import Origin
+from appliance.http1.traffic import Traffic
 from appliance.http1.transport import Exchange, Failure, TransportLimits, UpstreamRequest
 
 HEADERS = b"host: upstream\r\nx-test: 1\r\n"
@@ -98,6 +100,7 @@ class Upstream:
         self.script = script
         self.scheme, self.name, self.tls = scheme, name, tls
         self.port = 0
+        self.departures = Departures()
 
     async def handle(self, stream: trio.SocketStream) -> None:
         side: trio.SocketStream | trio.SSLStream[trio.SocketStream] = stream
@@ -118,8 +121,9 @@ class Upstream:
         return origin
 
     def transport(self, tls: ssl.SSLContext | None = None, arrivals: Arrivals | None = None, **limits: float) -> Http1Transport:
-        """A transport to here, shut down at the end so that the sockets left then are leaks."""
-        transport = Http1Transport(self.origin(), TransportLimits(**limits), tls, arrivals)  # type: ignore[arg-type]
+        """A transport to here, shut down at the end so that the sockets left then are leaks. Its small requests leave together."""
+        traffic = Traffic(Arrivals() if arrivals is None else arrivals, self.departures)
+        transport = Http1Transport(self.origin(), TransportLimits(**limits), tls, traffic)  # type: ignore[arg-type]
         self.transports.append(transport)
         return transport
 
@@ -133,6 +137,9 @@ async def upstream(
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         server.port = listeners[0].socket.getsockname()[1]
         nursery.start_soon(partial(trio.serve_listeners, server.handle, listeners, handler_nursery=nursery))
+        nursery.start_soon(server.departures.run)
+        while not server.departures.running:
+            await trio.lowlevel.checkpoint()
         with trio.fail_after(patience_s):
             yield server
         for transport in server.transports:

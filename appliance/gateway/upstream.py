@@ -17,9 +17,9 @@ from appliance.gateway.live import BackendState, backend_state
 from appliance.gateway.proven import Prover
 from appliance.gateway.slots import Slots
 from appliance.gateway.trust import BadTrust, upstream_tls
-from appliance.http1.arrivals import Arrivals
 from appliance.http1.client import Http1Transport
 from appliance.http1.origin import BadOrigin, Origin
+from appliance.http1.traffic import Traffic
 from appliance.http1.transport import Transport, TransportLimits, UpstreamRequest
 from appliance.providers import PROVIDERS, Manner, Provider, auth_headers, endpoint, manner, models_language, refused_thoughts
 from appliance.providers.account import BadAccount
@@ -124,7 +124,7 @@ class Upstream:
 
 
 def build_upstream(
-    name: str, settings: Backend, contexts: dict[str, ssl.SSLContext], arrivals: Arrivals | None, env: Mapping[str, str],
+    name: str, settings: Backend, contexts: dict[str, ssl.SSLContext], traffic: Traffic | None, env: Mapping[str, str],
     known: Upstream | None = None,
 ) -> Upstream | str:  # fmt: skip
     """Build one backend from its checked settings; a string says why it cannot be built.
@@ -147,7 +147,7 @@ def build_upstream(
         return f"backends.{name}.{heads}"
     if settings.dialect is not None and settings.dialect not in NAMES:
         return f"backends.{name}.dialect {settings.dialect!r} is not spoken by this version; it knows {', '.join(NAMES)}"
-    transport = _transport(name, settings, origin, contexts, arrivals)
+    transport = _transport(name, settings, origin, contexts, traffic)
     if isinstance(transport, str):
         return transport
     limits = settings.limits
@@ -203,7 +203,7 @@ def _secrets(settings: Backend) -> tuple[bytes, ...]:
 
 
 def _transport(
-    name: str, settings: Backend, origin: Origin, contexts: dict[str, ssl.SSLContext], arrivals: Arrivals | None
+    name: str, settings: Backend, origin: Origin, contexts: dict[str, ssl.SSLContext], traffic: Traffic | None
 ) -> Transport | str:
     limits = settings.limits
     bounds = TransportLimits(
@@ -221,12 +221,12 @@ def _transport(
             return f"backends.{name}.ca {own.reason}"
         return httpx_transport(origin, bounds, own, http2=settings.http2, proxy=proxy)
     if origin.scheme == "http":
-        return Http1Transport(origin, bounds, arrivals=arrivals)
+        return Http1Transport(origin, bounds, traffic=traffic)
     trusted = contexts.get(settings.ca) or upstream_tls(settings.ca)
     if isinstance(trusted, BadTrust):
         return f"backends.{name}.ca {trusted.reason}"
     contexts[settings.ca] = trusted
-    return Http1Transport(origin, bounds, trusted, arrivals)
+    return Http1Transport(origin, bounds, trusted, traffic)
 
 
 def missing_key(settings: Backend) -> bool:
@@ -237,14 +237,14 @@ def missing_key(settings: Backend) -> bool:
 
 
 def build_upstreams(
-    backends: Mapping[str, Backend], known: Mapping[str, Upstream], arrivals: Arrivals | None = None,
+    backends: Mapping[str, Backend], known: Mapping[str, Upstream], traffic: Traffic | None = None,
     env: Mapping[str, str] = os.environ,
 ) -> dict[str, Upstream] | list[str]:  # fmt: skip
     """Every backend of a configuration, or all reasons why some cannot be built. An unchanged one keeps its connections and what is known
     of it.
 
     Args:
-        arrivals: where their streams are read while they flow steadily.
+        traffic: how their connections read and write together.
         env: variables in which a cloud's account may be named.
     """
     contexts: dict[str, ssl.SSLContext] = {}
@@ -254,7 +254,7 @@ def build_upstreams(
         if name in known and known[name].settings == settings:
             built[name] = known[name]
             continue
-        upstream = build_upstream(name, settings, contexts, arrivals, env, known.get(name))
+        upstream = build_upstream(name, settings, contexts, traffic, env, known.get(name))
         if isinstance(upstream, str):
             problems.append(upstream)
         else:

@@ -16,12 +16,12 @@ from functools import lru_cache
 
 import trio
 
-from appliance.http1.arrivals import Arrivals
 from appliance.http1.dial import dial
 from appliance.http1.exchange import Http1Exchange, exchange
 from appliance.http1.origin import Origin
 from appliance.http1.pool import Connection, Pool
 from appliance.http1.response import ResponseReader
+from appliance.http1.traffic import Traffic
 from appliance.http1.transport import Failure, Hold, PoolStats, TransportLimits, UpstreamRequest
 from appliance.http1.upload import framing_line
 
@@ -42,21 +42,22 @@ class Http1Transport:
         origin: where to connect.
         limits: bounds.
         tls: from tls.tls_context; needed for https, refused otherwise (ValueError).
-        arrivals: where streams that flow steadily are read (see Exchange.pass_on); without it each is read by its own task.
+        traffic: where streams that flow steadily are read (see Exchange.pass_on) and small requests leave together; without it each stream
+            is read by its own task and each request is sent at once.
     """
 
-    __slots__ = ("_arrivals", "_limits", "_origin", "_pool", "_tls")
+    __slots__ = ("_limits", "_origin", "_pool", "_tls", "_traffic")
     holds = True
 
     def __init__(
-        self, origin: Origin, limits: TransportLimits, tls: ssl.SSLContext | None = None, arrivals: Arrivals | None = None
+        self, origin: Origin, limits: TransportLimits, tls: ssl.SSLContext | None = None, traffic: Traffic | None = None
     ) -> None:
         if (origin.scheme == "https") != (tls is not None):
             raise ValueError("a TLS context is needed for https and only there")
         self._origin = origin
         self._limits = limits
         self._tls = tls
-        self._arrivals = arrivals
+        self._traffic = traffic
         self._pool = Pool(limits)
 
     def __repr__(self) -> str:
@@ -111,7 +112,7 @@ class Http1Transport:
 
     async def _over_new_connection(self, head: bytes, request: UpstreamRequest, hold: Hold | None) -> Http1Exchange | Failure:
         started = trio.current_time()
-        link = await dial(self._origin, self._tls, self._limits, self._arrivals)
+        link = await dial(self._origin, self._tls, self._limits, self._traffic)
         if isinstance(link, Failure):
             return link
         connection = Connection(link, ResponseReader(self._limits), trio.current_time() - started)

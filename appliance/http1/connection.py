@@ -55,6 +55,7 @@ class Connection:
         try:
             with self._scope:
                 await self._converse()
+                await self._part()
         except (OSError, trio.ClosedResourceError):
             pass  # the client is gone, or we closed: nobody to tell
         except Exception as bug:  # of the engine or of a hook; one connection must not take the others with it
@@ -156,6 +157,9 @@ class Connection:
                 except trio.ClosedResourceError:
                     if peer.closed:
                         raise
+                    if peer.rest is not None:
+                        await self._part()
+                        continue
                     if self._overdue:
                         return b""
             try:
@@ -171,6 +175,8 @@ class Connection:
         await checkpoint()
         if peer.closed:
             raise trio.ClosedResourceError
+        if peer.rest is not None:
+            await self._part()
         try:
             data = peer.sock.recv(peer.recv_bytes)
         except BlockingIOError:
@@ -180,12 +186,20 @@ class Connection:
             self._eager = score + 1
         return data
 
+    async def _part(self) -> None:
+        """What is left of the answer before leaves, at the pace asked of whoever reads an answer."""
+        phase, self.phase = self.phase, RUNNING
+        await self.peer.part_wholly()
+        self.phase = phase
+
     # requests ----------------------------------------------------------------------------------------------------------------------------
 
     async def _serve(self, head: RequestHead) -> bool:
         """Run the application once; whether another request may follow."""
         peer, server = self.peer, self.server
         limits = server.limits
+        if peer.rest is not None or peer.parting:
+            await peer.part_wholly()
         body = RequestBody(peer, limits, head.length)
         self.answers += 1
         keep_alive = head.keep_alive and self.answers < limits.requests_per_connection_max
@@ -255,6 +269,7 @@ class Connection:
         """Close so that the client reads our last answer: closing with unread bytes makes the kernel send RST, which may overtake it
         (RFC 9112 §9.6). `sure` when nothing more can be expected from the client."""
         peer, limits = self.peer, self.server.limits
+        await self._part()
         if sure:
             return
         self._enter(LINGERING)

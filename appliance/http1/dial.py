@@ -12,10 +12,10 @@ import ssl
 import trio
 from trio.lowlevel import wait_writable
 
-from appliance.http1.arrivals import Arrivals
 from appliance.http1.link import Link
 from appliance.http1.origin import Origin
 from appliance.http1.tls import TlsLink
+from appliance.http1.traffic import Traffic
 from appliance.http1.transport import Failure, TransportLimits
 
 # (level, option, value). TCP_NODELAY: a request's last small packet must not wait for an acknowledgement. Keep-alive probes: a model may
@@ -32,15 +32,15 @@ SOCKET_OPTIONS: tuple[tuple[int, int, int], ...] = (
 )
 
 
-async def dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLimits, arrivals: Arrivals | None = None) -> Link | Failure:
+async def dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLimits, traffic: Traffic | None = None) -> Link | Failure:
     """A connected link, handshake done. Cancellable at every step."""
     connected: Link | Failure = Failure("connect_timeout", "no connection within connect_s")
     with trio.move_on_after(limits.connect_s):
-        connected = await _dial(origin, tls, limits, arrivals)
+        connected = await _dial(origin, tls, limits, traffic)
     return connected
 
 
-async def _dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLimits, arrivals: Arrivals | None) -> Link | Failure:
+async def _dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLimits, traffic: Traffic | None) -> Link | Failure:
     try:
         if origin.unix_path is not None:
             sock = _bare(await _open_unix(origin.unix_path))
@@ -51,8 +51,8 @@ async def _dial(origin: Origin, tls: ssl.SSLContext | None, limits: TransportLim
     except OSError as error:
         return Failure("connect", _reason(error))
     if tls is None:
-        return Link(sock, limits.recv_bytes, arrivals)
-    link = TlsLink(sock, limits.recv_bytes, tls, origin.host, arrivals)
+        return Link(sock, limits.recv_bytes, traffic)
+    link = TlsLink(sock, limits.recv_bytes, tls, origin.host, traffic)
     try:
         refusal = await link.handshake()
     except BaseException:

@@ -3,7 +3,8 @@
 The rule: a link never raises for what a peer does. A failed write is remembered and the answer is looked for all the same (an upstream may
 say 413 and close before it has read the body); the end of reading is b"" with its reason in `ended`. While part of a request is still
 unsent, `receive` writes it alongside, so that neither side can wait for the other for ever. A body that comes from elsewhere is fetched
-there, too, piece by piece: nothing of it moves but while somebody waits for the answer.
+there, too, piece by piece: nothing of it moves but while somebody waits for the answer. A small request is `parting` until the event loop
+waits next, see departures.py; one that is given up before that never leaves.
 """
 
 import contextlib
@@ -15,8 +16,9 @@ from typing import Protocol
 import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
-from appliance.http1.arrivals import Arrivals
+from appliance.http1.departures import LEAVING_MAX_BYTES
 from appliance.http1.eager import SCORE_MAX, after_miss
+from appliance.http1.traffic import Traffic
 
 # Up to here head and body are joined: a copy of 64 KiB costs about 2 µs, less than the second code path is worth.
 JOIN_MAX_BYTES = 65536
@@ -48,13 +50,15 @@ class Link:
     """
 
     __slots__ = (
-        "_act", "_arrivals", "_given", "_pieces", "_poll", "_recv_bytes", "_score", "_sock", "_try_first", "_unsent", "ended", "sent",
-        "write_failed",
+        "_act", "_arrivals", "_departures", "_given", "_parting", "_pieces", "_poll", "_recv_bytes", "_score", "_sock", "_try_first",
+        "_unsent", "ended", "sent", "write_failed",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, recv_bytes: int, arrivals: Arrivals | None = None) -> None:
+    def __init__(self, sock: socket.socket, recv_bytes: int, traffic: Traffic | None = None) -> None:
         self._sock = sock
-        self._arrivals = arrivals
+        self._arrivals = None if traffic is None else traffic.arrivals
+        self._departures = None if traffic is None else traffic.departures
+        self._parting = b""
         self._act: Callable[[], None] | None = None  # what is called when something arrives, instead of a task that waits
         # Whether the first read of an answer is tried before it is waited for, see eager.py. What comes after it is paced by the network or
         # a model and always waited for.
@@ -73,13 +77,17 @@ class Link:
         self._poll = poll.poll
 
     def begin(self, head: bytes, body: bytes) -> None:
-        """Starts a request: writes what the socket takes now, without waiting. `receive` writes the rest."""
+        """Starts a request: writes what the socket takes now or, of a small one, before the loop waits. `receive` writes the rest."""
         self.sent = self.write_failed = False
         if self._score < 0:
             self._score += 1
         else:
             self._try_first = True
         size = len(head) + len(body)
+        if size <= LEAVING_MAX_BYTES and self._departures is not None and self._departures.running:
+            self._parting = head + body
+            self._departures.add(self._leave)
+            return
         try:
             count = self._sock.send(head + body) if size <= JOIN_MAX_BYTES else self._sock.sendmsg((head, body))
         except BlockingIOError:
@@ -94,6 +102,7 @@ class Link:
 
     def upload(self, pieces: Pieces) -> None:
         """The request begun has a body in pieces, which `receive` fetches and writes. One that cannot be completed closes the link."""
+        self._leave()
         if not (self.write_failed or pieces.ended):
             self._pieces = pieces
             if self._unsent is None:
@@ -120,6 +129,8 @@ class Link:
                     await checkpoint()
                     if self.ended:  # closed by somebody else meanwhile
                         break
+                    if self._unsent is not None:
+                        continue
                     data = self._try()
                     if data:
                         return data
@@ -128,7 +139,8 @@ class Link:
             except BlockingIOError:
                 continue
             except trio.ClosedResourceError:
-                self.ended = "dropped"
+                if self._unsent is None:  # else woken by `_leave`
+                    self.ended = "dropped"
             except OSError:
                 self.ended = "reset"
             else:
@@ -182,7 +194,7 @@ class Link:
 
     def unsent(self) -> bool:
         """Part of the request has not left."""
-        return self._unsent is not None or self.write_failed
+        return self._unsent is not None or self.write_failed or self._parting != b""
 
     def quiet(self) -> bool:
         """False when an idle socket has something to say: the peer's close, an error, or bytes nobody asked for."""
@@ -193,12 +205,31 @@ class Link:
         if self._sock.fileno() != -1:
             self.ended = self.ended or "dropped"
             self._unsent = self._pieces = None
+            self._parting = b""
             act = self._act
             self.unwatch()
             notify_closing(self._sock)
             self._sock.close()
             if act is not None:
                 act()
+
+    def _leave(self) -> None:
+        """The request that is parting is written now. Whoever waits for its answer is woken for what the socket does not take, but not for
+        an error: that makes the socket readable."""
+        data, self._parting = self._parting, b""
+        if not data:
+            return
+        try:
+            count = self._sock.send(data)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            self.write_failed = True
+            return
+        self.sent = count > 0
+        if count < len(data):
+            self._unsent = memoryview(data)[count:]
+            notify_closing(self._sock)
 
     async def _readable_while_writing(self) -> None:
         """Returns once the socket is readable; meanwhile writes. Rare (bodies beyond the socket's buffer), so a nursery may cost 80 µs."""

@@ -1,7 +1,8 @@
 """One accepted socket: bytes in, bytes out, closed once.
 
 The rule: the system call is tried before anything waits, and whatever waits can be woken by `wake` (the time limits) or `close` and then
-finds out why from plain attributes. No buffer but `buffer`, which never holds more than one recv.
+finds out why from plain attributes. No buffer but `buffer`, which never holds more than one recv, and a small answer that is `parting`
+until the event loop waits next (see departures.py).
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import attrs
 from trio import ClosedResourceError
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
+from appliance.http1.departures import LEAVING_MAX_BYTES, Departures
 from appliance.http1.pace import Pace
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends RST and drops what is unsent
@@ -33,12 +35,14 @@ class PeerSocket:
 
     `buffer` holds what was read and not yet used. `half_closed` is set when the peer's FIN or RST was seen, `closed` when our end is
     closed. `_closing` is told the descriptor right before it is closed (its number may be another connection's right after). `sent_bytes`
-    and `received_bytes` are totals; the second counts body bytes that had to be waited for.
+    and `received_bytes` are totals; the second counts body bytes that had to be waited for. `rest` is what the socket did not take of an
+    answer that parted: `part_wholly` sends it, and nothing else may be sent before it.
     """
 
     sock: socket.socket
     recv_bytes: int
     _closing: Callable[[int], None]
+    _departures: Departures | None = None
     buffer: bytes = b""
     half_closed: bool = False
     closed: bool = False
@@ -47,6 +51,8 @@ class PeerSocket:
     reading: Pace = attrs.field(factory=Pace)
     writing: Pace = attrs.field(factory=Pace)
     yielded_bytes: int = 0
+    rest: memoryview | None = None
+    parting: bytes = b""
 
     async def recv_body(self) -> bytes:
         """More of a body, b"" at the peer's FIN. Raises OSError; ClosedResourceError when closed; TooSlow once `reading.late`.
@@ -89,6 +95,7 @@ class PeerSocket:
 
     async def send(self, data: bytes) -> None:
         """All of it. Raises OSError when the peer is gone, ClosedResourceError when we closed."""
+        await self.part_wholly()
         rest = self.send_now(data, b"", b"")
         if rest is not None:
             await self.send_rest(rest)
@@ -120,6 +127,44 @@ class PeerSocket:
                 return (memoryview(part)[sent:], *parts[index + 1 :])
             sent -= len(part)
         return None
+
+    def part(self, head: bytes, body: bytes) -> bool:
+        """Whether these leave before the event loop waits next. False when they have to be sent. Not for the last answer of a
+        connection."""
+        departures = self._departures
+        if departures is None or not departures.running or len(head) + len(body) > LEAVING_MAX_BYTES or self.unsent or self.closed:
+            return False
+        self.parting = head + body
+        departures.add(self._leave)
+        return True
+
+    @property
+    def unsent(self) -> bool:
+        """Something that parted has not left."""
+        return self.rest is not None or self.parting != b""
+
+    async def part_wholly(self) -> None:
+        """Nothing is `unsent` after this. Raises like `send`."""
+        self._leave()
+        if self.rest is not None:
+            rest, self.rest = self.rest, None
+            await self.send_rest((rest,))
+
+    def _leave(self) -> None:
+        """Whoever waits for the next request is woken for what the socket does not take. An error is met by the next read."""
+        data, self.parting = self.parting, b""
+        if not data:
+            return
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return
+        self.sent_bytes += sent
+        if sent < len(data):
+            self.rest = memoryview(data)[sent:]
+            self.wake()
 
     async def send_rest(self, parts: Sequence[bytes | memoryview]) -> None:
         """What `send_now` left. Raises like `send`. A cancelled call has sent an unknown part of it."""
@@ -153,6 +198,8 @@ class PeerSocket:
         """Idempotent. With `reset` the peer sees RST and unsent bytes are dropped; otherwise the kernel still delivers them."""
         if self.closed:
             return
+        if not reset:
+            self._leave()
         self.closed = True
         self._closing(self.sock.fileno())
         notify_closing(self.sock)

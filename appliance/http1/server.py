@@ -17,6 +17,7 @@ from trio.lowlevel import wait_readable
 
 from appliance.http1.asgi import App
 from appliance.http1.connection import Connection
+from appliance.http1.departures import Departures
 from appliance.http1.peer_socket import PeerSocket
 from appliance.http1.peers import PeerWatch
 from appliance.http1.refusal import OnRefusal, Refusal, RenderRefusal
@@ -40,7 +41,8 @@ class Server:
 
     `render_refusal(status, reason, target)` gives content type and body of what the engine answers by itself (400, 408, 413, 414, 417, 431,
     500, 501, 503, 505); `on_refusal(status, reason)` hears of each of those but 500; `on_error(exception, scope)` of what the application
-    raised, and with an empty scope of what went wrong outside a request. These hooks must not raise.
+    raised, and with an empty scope of what went wrong outside a request. These hooks must not raise. Small whole answers leave together
+    through `departures` while that runs.
 
     A connection above `connections_max` is answered 503 and closed rather than left in the backlog: a balancer can go elsewhere at once,
     and a health check sees an overloaded server instead of a silent one.
@@ -55,8 +57,10 @@ class Server:
         on_error: OnError,
         on_refusal: OnRefusal | None = None,
         lifespan_state: dict[str, Any] | None = None,
+        departures: Departures | None = None,
     ) -> None:
         self.limits = limits
+        self._departures = departures
         self._state = ServerState(app, limits, render_refusal, on_error, on_refusal, lifespan_state)
         self._connections: set[Connection] = set()
         self._by_fd: dict[int, Connection] = {}  # those whose socket is open
@@ -169,7 +173,8 @@ class Server:
             client = address[:2]
             local = sock.getsockname()[:2]
         self._watch.add(sock.fileno())
-        connection = Connection(PeerSocket(sock, self.limits.recv_bytes, self._closing), self._state, client, local, refusal)
+        peer = PeerSocket(sock, self.limits.recv_bytes, self._closing, self._departures)
+        connection = Connection(peer, self._state, client, local, refusal)
         self._connections.add(connection)
         self._by_fd[sock.fileno()] = connection
         self._refusing += refusal is not None

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from trio.lowlevel import wait_readable, wait_writable
 
-from appliance.http1.arrivals import Arrivals
+from appliance.http1.departures import LEAVING_MAX_BYTES
 from appliance.http1.link import JOIN_MAX_BYTES, NOTHING_YET, Link
+from appliance.http1.traffic import Traffic
 
 # Plain text encrypted at a time, so that no more than this lies encrypted in memory beside a body of megabytes.
 _SLICE_BYTES = 65536
@@ -37,8 +38,8 @@ class TlsLink(Link):
 
     __slots__ = ("_incoming", "_object", "_outgoing", "_plain")
 
-    def __init__(self, sock: socket.socket, recv_bytes: int, context: ssl.SSLContext, host: str, arrivals: Arrivals | None = None) -> None:
-        super().__init__(sock, recv_bytes, arrivals)
+    def __init__(self, sock: socket.socket, recv_bytes: int, context: ssl.SSLContext, host: str, traffic: Traffic | None = None) -> None:
+        super().__init__(sock, recv_bytes, traffic)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
@@ -73,7 +74,13 @@ class TlsLink(Link):
 
     def begin(self, head: bytes, body: bytes) -> None:
         self.sent = self.write_failed = False
-        joined = len(head) + len(body) <= JOIN_MAX_BYTES
+        size = len(head) + len(body)
+        if size <= LEAVING_MAX_BYTES and self._departures is not None and self._departures.running:
+            self._encrypt(memoryview(head + body))
+            self._parting = self._outgoing.read()
+            self._departures.add(self._leave)
+            return
+        joined = size <= JOIN_MAX_BYTES
         self._plain = memoryview(head + body if joined else body)
         with contextlib.suppress(BlockingIOError):
             if not joined:
@@ -124,7 +131,7 @@ class TlsLink(Link):
 
     def close(self) -> None:
         """Says goodbye in TLS when the socket takes it at once (RFC 9112 §9.8 asks clients to), and closes."""
-        if self._sock.fileno() != -1 and self._unsent is None and self.ended == "":
+        if self._sock.fileno() != -1 and not self.unsent() and self.ended == "":
             with contextlib.suppress(ssl.SSLError, OSError, ValueError):
                 try:
                     self._object.unwrap()
@@ -151,6 +158,7 @@ class TlsLink(Link):
             self.ended = "cut"
 
     def _flush(self) -> None:
+        self._leave()
         while True:
             if self._unsent is None:
                 if self._plain is not None:

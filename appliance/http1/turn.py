@@ -180,7 +180,8 @@ class Turn:
 
     def push_whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool | None:
         """Send a whole answer, as two messages to `send` would but without waiting. Returns and raises like `push`; what is left after
-        False goes out with a last, empty `send`.
+        False goes out with a last, empty `send`. A small one leaves before the event loop waits, and a client that is gone by then is
+        noticed by the connection alone.
         """
         if self.state != NEW or self.end_reason is not None:
             return None
@@ -188,12 +189,13 @@ class Turn:
         head = self._begin(body, more=False)
         if self._left != len(body):
             return None
-        self.state = BROKEN
-        try:
-            self._rest = self._peer.send_now(head, body, b"")
-        except OSError:
-            self._end("client_gone")
-            raise ClientGone from None
+        if not (self.keep_alive and self._peer.part(head, body)):
+            self.state = BROKEN
+            try:
+                self._rest = self._peer.send_now(head, body, b"")
+            except OSError:
+                self._end("client_gone")
+                raise ClientGone from None
         self._left = 0
         if self._rest is not None:
             self.state = SENDING

@@ -13,6 +13,7 @@ import trio
 from appliance.config.doors import Listener, ServerLimits
 from appliance.http1 import server_limits
 from appliance.http1.asgi import App
+from appliance.http1.departures import Departures
 from appliance.http1.listen import ListenFault, describe, listens_on_loopback, open_listeners
 from appliance.http1.refusal import OnRefusal, RenderRefusal
 from appliance.http1.server import Server
@@ -68,10 +69,11 @@ def engine_limits(limits: ServerLimits) -> server_limits.ServerLimits:
 
 
 def engine(
-    app: App, door: Door, limits: ServerLimits, on_error: OnError, on_refusal: OnRefusal, render: RenderRefusal = render_refusal
-) -> Engine:
+    app: App, door: Door, limits: ServerLimits, on_error: OnError, on_refusal: OnRefusal, render: RenderRefusal = render_refusal,
+    departures: Departures | None = None,
+) -> Engine:  # fmt: skip
     """The engine of a door. `on_error` hears what the application raised, `on_refusal` what was answered before the application ran, in the
-    shape that `render` gives it."""
+    shape that `render` gives it. Ours lets small answers leave together through `departures`."""
     if door.hypercorn:
         # It takes 0.1 s to import, for which nobody has to wait whose public door is ours.
         from appliance.server.hypercorn_engine import HypercornServer
@@ -79,4 +81,6 @@ def engine(
 
         strict = StrictHttp1(app, on_refusal, render)
         return HypercornServer(strict, limits, door.settings.tls_cert, door.settings.tls_key, on_error, on_refusal)
-    return Server(app, engine_limits(limits), render_refusal=render, on_error=on_error, on_refusal=on_refusal)
+    return Server(
+        app, engine_limits(limits), render_refusal=render, on_error=on_error, on_refusal=on_refusal, departures=departures
+    )

@@ -12,7 +12,6 @@ from appliance.gateway.plan_build import build_plan
 from appliance.gateway.pricing import KNOWN_MAX, UNPRICED_MAX, Pricing, Unpriced, make_pricing, usd_text
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import build_upstreams
-from appliance.http1.arrivals import Arrivals
 from appliance.prices.table import PriceTable
 from appliance.providers import PROVIDERS
 
@@ -38,7 +37,7 @@ base_url = "http://127.0.0.1:9/v1"
 async def plan() -> Plan:
     loaded = load_text(BACKENDS, env={}, providers=PROVIDERS)
     assert isinstance(loaded, Loaded), loaded
-    upstreams = build_upstreams(loaded.config.backends, {}, Arrivals())
+    upstreams = build_upstreams(loaded.config.backends, {})
     assert isinstance(upstreams, dict)
     return build_plan(loaded.config, upstreams, make_pricing(loaded.config.prices, PriceTable(), Unpriced()), Tenancy({}, ()))
 

@@ -9,7 +9,6 @@ from appliance.gateway.pricing import Unpriced, make_pricing
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import build_upstreams
 from appliance.gateway.variants import assigned
-from appliance.http1.arrivals import Arrivals
 from appliance.prices.table import PriceTable
 from appliance.providers import PROVIDERS
 
@@ -42,7 +41,7 @@ percent = 10
 def plan_of(text: str) -> Plan:
     loaded = load_text(text, env={}, providers=PROVIDERS)
     assert isinstance(loaded, Loaded), loaded
-    upstreams = build_upstreams(loaded.config.backends, {}, Arrivals())
+    upstreams = build_upstreams(loaded.config.backends, {})
     assert isinstance(upstreams, dict)
     return build_plan(loaded.config, upstreams, make_pricing(loaded.config.prices, PriceTable(), Unpriced()), Tenancy({}, ()))
 

@@ -12,6 +12,7 @@ import h11
 import trio
 
 from appliance.http1.asgi import App
+from appliance.http1.departures import Departures
 from appliance.http1.refusal import plain_text_refusal
 from appliance.http1.server import Server
 from appliance.http1.server_limits import ServerLimits
@@ -108,6 +109,7 @@ class Served:
     address: Any
     errors: list[Exception]
     refusals: list[tuple[int, str]]
+    door: socket.socket
     clients: list[Client] = attrs.field(factory=list)
 
     async def connect(self, *, receive_buffer_bytes: int | None = None) -> Client:
@@ -136,6 +138,7 @@ async def serving(
         door.listen()
     errors: list[Exception] = []
     refusals: list[tuple[int, str]] = []
+    departures = Departures(errors.append)
     server = Server(
         app,
         limits,
@@ -143,10 +146,12 @@ async def serving(
         on_error=lambda error, _: errors.append(error),
         on_refusal=lambda status, reason: refusals.append((status, reason)),
         lifespan_state=lifespan_state,
+        departures=departures,
     )
-    served = Served(server, door.getsockname(), errors, refusals)
+    served = Served(server, door.getsockname(), errors, refusals, door)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(departures.run)
             await nursery.start(server.serve, [door])
             try:
                 yield served
@@ -154,6 +159,8 @@ async def serving(
                 for client in served.clients:
                     client.sock.close()
                 server.cut()
+                await server.wait_idle()
+                nursery.cancel_scope.cancel()
 
 
 async def eventually(true: Callable[[], object], within_s: float = 5.0) -> None:

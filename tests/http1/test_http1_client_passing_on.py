@@ -17,6 +17,7 @@ from appliance.http1.arrivals import EVENTS_MAX, Arrivals
 from appliance.http1.client import Http1Transport
 from appliance.http1.origin import Origin
 from appliance.http1.tls import tls_context
+from appliance.http1.traffic import Traffic
 from appliance.http1.transport import Exchange, Failure, Hold, PoolStats, TransportLimits
 
 pytestmark = [
@@ -285,7 +286,7 @@ async def test_the_end_of_tls_that_comes_with_the_last_bytes_is_heard_at_once(co
         nursery.start_soon(trio.serve_listeners, serve, listeners)
         origin = Origin.parse(f"https://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
         assert isinstance(origin, Origin)
-        transport = Http1Transport(origin, TransportLimits(), contexts[1], arrivals)
+        transport = Http1Transport(origin, TransportLimits(), contexts[1], Traffic(arrivals))
         exchange = await transport.send(post())
         assert not isinstance(exchange, Failure)
         seen: list[bytes] = []

@@ -1,0 +1,67 @@
+"""Many sockets written in one go: what the tasks of one pass of the event loop have for the wire leaves right before the loop waits.
+
+The rule: a `send` whose peer sleeps wakes it, and waking is what it costs: 26 of the 45 µs that a request spent in the kernel (measured on
+two cores, 32 connections). Under load a pass serves a dozen requests, and between two of their sends the peer falls asleep again. Sent one
+after the other, only the first wakes anybody. A loop with nothing else to do waits at once, so a lone request leaves as soon as it would
+have. Only what is small and would fit the socket's buffer comes here; what the kernel does not take whole is its owner's to send, who is
+woken for it.
+"""
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+# What waits for the end of a pass at most. More would not get cheaper: the first of sixteen pays for all. It bounds how long the first one
+# waits (2 ms at 150 µs a request), too.
+TOGETHER_MAX = 16
+# Linux gives a new TCP socket a send buffer of this size (net.ipv4.tcp_wmem), so that a peer that has read what came before gets it whole.
+LEAVING_MAX_BYTES = 16_384
+
+
+def _as_it_is(bug: Exception) -> None:
+    raise bug
+
+
+@attrs.define(eq=False)
+class Departures(trio.abc.Instrument):
+    """What leaves together. `running` tells whether anybody sees to that; until then everything is to be sent at once.
+
+    `on_error` hears of what a departure raised, which would be a bug, and must not raise.
+    """
+
+    on_error: Callable[[Exception], None] = _as_it_is
+    running: bool = False
+    _waiting: list[Callable[[], None]] = attrs.field(factory=list)
+
+    def add(self, leave: Callable[[], None]) -> None:
+        """`leave` is called before the loop waits next, or now. It must not wait nor raise; whoever owns it may have nothing left to send
+        by then."""
+        self._waiting.append(leave)
+        if len(self._waiting) >= TOGETHER_MAX:
+            self.flush()
+
+    def flush(self) -> None:
+        """Everything leaves now."""
+        waiting, self._waiting = self._waiting, []
+        for leave in waiting:
+            try:
+                leave()
+            except Exception as bug:  # trio would drop an instrument that raises, and nothing would ever leave again
+                self.on_error(bug)
+
+    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio gives it
+        """Trio's word that every task has had its turn."""
+        if self._waiting:
+            self.flush()
+
+    async def run(self) -> None:
+        """Service: until cancelled."""
+        trio.lowlevel.add_instrument(self)
+        self.running = True
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.running = False
+            self.flush()
+            trio.lowlevel.remove_instrument(self)

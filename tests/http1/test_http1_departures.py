@@ -1,0 +1,237 @@
+"""What leaves together: before the loop waits, in order, bounded, and whole where the socket takes only part of it."""
+
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from http1_engine import GET, QUICK, Client, Served, eventually, serving
+from scripted_upstream import OK, Peer, post, upstream, whole
+
+from appliance.http1 import dial
+from appliance.http1.departures import LEAVING_MAX_BYTES, TOGETHER_MAX, Departures
+from appliance.http1.server_limits import ServerLimits
+from appliance.http1.transport import Failure, Hold, PoolStats
+
+SMALLEST_BUFFER = 1  # the kernel makes its minimum of it, 4,608 bytes
+ANSWER = b"".join(b"%06d" % number for number in range(2_000))  # 12 kB
+assert len(ANSWER) < LEAVING_MAX_BYTES - 1_000
+
+
+# the service -----------------------------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def departing(errors: list[Exception] | None = None) -> AsyncIterator[Departures]:
+    departures = Departures() if errors is None else Departures(errors.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(departures.run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield departures
+        nursery.cancel_scope.cancel()
+
+
+async def test_all_leave_after_the_last_task_of_a_pass_and_before_the_loop_waits():
+    seen: list[str] = []
+
+    async def task(name: str) -> None:
+        seen.append(f"{name} runs")
+        departures.add(lambda: seen.append(f"{name} leaves"))
+
+    async with departing() as departures:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task, "one")
+            nursery.start_soon(task, "two")
+        assert sorted(seen[:2]) == ["one runs", "two runs"]
+        assert [line.split()[0] for line in seen[2:]] == [line.split()[0] for line in seen[:2]]
+        assert all(line.endswith("leaves") for line in seen[2:])
+        assert len(seen) == 4
+
+
+async def test_no_more_than_so_many_wait():
+    left: list[int] = []
+    async with departing() as departures:
+        for number in range(TOGETHER_MAX + 1):
+            departures.add(lambda number=number: left.append(number))  # type: ignore[misc]
+        assert left == list(range(TOGETHER_MAX))
+        await trio.lowlevel.checkpoint()
+        assert left == list(range(TOGETHER_MAX + 1))
+
+
+async def test_one_that_raises_is_told_of_and_keeps_nobody():
+    errors: list[Exception] = []
+    left: list[int] = []
+    async with departing(errors) as departures:
+        for _ in range(2):
+            departures.add(lambda: [].pop())
+            departures.add(lambda: left.append(1))
+            await trio.lowlevel.checkpoint()
+    assert left == [1, 1]
+    assert [type(error) for error in errors] == [IndexError, IndexError]
+
+
+async def test_at_its_end_what_waits_leaves_and_nothing_is_taken_any_more():
+    left: list[int] = []
+    async with departing() as departures:
+        departures.add(lambda: left.append(1))
+    assert left == [1]
+    assert not departures.running
+
+
+# requests --------------------------------------------------------------------------------------------------------------------------------
+
+
+async def once(peer: Peer) -> None:
+    while await peer.request():
+        await peer.send(OK)
+
+
+async def test_a_request_given_up_in_its_own_pass_never_leaves():
+    async with upstream(once) as server:
+        transport = server.transport()
+        assert await whole(await transport.send(post())) == b"ok"
+        hold = Hold()
+        server.departures.add(hold.end)
+        assert isinstance(await transport.send(post(b"never"), hold), Failure)
+        assert transport.stats() == PoolStats(0, 0, 0)
+        await server.peers[0].ended.wait()
+        assert server.peers[0].requests == 1
+
+
+async def test_a_request_that_the_socket_takes_in_part_arrives_whole(monkeypatch: pytest.MonkeyPatch):
+    """The smallest send buffer, and an upstream that reads late: the rest is sent while the answer is waited for."""
+    monkeypatch.setattr(dial, "SOCKET_OPTIONS", (*dial.SOCKET_OPTIONS, (socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)))
+    seen: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await trio.sleep(0.02)
+            request = await peer.request()
+            if not request:
+                return
+            seen.append(request)
+            await peer.send(OK)
+
+    async with upstream(script) as server:
+        transport = server.transport()
+        for _ in range(3):
+            assert await whole(await transport.send(post(ANSWER))) == b"ok"
+        assert [request.endswith(b"\r\n\r\n" + ANSWER) for request in seen] == [True] * 3
+        assert len(server.peers) == 1
+
+
+async def test_an_upstream_that_resets_before_the_request_leaves_is_a_failure_of_that_connection_alone():
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        if peer.index == 0:
+            await trio.sleep(0.01)
+            peer.reset()
+        else:
+            await once(peer)
+
+    async with upstream(script) as server:
+        transport = server.transport()
+        assert await whole(await transport.send(post())) == b"ok"
+        await server.peers[0].ended.wait()
+        answer = await transport.send(post())
+        assert not isinstance(answer, Failure)
+        assert await whole(answer) == b"ok"
+
+
+# answers ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def answering(outcomes: list[bool | None], body: bytes = ANSWER) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        turn = scope["extensions"]["http1"]
+        await receive()
+        outcomes.append(turn.push_whole(200, [(b"x-path", scope["raw_path"])], body))
+        if not outcomes[-1]:
+            await send({"type": "http.response.body"})
+
+    return app
+
+
+@asynccontextmanager
+async def served_with_small_buffers(outcomes: list[bool | None], limits: ServerLimits = QUICK) -> AsyncIterator[tuple[Served, Client]]:
+    """A client that has room for 2 kB, on a connection whose send buffer is the smallest."""
+    async with serving(answering(outcomes), limits) as served:
+        served.door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
+        yield served, await served.connect(receive_buffer_bytes=2_048)
+
+
+def taken_in_part(served: Served) -> bool:
+    return any(connection.peer.rest is not None or connection.peer.writing.waiting for connection in served.server._connections)
+
+
+async def test_an_answer_that_the_socket_takes_in_part_arrives_whole_without_another_request():
+    outcomes: list[bool | None] = []
+    async with served_with_small_buffers(outcomes) as (served, client):
+        for _ in range(3):
+            await client.send(GET)
+            await eventually(lambda: taken_in_part(served))
+            assert (await client.answer()).body == ANSWER
+            await eventually(lambda: not taken_in_part(served))
+    assert outcomes == [True] * 3
+
+
+async def test_pipelined_answers_come_in_order_and_whole():
+    outcomes: list[bool | None] = []
+    async with served_with_small_buffers(outcomes) as (_, client):
+        await client.send(b"".join(GET.replace(b"GET /", b"GET /%d" % number) for number in range(6)))
+        await trio.sleep(0.02)
+        for number in range(6):
+            answer = await client.answer()
+            assert answer.body == ANSWER
+            assert answer.headers[b"x-path"].startswith(b"/%d" % number)
+    assert len(outcomes) == 6
+
+
+@pytest.mark.parametrize("end", ["fin", "drain", "close", "garbage"])
+async def test_an_answer_that_parted_is_whole_though_the_connection_ends(end: str):
+    outcomes: list[bool | None] = []
+    async with served_with_small_buffers(outcomes) as (served, client):
+        if end == "close":
+            await client.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        elif end == "garbage":
+            await client.send(GET + b"\0\r\n\r\n")
+        else:
+            await client.send(GET)
+        if end == "fin":
+            await client.stream.send_eof()
+        await eventually(lambda: outcomes)
+        if end == "drain":
+            served.server.drain()
+        await trio.sleep(0.02)
+        assert (await client.answer()).body == ANSWER
+
+
+async def test_a_client_that_does_not_read_its_answer_is_cut():
+    outcomes: list[bool | None] = []
+    quick = ServerLimits(sweep_s=0.02, write_stall_s=0.1)
+    async with served_with_small_buffers(outcomes, quick) as (served, client):
+        await client.send(GET)
+        await eventually(lambda: outcomes and not served.server.connections_open)
+
+
+async def test_a_client_that_resets_in_the_same_pass_ends_its_connection_quietly():
+    outcomes: list[bool | None] = []
+    clients: list[Client] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        raw = clients[0].sock
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raw.close()
+        outcomes.append(scope["extensions"]["http1"].push_whole(200, [], b"late"))
+
+    async with serving(app) as served:
+        clients.append(await served.connect())
+        await clients[0].send(GET)
+        await eventually(lambda: outcomes and not served.server.connections_open)
+        assert served.errors == []
