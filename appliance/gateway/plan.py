@@ -159,6 +159,10 @@ class Resolved:
     prompt_tokens: int = 0
     assigned: Assigned | None = None
 
+    def within(self, variant: Assigned) -> "Resolved":
+        """The same request in a variant of its route's experiment. Field by field: this is done whenever another user asks."""
+        return Resolved(variant.route, self.model, self.why, (*self.narrowed, variant.why), self.prompt_tokens, variant)
+
 
 @attrs.frozen
 class Plan:

@@ -63,10 +63,7 @@ class ExperimentPlan:
 def assigned(resolved: "Resolved", user: str) -> "Resolved":
     """The same request in the variant of its user; as it is where its route has no experiment."""
     experiment = resolved.route.experiment
-    if experiment is None:
-        return resolved
-    variant = experiment.assign(user)
-    return attrs.evolve(resolved, route=variant.route, assigned=variant, narrowed=(*resolved.narrowed, variant.why))
+    return resolved if experiment is None else resolved.within(experiment.assign(user))
 
 
 def unassigned(resolved: "Resolved") -> "Resolved":

@@ -1,5 +1,6 @@
 """Experiments in the routing plan: a population of users over real plans, what a variant's route holds, and who stays out."""
 
+import attrs
 import pytest
 
 from appliance.config.loader import Loaded, load_text
@@ -90,6 +91,15 @@ async def test_a_variants_target_takes_the_place_of_all_targets_and_the_fallback
         first = ("two", "new") if one.assigned.variant == "treatment" else ("one", "old")
         assert asked == [first, ("two", "rescue")]
         assert one.route.name == "chat"
+
+
+async def test_a_variant_changes_nothing_of_a_request_but_where_it_goes() -> None:
+    plan = plan_of(CONFIG)
+    route = next(one for one in plan.routes if one.name == "chat")
+    assert route.experiment is not None
+    before, variant = Resolved(route, "any", "prefix", ("because",), 7), route.experiment.treatment
+    after = before.within(variant)
+    assert after == attrs.evolve(before, route=variant.route, assigned=variant, narrowed=("because", variant.why))
 
 
 async def test_the_models_of_both_variants_are_known_to_the_metrics() -> None:
