@@ -14,6 +14,8 @@ back meanwhile, less than that has flowed off of the request itself; that is lef
 
 import attrs
 
+from appliance.core.claim import Figures
+
 NS_PER_MIN = 60_000_000_000
 
 OVERDRAWN_MAX = 1
@@ -47,22 +49,26 @@ class Bucket:
         if now_ns > self.at_ns:
             self.at_ns = now_ns
 
-    def pull(self, now_ns: int, pieces: int) -> int:
-        """`advance`, and `take` if so many are there: in one, since every limited request does it. Gives -1 when they are not."""
+    def pull(self, now_ns: int, pieces: int) -> Figures | None:
+        """`advance`, and `take` if so many are there; how it stands then. In one, since every limited request does it. None when they are
+        not there."""
         if now_ns > self.at_ns:
             self.at_ns = now_ns
         else:
             now_ns = self.at_ns
-        line, top = self.limit * now_ns + self._offset, self._top
-        if top <= line:
+        limit = self.limit
+        line = limit * now_ns + self._offset
+        used = self._top - line
+        if used <= 0:
+            used = 0
             if self.place > line:
                 line = self._skip(line)
-            top = line
-        top += pieces * NS_PER_MIN
-        if top - line > self._units:
-            return -1
-        self._top = self.place = top
-        return top
+        used += pieces * NS_PER_MIN
+        left = self._units - used
+        if left < 0:
+            return None
+        self._top = self.place = line + used
+        return limit, left // NS_PER_MIN, -(-used // limit)
 
     def undo(self, pieces: int) -> None:
         """What the last `pull` took, at the same instant."""
@@ -134,7 +140,7 @@ class Bucket:
         """From the last look until nothing is used any more."""
         return -(-self.used // self.limit)
 
-    def standing(self) -> tuple[int, int, int]:
+    def standing(self) -> Figures:
         """`limit`, `left` and `full_in_ns` in one."""
         limit = self.limit
         used = self._top - limit * self.at_ns - self._offset

@@ -59,17 +59,10 @@ def claims_of(scope: Scope, name: str, limits: Limited) -> tuple[Claim, ...]:
     return (Claim(scope, name, limits.rpm, limits.tpm, limits.concurrency),)
 
 
-@attrs.define  # not frozen: made for each request of a limited caller
-class Figures:
-    """Of the tightest limit of a kind (the one with the least left), after this request took its part.
-
-    Attributes:
-        limit, left: pieces; full_in_ns: until all of it is there again.
-    """
-
-    limit: int
-    left: int
-    full_in_ns: int
+Figures = tuple[int, int, int]
+"""Of the tightest limit of a kind (the one with the least left), after this request took its part: the limit and what is left of it, in
+pieces, and the nanoseconds until all of it is there again.
+"""
 
 
 @attrs.define(eq=False)
@@ -131,11 +124,17 @@ def limit_headers(requests: Figures | None, tokens: Figures | None) -> HeaderLis
     """X-RateLimit-{Limit,Remaining,Reset}-{Requests,Tokens}; Reset in whole seconds."""
     headers: HeaderList = []
     if requests is not None:
-        headers.append((b"x-ratelimit-limit-requests", b"%d" % requests.limit))
-        headers.append((b"x-ratelimit-remaining-requests", b"%d" % requests.left))
-        headers.append((b"x-ratelimit-reset-requests", b"%d" % -(-requests.full_in_ns // NS_PER_S)))
+        limit, left, full_in_ns = requests
+        headers += (
+            (b"x-ratelimit-limit-requests", b"%d" % limit),
+            (b"x-ratelimit-remaining-requests", b"%d" % left),
+            (b"x-ratelimit-reset-requests", b"%d" % -(-full_in_ns // NS_PER_S)),
+        )
     if tokens is not None:
-        headers.append((b"x-ratelimit-limit-tokens", b"%d" % tokens.limit))
-        headers.append((b"x-ratelimit-remaining-tokens", b"%d" % tokens.left))
-        headers.append((b"x-ratelimit-reset-tokens", b"%d" % -(-tokens.full_in_ns // NS_PER_S)))
+        limit, left, full_in_ns = tokens
+        headers += (
+            (b"x-ratelimit-limit-tokens", b"%d" % limit),
+            (b"x-ratelimit-remaining-tokens", b"%d" % left),
+            (b"x-ratelimit-reset-tokens", b"%d" % -(-full_in_ns // NS_PER_S)),
+        )
     return headers

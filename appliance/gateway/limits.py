@@ -92,25 +92,31 @@ class Holder:
         if claim.tpm is not None and claim.tpm != self.tokens.limit:
             self.tokens.fit(claim.tpm)
 
-    def pull(self, tokens: int, now_ns: int) -> int:
-        """Take a request (which is among those that run already) and its tokens; the place of the last of these, 0 where none are counted.
-        Where one of them is not there nothing is taken, and -1 given."""
+    def pull(self, tokens: int, now_ns: int) -> tuple[Figures | None, Figures | None, int] | None:
+        """Take a request (which is among those that run already) and its tokens: how its limits of either stand then, and the place of the
+        last token, 0 where none are counted. None where one of them is not there; nothing is taken then."""
         claim = self.claim
         if claim.concurrency is not None and self.running > claim.concurrency:
             self.advance(now_ns)
-            return -1
-        if claim.rpm is not None and self.requests.pull(now_ns, 1) < 0:
-            self.tokens.advance(now_ns)
-            return -1
+            return None
+        requests: Figures | None = None
+        if claim.rpm is not None:
+            requests = self.requests.pull(now_ns, 1)
+            if requests is None:
+                self.tokens.advance(now_ns)
+                return None
         if claim.tpm is None:
-            return 0
+            return requests, None, 0
+        bucket = self.tokens
         if not tokens:
-            self.tokens.advance(now_ns)
-            return 0
-        place = self.tokens.pull(now_ns, tokens)
-        if place < 0 and claim.rpm is not None:
-            self.requests.undo(1)
-        return place
+            bucket.advance(now_ns)
+            return requests, bucket.standing(), 0
+        left = bucket.pull(now_ns, tokens)
+        if left is None:
+            if requests is not None:
+                self.requests.undo(1)
+            return None
+        return requests, left, bucket.place
 
     def undo(self, tokens: int) -> None:
         """What was pulled at this instant."""
@@ -131,12 +137,15 @@ class Holder:
         return not (self.requests.used or self.tokens.used)
 
 
+Pulled = tuple[Holder, int]
+"""Whose limits let a request pass, and the place of its last token in their bucket, 0 where they count none."""
+
+
 @attrs.define(eq=False)
 class Grant:
-    """See Granted. taken: tokens, of each holder that limits them; places: where in their buckets."""
+    """See Granted. taken: tokens, of each holder that limits them."""
 
-    _holders: list[Holder]
-    _places: list[int]
+    _pulled: list[Pulled]
     _taken: int
     _clock: Callable[[], float]
     requests: Figures | None
@@ -149,7 +158,7 @@ class Grant:
         self._over = True
         taken = self._taken
         now_ns = int((self._clock() if now is None else now) * NS_PER_S)
-        for holder, place in zip(self._holders, self._places, strict=True):
+        for holder, place in self._pulled:
             holder.running -= 1
             if tokens != taken and place:
                 holder.tokens.advance(now_ns)
@@ -160,7 +169,7 @@ class Grant:
             return
         self.settle(0)
         now_ns = int(self._clock() * NS_PER_S)
-        for holder in self._holders:
+        for holder, _ in self._pulled:
             if holder.claim.rpm is not None:
                 holder.requests.advance(now_ns)
                 holder.requests.true_up(1, 0, holder.requests.place)
@@ -184,26 +193,27 @@ class EmbeddedLimiter:
 
     async def admit(self, claims: Sequence[Claim], user: str, tokens: int, spare: int, now: float) -> Grant | Refusal:
         now_ns = int(now * NS_PER_S)
-        holders: list[Holder] = []
-        places: list[int] = []
+        pulled: list[Pulled] = []
         for claim in claims:
-            holder = self.holders.get(claim.id) if claim.scope != "user" else None
+            holder = self.holders.get(claim.id)
             if holder is None or holder.claim is not claim:
                 holder = self._holder(claim, user, now_ns)
             holder.running += 1  # at once: so that it is not forgotten while the next one is looked up
-            holders.append(holder)
-            place = holder.pull(tokens, now_ns)
-            if place < 0:
-                return self._refusal(claims, holders, user, tokens, now_ns)
-            places.append(place)
+            taken = holder.pull(tokens, now_ns)
+            if taken is None:
+                return self._refusal(claims, [*(one for one, _ in pulled), holder], user, tokens, now_ns)
+            requests, left, place = taken
+            pulled.append((holder, place))
         if spare:
-            for holder in holders:
+            for holder, _ in pulled:
                 if holder.claim.tpm is not None:
                     spare = min(spare, holder.tokens.left)
             if spare:
                 tokens += spare
-                places = [holder.tokens.take(spare) if holder.claim.tpm is not None else 0 for holder in holders]
-        return Grant(holders, places, tokens, self.clock, *_tightest(holders))
+                pulled = [(one, one.tokens.take(spare) if one.claim.tpm is not None else 0) for one, _ in pulled]
+        if spare or len(pulled) > 1:
+            requests, left = _tightest([one for one, _ in pulled])
+        return Grant(pulled, tokens, self.clock, requests, left)
 
     def _refusal(self, claims: Sequence[Claim], pulled: Sequence[Holder], user: str, tokens: int, now_ns: int) -> Refusal:
         """The last one that was asked has too little: all get back what they gave. Whose limit has to be waited for longest is told: who
@@ -257,9 +267,10 @@ class EmbeddedLimiter:
         if len(self.users) < self.users_max:
             holder = self.users[f"{claim.id}\0{user}"] = _fresh(claim, now_ns)
             return holder
-        shared = self.holders.get(claim.id)
+        name = f"{claim.id}\0"  # not the id itself: whoever is found by that is no user
+        shared = self.holders.get(name)
         if shared is None:
-            shared = self.holders[claim.id] = _fresh(claim, now_ns)
+            shared = self.holders[name] = _fresh(claim, now_ns)
         return shared
 
 
@@ -299,13 +310,6 @@ def _missing(holder: Holder, tokens: int) -> tuple[Kind, float] | None:
 
 def _tightest(holders: Sequence[Holder]) -> tuple[Figures | None, Figures | None]:
     """The limits of requests and of tokens that have the least left."""
-    if len(holders) == 1:
-        only = holders[0]
-        claim = only.claim
-        return (
-            None if claim.rpm is None else Figures(*only.requests.standing()),
-            None if claim.tpm is None else Figures(*only.tokens.standing()),
-        )
     requests: Bucket | None = None
     tokens: Bucket | None = None
     fewest = least = 0
@@ -319,7 +323,4 @@ def _tightest(holders: Sequence[Holder]) -> tuple[Figures | None, Figures | None
             left = holder.tokens.left
             if tokens is None or left < least:
                 tokens, least = holder.tokens, left
-    return (
-        None if requests is None else Figures(*requests.standing()),
-        None if tokens is None else Figures(*tokens.standing()),
-    )
+    return None if requests is None else requests.standing(), None if tokens is None else tokens.standing()

@@ -196,14 +196,15 @@ def test_a_pull_is_a_look_and_a_take_and_one_that_is_undone_never_was(limit: int
     pulled, plain, now_ns = Bucket(limit), Bucket(limit), 0
     for later_ns, pieces, what, real in steps:
         now_ns += later_ns
-        place = pulled.pull(now_ns, pieces)
-        if place >= 0 and what == "undo":
+        standing = pulled.pull(now_ns, pieces)
+        assert standing in (None, pulled.standing())
+        if standing is not None and what == "undo":
             pulled.undo(pieces)
             plain.advance(now_ns)
-        elif place >= 0:
+        elif standing is not None:
             assert passes(plain, now_ns, pieces)
             if what == "true_up":
-                pulled.true_up(pieces, real, place)
+                pulled.true_up(pieces, real, pulled.place)
                 plain.true_up(pieces, real, plain.place)
         else:
             assert not passes(plain, now_ns, pieces)
@@ -250,8 +251,8 @@ def test_nobody_waits_for_what_would_have_flowed_off_had_each_request_been_kept_
             part[0] -= min(part[0], (taken - real) * NS_PER_MIN)
         else:
             pieces = 1 + number % limit
-            place = bucket.pull(now_ns, pieces)
-            assert place >= 0 or model.used + pieces * NS_PER_MIN > limit * NS_PER_MIN
-            if place >= 0:
-                held.append((pieces, place, model.take(pieces)))
+            passed = bucket.pull(now_ns, pieces) is not None
+            assert passed or model.used + pieces * NS_PER_MIN > limit * NS_PER_MIN
+            if passed:
+                held.append((pieces, bucket.place, model.take(pieces)))
         assert bucket.used <= model.used

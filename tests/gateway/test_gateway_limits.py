@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from appliance.config.schema import Limits
 from appliance.config.tenancy import Tenant
-from appliance.core.claim import Claim, Figures, Refusal, claims_of, limit_headers
+from appliance.core.claim import Claim, Refusal, claims_of, limit_headers
 from appliance.gateway.limits import EmbeddedLimiter, Grant
 
 T = TypeVar("T")
 TENANT = Claim("tenant", "acme", rpm=10, tpm=1000, concurrency=3)
 KEY = Claim("key", "ci", rpm=4)
 EACH_USER = Claim("user", "chat", rpm=2)
-FULL = Figures(10, 10, 0)
+FULL = (10, 10, 0)
 
 
 class Clock:
@@ -128,7 +128,7 @@ def test_a_released_request_leaves_every_limit_as_it_was() -> None:
     for _ in range(50):
         desk.granted(TENANT, KEY, tokens=900, spare=50).release()
     grant = desk.granted(TENANT)
-    assert (grant.requests, grant.tokens) == (Figures(10, 9, 6_000_000_000), Figures(1000, 1000, 0))
+    assert (grant.requests, grant.tokens) == ((10, 9, 6_000_000_000), (1000, 1000, 0))
 
 
 def test_tokens_are_trued_up_both_ways() -> None:
@@ -143,10 +143,10 @@ def test_tokens_are_trued_up_both_ways() -> None:
 def test_of_an_answer_without_a_bound_what_is_there_is_taken_and_comes_back() -> None:
     desk = Desk()
     first = desk.granted(TENANT, tokens=10, spare=4096)
-    assert first.tokens == Figures(1000, 0, 60_000_000_000)
+    assert first.tokens == (1000, 0, 60_000_000_000)
     assert desk.refused(TENANT, tokens=10, spare=4096).kind == "tokens"
     first.settle(40)
-    assert desk.granted(TENANT, tokens=10, spare=500).tokens == Figures(1000, 450, 33_000_000_000)
+    assert desk.granted(TENANT, tokens=10, spare=500).tokens == (1000, 450, 33_000_000_000)
 
 
 def test_each_user_has_a_bucket_and_further_ones_share_one() -> None:
