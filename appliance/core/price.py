@@ -20,6 +20,8 @@ RATE_UNITS = 10**18
 _DIVISOR = RATE_UNITS * 1_000_000 // NUSD
 """From rates per million to nano-USD."""
 
+_HALF = _DIVISOR // 2
+
 
 @attrs.frozen
 class Rates:
@@ -63,10 +65,15 @@ class Price:
     Attributes:
         tiers: (start, rates), ascending: a request with more than `start` input tokens costs these for all of its tokens, not for those
             above `start` alone (so Anthropic, Google and OpenAI).
+        dearest: of `base`, see `dearest`; worked out once, since it is asked for of every request with a budget.
     """
 
     base: Rates
     tiers: tuple[tuple[int, Rates], ...] = ()
+    dearest: tuple[int, int, int] = attrs.field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "dearest", dearest(self.base))
 
     def rates(self, input_tokens: int) -> Rates:
         found = self.base
@@ -78,6 +85,18 @@ class Price:
     @property
     def free(self) -> bool:
         return self.base == ZERO and all(above == ZERO for _, above in self.tiers)
+
+
+def dearest(at: Rates, *, every_kind: bool = False) -> tuple[int, int, int]:
+    """What a token of a prompt, one of an answer and the request itself cost at most.
+
+    Args:
+        every_kind: tokens may be sound and pictures; else they are words.
+    """
+    asked, made = max(at.input, at.cache_write), max(at.output, at.reasoning)
+    if every_kind:
+        asked, made = max(asked, at.input_audio, at.input_image), max(made, at.output_audio, at.output_image)
+    return asked, made, at.request
 
 
 FREE = Price(ZERO)
@@ -135,14 +154,13 @@ def estimate_nusd(price: Price, prompt_tokens: int, output_tokens: int, *, every
     """What a request may cost at most, before it is sent, in nano-USD: nothing read from a cache, and all of `output_tokens` made.
 
     Args:
-        every_kind: tokens may be sound and pictures; else they are words.
+        every_kind: see `dearest`.
     """
-    at = price.rates(prompt_tokens) if price.tiers else price.base
-    asked = at.input if at.input > at.cache_write else at.cache_write
-    made = at.output if at.output > at.reasoning else at.reasoning
-    if every_kind:
-        asked, made = max(asked, at.input_audio, at.input_image), max(made, at.output_audio, at.output_image)
-    return _rounded(asked * prompt_tokens + made * output_tokens + at.request)
+    if every_kind or price.tiers:
+        asked, made, each = dearest(price.rates(prompt_tokens), every_kind=every_kind)
+    else:
+        asked, made, each = price.dearest
+    return _rounded(asked * prompt_tokens + made * output_tokens + each)
 
 
 def _input(at: Rates, usage: Usage) -> int:
@@ -171,7 +189,5 @@ def _input(at: Rates, usage: Usage) -> int:
 
 def _rounded(amount: int) -> int:
     """Half to even, as bankers round: sums of many halves do not drift."""
-    whole, rest = divmod(amount, _DIVISOR)
-    if rest * 2 > _DIVISOR or (rest * 2 == _DIVISOR and whole & 1):
-        whole += 1
-    return whole
+    whole, rest = divmod(amount + _HALF, _DIVISOR)
+    return whole if rest else whole & ~1  # without a rest it was a half

@@ -51,13 +51,16 @@ NOTHING = Foreseen(0, 0, 0)
 def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen:
     """For every target and fallback of the route."""
     parsed, record, pricing = call.parsed, call.record, call.pricing
-    if parsed.operation == COUNT:
+    route, model = resolved.route, resolved.model
+    operation = parsed.operation
+    if operation == "chat" and UNUSUAL.isdisjoint(parsed.fields):
+        spoken, several, every_kind = True, 1, False
+    elif operation == COUNT:
         return NOTHING
-    route, prompt, spoken = resolved.route, prompt_of(call), parsed.operation in ANSWERING
-    if parsed.operation == "chat" and UNUSUAL.isdisjoint(parsed.fields):
-        several, every_kind = 1, False
     else:
+        spoken = operation in ANSWERING
         several, every_kind = choices(parsed) if spoken else 1, not spoken or modal(parsed)
+    prompt = prompt_of(call)
     bound = parsed.max_tokens
     if bound is None or bound > answer_tokens_max:
         bound = answer_tokens_max
@@ -71,9 +74,7 @@ def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen
             answer = (bound if cap is None or cap > bound else cap) * several
         else:
             answer = made_of(parsed, prompt, answer_tokens_max)
-        asked = target.model or resolved.model
-        served = target.served or target.served_name(resolved.model)
-        price = pricing.price(target, asked, served, record.requested_model, record.wall_time).price
+        price = pricing.quote(target, target.model or model, record.requested_model, record.wall_time).price
         nusd = estimate_nusd(price, prompt, answer, every_kind=every_kind)
         if nusd > most:
             most = nusd
@@ -88,7 +89,7 @@ def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen
 
 def prompt_of(call: Call) -> int:
     """Of a form nothing but its size is known, and that not always."""
-    if call.parsed.operation in UPLOADS and call.upload is not None:
+    if call.upload is not None and call.parsed.operation in UPLOADS:
         return max(1, (call.upload.incoming.length or 0) // UPLOAD_BYTES_PER_TOKEN)
     return max(1, call.parsed.prompt_tokens_estimate)
 

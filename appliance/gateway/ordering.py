@@ -79,8 +79,7 @@ def _costs(route: RoutePlan, call: Call, model: str) -> list[int | None]:
     usual = sum(known) / len(known) if known else float(ANSWER_TOKENS)
     costs: list[int | None] = []
     for place, target in enumerate(route.targets):
-        asked, served = target.model or model, target.served or target.served_name(model)
-        priced = call.pricing.price(target, asked, served, record.requested_model, record.wall_time)
+        priced = call.pricing.quote(target, target.model or model, record.requested_model, record.wall_time)
         if priced.basis == "zero":
             costs.append(None)
         elif lengths and not modal(parsed):

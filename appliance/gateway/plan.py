@@ -37,7 +37,7 @@ DIRECT = "direct"
 """The route label of requests that named a backend, or a model only one vendor claims."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)  # each is one of its own: prices are remembered by it
 class TargetPlan:
     """One choice.
 

@@ -34,7 +34,13 @@ NAME_MAX_CHARS = 100
 Basis = Literal["own", "table", "estimate", "zero"]
 """Where a price comes from; `zero` is none."""
 
+GUESSED = frozenset({"zero", "estimate"})
+"""The bases of a model that nobody prices."""
+
 NOTHING_COUNTED = Usage()
+
+Quoted = tuple[TargetPlan, str, str]
+"""A target, the model's name to its backend, and as the caller wrote it; the last is empty unless the operator has a price for it."""
 
 Named = tuple[str, str, str, str]
 """A vendor, and the three names of a model, see `Pricing.price`; the last is empty unless the operator has a price for it."""
@@ -66,10 +72,11 @@ class Unpriced:
 
 @attrs.define  # never changed after it is made, but not frozen: one is made for every attempt
 class Priced:
-    """What one model costs now, and by whose word."""
+    """What one model costs now, and by whose word. steady: no time changes that."""
 
     price: Price
     basis: Basis
+    steady: bool = False
 
 
 @attrs.define(eq=False)
@@ -85,7 +92,19 @@ class Pricing:
     own: Mapping[str, Price] = attrs.field(factory=dict)
     unknown: Literal["refuse", "zero", "estimate"] = "zero"
     _known: dict[Named, Price | Listed | None] = attrs.field(factory=dict)
-    _steady: dict[Named, Priced] = attrs.field(factory=dict)  # those among the known that no time changes, without a tier
+    _quoted: dict[Quoted, Priced] = attrs.field(factory=dict)  # what no time changes
+
+    def quote(self, target: TargetPlan, asked: str, requested: str, now: float) -> Priced:
+        """What a target's answers cost as far as is known before it is asked: `price`, remembered where it stays the same."""
+        quoted = (target, asked, requested if requested in self.own else "")
+        found = self._quoted.get(quoted)
+        if found is None:
+            found = self.price(target, asked, target.served or target.served_name(asked), requested, now)
+            if found.steady:
+                if len(self._quoted) >= KNOWN_MAX:
+                    self._quoted.clear()
+                self._quoted[quoted] = found
+        return found
 
     def price(self, target: TargetPlan, asked: str, served: str, requested: str, now: float, reported: str = "", tier: str = "") -> Priced:
         """What a target's answers cost.
@@ -96,30 +115,20 @@ class Pricing:
             now: seconds since the epoch. tier: how the answer was served, see `core.usage.Usage`.
         """
         provider = target.upstream.provider
-        named = (provider.name, asked, served, requested if requested in self.own else "")
-        if not tier and (steady := self._steady.get(named)) is not None:
-            return steady
-        found = self._find(provider, named)
-        steadily = found is not None and not tier
+        found = self._find(provider, (provider.name, asked, served, requested if requested in self.own else ""))
         if found is None and reported and reported != asked:
             found = self._find(provider, (provider.name, reported, "", ""))
         if isinstance(found, Listed):
             price = found.price(now, tier)
             if price is not None:
-                priced = Priced(price, "table")
-                if steadily and len(found.prices) == 1:
-                    self._steady[named] = priced
-                return priced
+                return Priced(price, "table", not tier and len(found.prices) == 1)
         elif found is not None:
-            priced = Priced(found, "own")
-            if steadily:
-                self._steady[named] = priced
-            return priced
+            return Priced(found, "own", True)
         if self.unknown == "estimate":
             guess = self.table.typical(provider.price_source, now) or self.table.typical(EVERY_VENDOR, now)
             if guess is not None:
-                return Priced(guess, "estimate")
-        return Priced(FREE, "zero")
+                return Priced(guess, "estimate", True)
+        return Priced(FREE, "zero", True)
 
     def allowed(self, resolved: Resolved, record: RequestRecord) -> Resolved | Fault:
         """The choices whose price is known, where the operator refuses all others; a fault that names the setting when there is none."""
@@ -150,16 +159,20 @@ class Pricing:
             if attempt.outcome != "success" or request.operation == COUNT:
                 return
             usage = NOTHING_COUNTED
-        found = self.price(
-            target, attempt.model, attempt.served_model, request.requested_model, request.wall_time, attempt.response_model, usage.tier
-        )
-        attempt.price_basis, attempt.price = found.basis, found.price
-        if found.basis in ("zero", "estimate") and (attempt.usage is not None or request.operation not in FREE_OF_CHARGE):
-            self.unpriced.note(attempt.backend, attempt.served_model, self.unknown if self.unknown != "refuse" else "zero")
-        if usage is not NOTHING_COUNTED or found.basis != "estimate":
-            attempt.cost_nusd = cost_nusd(found.price, usage)
-        request.cost_nusd += attempt.cost_nusd
-        request.cost_usd = request.cost_nusd / NUSD
+        found = self.quote(target, attempt.model, request.requested_model, request.wall_time)
+        basis = found.basis
+        if usage.tier or basis in GUESSED:  # the answer may have said more
+            found = self.price(
+                target, attempt.model, attempt.served_model, request.requested_model, request.wall_time, attempt.response_model, usage.tier
+            )
+            basis = found.basis
+            if basis in GUESSED and (attempt.usage is not None or request.operation not in FREE_OF_CHARGE):
+                self.unpriced.note(attempt.backend, attempt.served_model, self.unknown if self.unknown != "refuse" else "zero")
+        attempt.price_basis, attempt.price = basis, found.price
+        if usage is not NOTHING_COUNTED or basis != "estimate":
+            attempt.cost_nusd = nusd = cost_nusd(found.price, usage)
+            request.cost_nusd = nusd = request.cost_nusd + nusd
+            request.cost_usd = nusd / NUSD
 
     def warm(self, sources: set[str], now: float) -> None:
         """Read what the first requests would else have to wait for; for a thread of its own."""
@@ -170,8 +183,7 @@ class Pricing:
                 self.table.typical(source, now)
 
     def _has_price(self, target: TargetPlan, model: str, record: RequestRecord) -> bool:
-        asked = target.model or model
-        return self.price(target, asked, target.served_name(model), record.requested_model, record.wall_time).basis != "zero"
+        return self.quote(target, target.model or model, record.requested_model, record.wall_time).basis != "zero"
 
     def _find(self, provider: Provider, named: Named) -> Price | Listed | None:
         try:
@@ -181,7 +193,6 @@ class Pricing:
         found = self._look_up(provider, *named[1:])
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
-            self._steady.clear()
         self._known[named] = found
         return found
 

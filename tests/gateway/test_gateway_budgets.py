@@ -54,7 +54,7 @@ class Settings:
     provider: Provider = PROVIDERS["custom"]
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Target:
     """What of a route's target matters here."""
 

@@ -1,5 +1,7 @@
 """Whose price a request has, when it is charged, and what is bounded about it."""
 
+from datetime import UTC, datetime
+
 import attrs
 import pytest
 
@@ -12,6 +14,7 @@ from appliance.gateway.plan_build import build_plan
 from appliance.gateway.pricing import KNOWN_MAX, UNPRICED_MAX, Pricing, Unpriced, make_pricing, usd_text
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import build_upstreams
+from appliance.prices.listed import read_listed
 from appliance.prices.table import PriceTable
 from appliance.providers import PROVIDERS
 
@@ -135,8 +138,16 @@ async def test_models_without_a_price_are_told_of_once_and_their_number_is_bound
 async def test_what_is_remembered_of_callers_names_is_bounded(plan: Plan):
     house = target(plan, "house")
     for number in range(KNOWN_MAX + 10):
-        basis(plan.pricing, house, f"name-{number}")
+        assert plan.pricing.quote(house, f"name-{number}", "", NOW).basis == basis(plan.pricing, house, f"name-{number}")
     assert len(plan.pricing._known) <= KNOWN_MAX
+    assert len(plan.pricing._quoted) <= KNOWN_MAX
+
+
+async def test_a_price_that_time_changes_is_not_remembered(plan: Plan):
+    house, line = target(plan, "house"), ["x", [], [], [{"usd": {"input": "1"}}, {"usd": {"input": "2"}, "from": "2026-01-01"}]]
+    plan.pricing._known["custom", "m", "m", ""] = read_listed("v", line)
+    early, late = (plan.pricing.quote(house, "m", "", datetime(year, 6, 1, tzinfo=UTC).timestamp()) for year in (2025, 2026))
+    assert (early.price.base.input * 2, early.steady) == (late.price.base.input, False)
 
 
 @pytest.mark.parametrize(("nusd", "text"), [(0, b"0"), (1, b"0.000000001"), (1_500_000_000, b"1.5"), (20_000_000_000, b"20")])
