@@ -4,6 +4,7 @@ The rule: a request reserves in all of its scopes or in none, and belongs for ev
 nano-USD, times are seconds since the epoch. Whoever owns a `Book` keeps `spent` durable; nothing here waits or reads a clock.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
@@ -86,29 +87,34 @@ class Account:
 
     Attributes:
         spent_nusd: settled; reserved_nusd: of requests under way.
-        told: the highest of THRESHOLDS that was warned of in this period, 0 for none.
+        told: the highest of THRESHOLDS that was warned of in this period, 0 for none; warns_at_nusd: spent, the next one is reached.
     """
 
     terms: Terms
     period: Period
     spent_nusd: int = 0
     reserved_nusd: int = 0
-    told: int = 0
+    told: int = attrs.field(default=0, init=False)
+    warns_at_nusd: float = attrs.field(default=0, init=False)
+
+    def hold(self, terms: Terms, told: int) -> None:
+        """From now on these terms hold, and so much was warned of."""
+        self.terms, self.told = terms, told
+        # Rounded up, so that as in `reached` 80 % is not reached just before it is.
+        untold = (-(-percent * terms.ceiling_nusd // 100) for percent in THRESHOLDS if percent > told)
+        self.warns_at_nusd = next(untold, math.inf)
 
     @property
     def ratio(self) -> float:
         """Spent and reserved over the ceiling; 1.0 is all of it."""
         return (self.spent_nusd + self.reserved_nusd) / self.terms.ceiling_nusd
 
-    def room_for(self, nusd: int) -> bool:
-        """Whether a request fits. One that costs nothing always does, also into a ceiling that is used up."""
-        return nusd == 0 or self.spent_nusd + self.reserved_nusd + nusd <= self.terms.ceiling_nusd
-
     def roll(self, now: float) -> None:
         """Begin a new period if the old one is over. A clock that goes backwards begins none."""
         if now >= self.period.end:
             self.period = period_at(self.terms.kind, now, self.terms.zone)
-            self.spent_nusd = self.reserved_nusd = self.told = 0
+            self.spent_nusd = self.reserved_nusd = 0
+            self.hold(self.terms, 0)
 
 
 @attrs.frozen
@@ -147,17 +153,23 @@ class Refused:
         }  # fmt: skip
 
 
+Counted = tuple[str, int, int]
+"""A scope, the start of its period, and what counts there in nano-USD; see store.row.Spent."""
+
+
 @attrs.define(eq=False)
 class Reservation:
     """What one request may cost, held in each of its scopes until it is settled.
 
     Attributes:
         parts: the accounts, and the start of the period of each in which it was let in.
+        spent: what it counts against, for the ledger: what is reserved, and once it is settled, what it cost. Empty where that is nothing.
         open: it is to be settled yet.
     """
 
     nusd: int
-    parts: tuple[tuple[Account, int], ...]
+    parts: Sequence[tuple[Account, int]]
+    spent: tuple[Counted, ...] = ()
     open: bool = True
 
     @property
@@ -186,10 +198,12 @@ class Book:
             if account is None or (account.terms.kind, account.terms.zone) != (one.kind, one.zone):
                 period = period_at(one.kind, now, one.zone)
                 account = Account(one, period, spent(one.scope, period.start))
-                account.told = reached(account.spent_nusd, one.ceiling_nusd)
+                told = reached(account.spent_nusd, one.ceiling_nusd)
             elif account.terms.ceiling_nusd != one.ceiling_nusd:
-                account.told = min(account.told, reached(account.spent_nusd, one.ceiling_nusd))
-            account.terms = one
+                told = min(account.told, reached(account.spent_nusd, one.ceiling_nusd))
+            else:
+                told = account.told
+            account.hold(one, told)
             kept[one.scope] = account
         self.accounts = kept
 
@@ -197,39 +211,45 @@ class Book:
         """It is known how far a scope's owner was warned in this period (the highest of THRESHOLDS). What was crossed since then is for
         the caller to tell."""
         account = self.accounts[scope]
-        account.told = told
-        return tuple(_crossed(account, reached(account.spent_nusd, account.terms.ceiling_nusd)))
+        account.hold(account.terms, told)
+        return _crossed(account, reached(account.spent_nusd, account.terms.ceiling_nusd))
 
     def reserve(self, scopes: Sequence[str], nusd: int, now: float) -> Reservation | Refused:
-        """Hold `nusd` in every scope that has an account, or in none: the first that refuses it says why."""
+        """Hold `nusd` in every scope that has an account, or in none: the first that refuses it says why. What costs nothing is never
+        refused, also where a ceiling is used up."""
         parts: list[tuple[Account, int]] = []
+        counted: list[Counted] = []
         for scope in scopes:
             account = self.accounts.get(scope)
             if account is not None:
                 if now >= account.period.end:
                     account.roll(now)
-                if account.terms.refuses and not account.room_for(nusd):
+                terms, start = account.terms, account.period.start
+                if nusd and terms.refuses and account.spent_nusd + account.reserved_nusd + nusd > terms.ceiling_nusd:
                     return _refused(account, nusd)
-                parts.append((account, account.period.start))
+                parts.append((account, start))
+                counted.append((scope, start, nusd))
         for account, _ in parts:
             account.reserved_nusd += nusd
-        return Reservation(nusd, tuple(parts))
+        return Reservation(nusd, parts, tuple(counted) if nusd else ())
 
     def settle(self, reservation: Reservation, nusd: int) -> tuple[Warned, ...]:
         """Put what the request really cost (0 if nobody bills it) in the place of what was held. A second time it does nothing."""
         if not reservation.open:
             return ()
         reservation.open = False
-        warned: list[Warned] = []
+        warned: tuple[Warned, ...] = ()
+        counted: list[Counted] = []
         for account, start in reservation.parts:
+            counted.append((account.terms.scope, start, nusd))
             if account.period.start != start:
                 continue  # its period is over; only the ledger still counts that
             account.reserved_nusd -= reservation.nusd
-            account.spent_nusd += nusd
-            now_at = reached(account.spent_nusd, account.terms.ceiling_nusd)
-            if now_at > account.told:
-                warned += _crossed(account, now_at)
-        return tuple(warned)
+            account.spent_nusd = spent_nusd = account.spent_nusd + nusd
+            if spent_nusd >= account.warns_at_nusd:
+                warned += _crossed(account, reached(spent_nusd, account.terms.ceiling_nusd))
+        reservation.spent = tuple(counted) if nusd else ()
+        return warned
 
 
 def reached(spent_nusd: int, ceiling_nusd: int) -> int:
@@ -242,20 +262,20 @@ def reached(spent_nusd: int, ceiling_nusd: int) -> int:
     return found
 
 
-def _crossed(account: Account, now_at: int) -> list[Warned]:
+def _crossed(account: Account, now_at: int) -> tuple[Warned, ...]:
     """Each threshold on the way to `now_at` that was not warned of; from here on they are."""
     terms, told = account.terms, account.told
-    account.told = max(told, now_at)
-    return [
+    account.hold(terms, max(told, now_at))
+    return tuple(
         Warned(terms.scope, percent, account.spent_nusd, terms.ceiling_nusd, account.period)
         for percent in THRESHOLDS
         if told < percent <= now_at
-    ]
+    )
 
 
 def _refused(account: Account, nusd: int) -> Refused:
     """A refusal near the end counts as the end: estimates are high, so what is left is too little though it may never be spent."""
     terms, period = account.terms, account.period
-    warned = tuple(_crossed(account, 100)) if reached(account.spent_nusd, terms.ceiling_nusd) >= NEARLY_USED_UP else ()
+    warned = _crossed(account, 100) if reached(account.spent_nusd, terms.ceiling_nusd) >= NEARLY_USED_UP else ()
     resets_at = None if period.end == NEVER else period.end
     return Refused(terms.scope, terms.ceiling_nusd, account.spent_nusd, account.reserved_nusd, nusd, resets_at, warned)

@@ -11,7 +11,7 @@ from datetime import datetime
 import attrs
 import trio
 
-from appliance.core.budget import NEVER, Book, Refused, Reservation, Terms, Warned, period_at
+from appliance.core.budget import NEVER, Book, Counted, Refused, Reservation, Terms, Warned, period_at
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
 from appliance.gateway.call import Call
@@ -27,17 +27,12 @@ KNOWN_WAIT_S = 5.0
 PERIODS = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
 
 
-Counted = tuple[str, int, int]
-"""See store.row.Spent."""
-
-
 @attrs.define(eq=False)
 class Held:
     """What a request reserved: in which accounts, and why so much. version: of the budgets that were in force."""
 
     reservation: Reservation
     foreseen: Foreseen
-    spent: tuple[Counted, ...]
     version: int
 
 
@@ -169,7 +164,7 @@ class Budgets:
             record.limit_type, record.verdict = "budget", given
             return refusal(given, self.book.accounts[given.scope].terms)
         record.verdict = most
-        return Held(given, most, _counted(given, most.nusd), self._version)
+        return Held(given, most, self._version)
 
     def release(self, held: Held) -> None:
         """The request came to nothing."""
@@ -177,16 +172,16 @@ class Budgets:
 
     def settle(self, held: Held | None, key: KeyPlan, record: RequestRecord, ledger_id: int) -> tuple[Counted, ...]:
         """Put what a request cost in the place of what was held. What it counts against, for its row in the ledger."""
-        nusd, covered = record.cost_nusd, False
+        nusd = record.cost_nusd
         if held is not None:
-            warned = self.book.settle(held.reservation, nusd)
+            reservation = held.reservation
+            warned = self.book.settle(reservation, nusd)
             if warned:
                 self._tell(warned)
-            covered = held.version == self._version and not self.unknown
+            if held.version == self._version and not self.unknown:
+                return reservation.spent
         elif not (self.unknown or self.book.accounts):
             return ()
-        if covered and held is not None:
-            return _counted(held.reservation, nusd)
         return self._count_late(held, key, record, ledger_id) if nusd else ()
 
     def standing(self, key: KeyPlan) -> list[Standing]:
@@ -250,10 +245,6 @@ class Budgets:
             account = self.book.accounts.get(one.scope)
             if account is not None:  # else its budget is gone
                 self.tell(one, account.terms)
-
-
-def _counted(reservation: Reservation, nusd: int) -> tuple[Counted, ...]:
-    return tuple([(account.terms.scope, start, nusd) for account, start in reservation.parts]) if nusd else ()
 
 
 def alike(one: Terms, other: Terms) -> bool:

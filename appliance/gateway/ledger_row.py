@@ -3,9 +3,10 @@
 The rule: a row says what is known. Tokens and costs are those of every attempt that a backend bills, not of the last one alone.
 """
 
+from appliance.core.budget import Counted
 from appliance.core.record import RequestRecord
 from appliance.gateway.billed import UNBILLED, billed
-from appliance.gateway.budgets import Counted, Held
+from appliance.gateway.budgets import Held
 from appliance.gateway.plan import Resolved
 from appliance.store.row import TEXT_MAX_CHARS, USER_MAX_CHARS, LedgerRow, Opened, attempts_text
 
@@ -29,7 +30,7 @@ def opened_of(record: RequestRecord, resolved: Resolved, held: Held | None) -> O
         spent: tuple[Counted, ...] = ()
     else:
         most = held.foreseen
-        asked, answered, nusd, spent = most.input_tokens, most.output_tokens, most.nusd, held.spent
+        asked, answered, nusd, spent = most.input_tokens, most.output_tokens, most.nusd, held.reservation.spent
     return _new(Opened, (
         int(record.id, 16), record.wall_time, "" if record.request_id == record.id else record.request_id, record.tenant, record.key,
         record.user[:USER_MAX_CHARS], resolved.route.name, resolved.model[:TEXT_MAX_CHARS], record.dialect, record.operation, record.stream,

@@ -197,7 +197,7 @@ def test_a_key_reserves_in_its_own_budget_and_its_tenants_and_a_refusal_says_who
     budgets, _ = budgets_of(Clock(), terms(usd=1.0), terms(KEY, 0.00015))
     first = held(run(reserve(budgets, asked(max_tokens=100), to("cheap"))))
     midnight = int(at("2026-07-14T00:00:00+02:00"))
-    assert first.spent == (Spent(TENANT, midnight, 100_000), Spent(KEY, midnight, 100_000))
+    assert first.reservation.spent == (Spent(TENANT, midnight, 100_000), Spent(KEY, midnight, 100_000))
     call = asked(max_tokens=100)
     refused = run(reserve(budgets, call, to("cheap")))
     assert isinstance(refused, Fault)
