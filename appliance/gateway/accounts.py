@@ -45,32 +45,35 @@ class Accounts:
         Args:
             now: monotonic seconds. Of a request that has waited for nothing, when it was whole, which saves a look at the clock.
         """
+        key, budgets = call.key, self.budgets
         allowance: Granted | None = None
         held: Held | None = None
         admission: Admission | None = None
         try:
-            if call.key.claims or resolved.route.claims:
+            if key.claims or resolved.route.claims:
                 allowed = await self.allowances.admit(call, resolved, now)
                 if isinstance(allowed, Fault):
                     return allowed
                 allowance = allowed
-            if call.key.scopes:
-                unknown = await self.budgets.known(call.key) if self.budgets.unknown else None
-                reserved = unknown or self.budgets.reserve(call, resolved)
+            if key.scopes:
+                unknown = await budgets.known(key) if budgets.unknown else None
+                reserved = unknown or budgets.reserve(call, resolved)
                 if isinstance(reserved, Fault):
                     call.outlet.limited = None  # what the limits stood at is given back
                     return reserved
                 held = reserved
-            entered = self._entered(call, resolved, allowance, held)
-            if self.keeper is not None:
-                entered = await self._on_disk(self.keeper, entered)
-            if isinstance(entered, Admission):
-                admission = entered
-            return entered
+            opened = opened_of(call.record, resolved, held)
+            failed = self.ledger.open(opened)
+            if failed is not None:
+                return _unavailable(failed.message)
+            if self.keeper is not None and (problem := await self._on_disk(self.keeper, opened)):
+                return _unavailable(problem)
+            admission = Admission(self, opened, key, allowance, held)
+            return admission
         finally:
             if admission is None:
                 if held is not None:
-                    self.budgets.release(held)
+                    budgets.release(held)
                 if allowance is not None:
                     allowance.release()
 
@@ -83,33 +86,27 @@ class Accounts:
             if isinstance(allowed, Fault):
                 return allowed
             allowance = allowed
-            entered = self._entered(call, resolved, allowance, None)
-            if self.keeper is not None:
-                entered = await self._on_disk(self.keeper, entered)
-            if isinstance(entered, Admission):
-                admission = entered
-            return entered
+            opened = opened_of(call.record, resolved, None)
+            failed = self.ledger.open(opened)
+            if failed is not None:
+                return _unavailable(failed.message)
+            if self.keeper is not None and (problem := await self._on_disk(self.keeper, opened)):
+                return _unavailable(problem)
+            admission = Admission(self, opened, call.key, allowance, None)
+            return admission
         finally:
             if admission is None and allowance is not None:
                 allowance.release()
 
-    def _entered(self, call: Call, resolved: Resolved, allowance: Granted | None, held: Held | None) -> "Admission | Fault":
-        """Write down what it may cost."""
-        opened = opened_of(call.record, resolved, held)
-        failed = self.ledger.open(opened)
-        return Admission(self, opened, call.key, allowance, held) if failed is None else _unavailable(failed.message)
-
-    async def _on_disk(self, keeper: LedgerKeeper, entered: "Admission | Fault") -> "Admission | Fault":
-        """Wait until what was written is as durable as configured; it is void where that goes wrong."""
-        if isinstance(entered, Fault):
-            return entered
+    async def _on_disk(self, keeper: LedgerKeeper, opened: Opened) -> str:
+        """Wait until what was written is as durable as configured; it is void where that goes wrong, and why that is is given."""
         problem = "the caller has left"
         try:
             problem = await keeper.on_disk()
         finally:
             if problem:
-                self.ledger.release(entered.opened.id)
-        return _unavailable(problem) if problem else entered
+                self.ledger.release(opened.id)
+        return problem
 
     async def kept(self) -> None:
         """Wait until what was settled is as durable as configured."""

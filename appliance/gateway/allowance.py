@@ -98,13 +98,17 @@ def needed(parsed: ParsedRequest, answer_tokens_max: int) -> tuple[int, int]:
     """
     if parsed.operation == COUNT:
         return 0, 0
-    prompt = max(1, parsed.prompt_tokens_estimate)
+    prompt = parsed.prompt_tokens_estimate or 1
     if parsed.operation not in ANSWERING:
         return prompt, 0
-    answers = choices(parsed)
-    if parsed.max_tokens is None:
+    answers, bound = choices(parsed), parsed.max_tokens
+    if bound is None:
         return prompt, answer_tokens_max * answers
-    return prompt + min(max(0, parsed.max_tokens), answer_tokens_max) * answers, 0
+    if bound > answer_tokens_max:
+        bound = answer_tokens_max
+    elif bound < 0:
+        bound = 0
+    return prompt + bound * answers, 0
 
 
 def choices(parsed: ParsedRequest) -> int:
@@ -157,10 +161,16 @@ def reached(attempt: AttemptRecord) -> bool:
 
 def consumed(record: RequestRecord) -> bool:
     """Whether a request came to something: a backend was asked for something, or the answer was there already."""
-    came = any(one.fault is None or reached(one) for one in record.attempts)
-    return came or record.cache == "hit" or record.lookup is not None
+    for one in record.attempts:
+        if one.fault is None or reached(one):
+            return True
+    return record.cache == "hit" or record.lookup is not None
 
 
 def used_tokens(record: RequestRecord) -> int:
     """Tokens that a request used, over all of its attempts: as they were told, else as they are estimated; see gateway.billed."""
-    return sum([one.usage.total_tokens for one in record.attempts if one.usage is not None])
+    tokens = 0
+    for one in record.attempts:
+        if one.usage is not None:
+            tokens += one.usage.total_tokens
+    return tokens

@@ -91,7 +91,7 @@ def prompt_of(call: Call) -> int:
     """Of a form nothing but its size is known, and that not always."""
     if call.upload is not None and call.parsed.operation in UPLOADS:
         return max(1, (call.upload.incoming.length or 0) // UPLOAD_BYTES_PER_TOKEN)
-    return max(1, call.parsed.prompt_tokens_estimate)
+    return call.parsed.prompt_tokens_estimate or 1
 
 
 def made_of(parsed: ParsedRequest, prompt: int, answer_tokens_max: int) -> int:

@@ -224,8 +224,7 @@ def own_price(given: OwnPrice) -> Price:
 
 def usd_text(nusd: int) -> bytes:
     """Nano-USD as a decimal number of USD, exact, without an exponent: `0.00012345`."""
-    whole, rest = divmod(nusd, NUSD)
-    return (b"%d.%09d" % (whole, rest)).rstrip(b"0").rstrip(b".") if rest else b"%d" % whole
+    return (b"%d.%09d" % divmod(nusd, NUSD)).rstrip(b"0").rstrip(b".")
 
 
 def _without(route: RoutePlan, lacking: list[TargetPlan]) -> RoutePlan:
