@@ -37,15 +37,16 @@ class AccessLog:
         self._json = format == "json"
         self._rank = RANK[level]
         self._everything = self._rank <= RANK["info"]  # no request is below `info`
+        self._usual = self._json and self._everything
         self._clock = SecondClock()
         self._middles: dict[Middle, bytes] = {}
 
     def write(self, record: RequestRecord) -> None:
         """Queues the line of a finished request. Never blocks, never raises."""
-        if not self._everything and RANK[level_of(record)] < self._rank:
-            return
-        if self._json and record.fault is None and len(record.attempts) == 1:
+        if self._usual and record.fault is None and len(record.attempts) == 1:
             self._write(self._usual_line(record))
+            return
+        if not self._everything and RANK[level_of(record)] < self._rank:
             return
         line = access_line(record, self._clock.text)
         self._write(json_bytes(line) if self._json else text_bytes(line))

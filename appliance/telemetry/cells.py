@@ -4,6 +4,7 @@
 cells; no vocabulary has counters of its own that could disagree. At most `series_max` cells are kept: a further one folds into `other`.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -47,13 +48,17 @@ SHAPES_MAX: Final = 4_096
 class RequestCell:
     """Requests of one label set. `ttft` and `time_per_token` are made when first observed: most cells never need them."""
 
-    count: int = 0
     duration: Histogram = attrs.field(factory=lambda: Histogram(DURATION_EDGES_S))
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
     ttft: Histogram | None = None
     time_per_token: Histogram | None = None
+
+    @property
+    def count(self) -> int:
+        """Each has a duration."""
+        return self.duration.count
 
     @property
     def total_tokens(self) -> int:
@@ -64,22 +69,27 @@ class RequestCell:
 class AttemptCell:
     """Attempts of one label set."""
 
-    count: int = 0
     duration: Histogram = attrs.field(factory=lambda: Histogram(ATTEMPT_EDGES_S))
     input_tokens: Histogram | None = None
     output_tokens: Histogram | None = None
 
+    @property
+    def count(self) -> int:
+        """Each has a duration."""
+        return self.duration.count
+
 
 @attrs.define(eq=False)
 class Rate:
-    """The speed of the last generation of one model on one backend, and when it ended (monotonic seconds). Overwritten in place."""
+    """The speed of the last generation of one model on one backend, and when it ended (monotonic seconds; infinitely long ago before the
+    first). Overwritten in place."""
 
-    tokens_per_s: float
-    at: float
+    tokens_per_s: float = 0.0
+    at: float = -math.inf
 
 
-# Where a shape is counted: its request cell, its attempt cell, and the key of its speed in `rates`.
-Places = tuple[RequestCell, AttemptCell, tuple[str, str]]
+# Where a shape is counted: its request cell, its attempt cell, and its speed.
+Places = tuple[RequestCell, AttemptCell, Rate]
 
 
 class Cells:

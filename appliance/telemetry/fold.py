@@ -38,7 +38,7 @@ DEFAULT_LIMIT = {"rate_limit_exceeded": "requests", "budget_exceeded": "budget"}
 
 def fold(record: RequestRecord, cells: Cells) -> None:
     """Counts one finished request with all its attempts."""
-    attempts, fault = record.attempts, record.fault
+    attempts, fault, usage = record.attempts, record.fault, record.usage
     last = attempts[-1] if attempts else None
     duration_s = record.ended_at - record.started_at
     if last is not None and fault is None and last.fault is None and len(attempts) == 1:
@@ -47,7 +47,7 @@ def fold(record: RequestRecord, cells: Cells) -> None:
             record.tenant, record.route, record.model, record.operation, record.status, record.stream,
             last.backend, last.vendor, last.served_model, last.response_model, last.outcome,
         )  # fmt: skip
-        cell, attempt_cell, speed_key = cells.shapes.get(shape) or _find_places(record, last, shape, cells)
+        cell, attempt_cell, rate = cells.shapes.get(shape) or _find_places(record, last, shape, cells)
         attempt_cells = [attempt_cell]
         overhead_s = duration_s - _count_attempt(last, attempt_cell)
         if overhead_s < 0:
@@ -60,32 +60,29 @@ def fold(record: RequestRecord, cells: Cells) -> None:
             _count_attempt(attempt, attempt_cell)
             if attempt.hedge:
                 _count_hedge(record.route, attempt.hedge, cells)
-        cell, speed_key = _request_cell(record, model, error_type, cells)
+        cell, rate = _request_cell(record, model, error_type, cells)
         overhead_s = record.overhead_s
-    cell.count += 1
     histogram = cell.duration
     histogram.counts[bisect_left(DURATION_EDGES_S, duration_s)] += 1
     histogram.sum += duration_s if duration_s > 0 else 0.0
     cell.cost_usd += record.cost_usd
-    usage = record.usage
-    if usage is not None:
-        cell.input_tokens += usage.input_tokens
-        cell.output_tokens += usage.output_tokens
     if last is not None:
-        overhead = cells.overhead
-        overhead.counts[bisect_left(OVERHEAD_EDGES_S, overhead_s)] += 1
-        overhead.sum += overhead_s
-        if usage is not None and usage.output_tokens > 1 and usage.source != "estimated":
+        histogram = cells.overhead
+        histogram.counts[bisect_left(OVERHEAD_EDGES_S, overhead_s)] += 1
+        histogram.sum += overhead_s
+    if usage is not None:
+        output_tokens = usage.output_tokens
+        cell.input_tokens += usage.input_tokens
+        cell.output_tokens += output_tokens
+        if output_tokens > 1 and last is not None and usage.source != "estimated":
             if record.stream:
-                _fold_stream_speed(record, last, usage.output_tokens - 1, cell, cells, speed_key)
-            else:
-                span_s = last.ended_at - last.started_at
-                if span_s > 0:
-                    _set_rate(cells, speed_key, usage.output_tokens / span_s, record.ended_at)
-        if record.stream and record.first_token_at:
-            if cell.ttft is None:
-                cell.ttft = Histogram(TTFT_EDGES_S)
-            cell.ttft.observe(record.first_token_at - record.started_at)
+                _fold_stream_speed(record, last, output_tokens - 1, cell, rate)
+            elif (span_s := last.ended_at - last.started_at) > 0:
+                rate.tokens_per_s, rate.at = output_tokens / span_s, record.ended_at
+    if record.stream and last is not None and record.first_token_at:
+        if cell.ttft is None:
+            cell.ttft = Histogram(TTFT_EDGES_S)
+        cell.ttft.observe(record.first_token_at - record.started_at)
     if record.experiment:
         assignment = (record.experiment, record.variant)
         if assignment in cells.experiments:
@@ -103,7 +100,6 @@ def _count_attempt(attempt: AttemptRecord, cell: AttemptCell) -> float:
 
     The conventions want counted tokens, never guessed ones; and a zero here may be a figure that the provider left out.
     """
-    cell.count += 1
     duration_s = attempt.ended_at - attempt.started_at
     histogram = cell.duration
     histogram.counts[bisect_left(ATTEMPT_EDGES_S, duration_s)] += 1
@@ -133,8 +129,8 @@ def _find_places(record: RequestRecord, attempt: AttemptRecord, shape: Shape, ce
     dropped = cells.dropped
     model = cells.models.label(record.model)
     attempt_cell = _attempt_cell(attempt, record, record.operation, cells)
-    cell, speed_key = _request_cell(record, model, "", cells)
-    places = (cell, attempt_cell, speed_key)
+    cell, rate = _request_cell(record, model, "", cells)
+    places = (cell, attempt_cell, rate)
     longest = max(len(record.model), len(attempt.served_model), len(attempt.response_model))
     if longest <= VALUE_MAX_CHARS and cells.dropped == dropped:
         if len(cells.shapes) >= SHAPES_MAX:
@@ -143,8 +139,8 @@ def _find_places(record: RequestRecord, attempt: AttemptRecord, shape: Shape, ce
     return places
 
 
-def _request_cell(record: RequestRecord, model: str, error_type: str, cells: Cells) -> tuple[RequestCell, tuple[str, str]]:
-    """A request's cell, and the key of its speed."""
+def _request_cell(record: RequestRecord, model: str, error_type: str, cells: Cells) -> tuple[RequestCell, Rate]:
+    """A request's cell, and its speed."""
     if record.attempts:
         last = record.attempts[-1]
         backend, vendor, response_model, reached = last.backend, last.vendor, cells.response_models.label(last.response_model), True
@@ -157,7 +153,10 @@ def _request_cell(record: RequestRecord, model: str, error_type: str, cells: Cel
     key = (
         record.tenant, record.route, backend, vendor, model, response_model, record.operation, status, error_type, record.stream, reached,
     )  # fmt: skip
-    return cells.requests.get(key) or cells.open_request(key), (model, backend)
+    rate = cells.rates.get((model, backend))
+    if rate is None:
+        rate = cells.rates[model, backend] = Rate()
+    return cells.requests.get(key) or cells.open_request(key), rate
 
 
 def _attempt_cell(attempt: AttemptRecord, record: RequestRecord, operation: str, cells: Cells) -> AttemptCell:
@@ -178,9 +177,7 @@ def _attempt_cell(attempt: AttemptRecord, record: RequestRecord, operation: str,
     return cells.attempts.get(key) or cells.open_attempt(key)
 
 
-def _fold_stream_speed(
-    record: RequestRecord, last: AttemptRecord, later_tokens: int, cell: RequestCell, cells: Cells, key: tuple[str, str]
-) -> None:
+def _fold_stream_speed(record: RequestRecord, last: AttemptRecord, later_tokens: int, cell: RequestCell, rate: Rate) -> None:
     """Time per token after the first, and tokens per second, of a streamed generation of two tokens or more.
 
     A stream's speed is taken between its first and last token; a whole answer's over the attempt that gave it: nothing finer is known.
@@ -191,15 +188,7 @@ def _fold_stream_speed(
         cell.time_per_token.observe(max(0.0, record.ended_at - record.first_token_at) / later_tokens)
     span_s = last.last_token_at - last.first_token_at if last.first_token_at else 0.0
     if span_s > 0:
-        _set_rate(cells, key, later_tokens / span_s, record.ended_at)
-
-
-def _set_rate(cells: Cells, key: tuple[str, str], tokens_per_s: float, at: float) -> None:
-    rate = cells.rates.get(key)
-    if rate is None:
-        cells.rates[key] = Rate(tokens_per_s, at)
-    else:
-        rate.tokens_per_s, rate.at = tokens_per_s, at
+        rate.tokens_per_s, rate.at = later_tokens / span_s, record.ended_at
 
 
 def _fold_rare(record: RequestRecord, cells: Cells, error_type: str) -> None:
