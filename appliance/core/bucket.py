@@ -90,16 +90,19 @@ class Bucket:
         self.place = self._top
         return self._top
 
-    def true_up(self, taken: int, real: int, place: int) -> None:
+    def true_up(self, taken: int, real: int, place: int, now_ns: int = 0) -> None:
         """It was `real` pieces and not `taken`, which was as far as `place`.
 
-        Ask for it at an instant that `advance` was told of.
+        Args:
+            now_ns: what to `advance` to before; 0 where it was told of that.
         """
+        if now_ns > self.at_ns:
+            self.at_ns = now_ns
         if real > taken:
             self.take(real - taken)
             self._top = min(self._top, self._line + (1 + OVERDRAWN_MAX) * self._units)
             return
-        line, top = self._line, self._top
+        line, top = self.limit * self.at_ns + self._offset, self._top
         back = min((taken - real) * NS_PER_MIN, max(0, place - line))
         if top - line > back:
             self._top = top - back

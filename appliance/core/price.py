@@ -134,8 +134,10 @@ def cost_nusd(price: Price, usage: Usage) -> int:
     written = usage.cache_write_tokens
     if written or usage.input_audio_tokens or usage.input_image_tokens or read > total:
         amount = _input(at, usage)
-    else:
+    elif read:
         amount = at.input * (total - read) + at.cache_read * read
+    else:
+        amount = at.input * total
     out, thought = usage.output_tokens, usage.reasoning_tokens
     heard, seen = usage.output_audio_tokens, usage.output_image_tokens
     if thought or heard or seen:

@@ -41,7 +41,10 @@ def opened_of(record: RequestRecord, resolved: Resolved, held: Held | None) -> O
 def row_of(record: RequestRecord, opened: Opened, spent: tuple[Counted, ...]) -> LedgerRow:
     """What became of it. spent: what it costs each budget it counts against."""
     attempts = record.attempts
-    usage, more = (attempts[0].usage or UNBILLED, "") if len(attempts) == 1 else (billed(record), _attempts(record))
+    if len(attempts) == 1:
+        usage, more = attempts[0].usage or UNBILLED, ""
+    else:
+        usage, more = billed(record), _attempts(record)
     first, fault = record.first_token_at, record.fault
     return _new(LedgerRow, (
         opened.id, opened.started, opened.request_id, opened.tenant, opened.key, opened.user, opened.route, record.backend,

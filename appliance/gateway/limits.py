@@ -161,8 +161,7 @@ class Grant:
         for holder, place in self._pulled:
             holder.running -= 1
             if tokens != taken and place:
-                holder.tokens.advance(now_ns)
-                holder.tokens.true_up(taken, tokens, place)
+                holder.tokens.true_up(taken, tokens, place, now_ns)
 
     def release(self) -> None:
         if self._over:
@@ -171,8 +170,7 @@ class Grant:
         now_ns = int(self._clock() * NS_PER_S)
         for holder, _ in self._pulled:
             if holder.claim.rpm is not None:
-                holder.requests.advance(now_ns)
-                holder.requests.true_up(1, 0, holder.requests.place)
+                holder.requests.true_up(1, 0, holder.requests.place, now_ns)
 
 
 @attrs.define(eq=False)

@@ -78,7 +78,7 @@ class EmbeddedLedger:
         if fault is not None and self._refuses:
             return fault
         try:
-            if self.journal.open(entry.id, frame(OPENED, tuple(entry))):
+            if self.journal.open(entry.id, frame(OPENED, entry)):
                 return None
         except OSError as error:
             fault = fault_of(error, self.settings.path)
@@ -89,7 +89,7 @@ class EmbeddedLedger:
 
     def settle(self, row: LedgerRow) -> None:
         self._settled += 1
-        data = frame(SETTLED, tuple(row))
+        data = frame(SETTLED, row)
         try:
             if self.journal.settle(row.id, data):
                 return

@@ -42,7 +42,7 @@ _PADDING = tuple(bytes(-size % _ALIGN) for size in range(_ALIGN))
 
 
 def frame(kind: bytes, values: tuple[Any, ...] | list[Any]) -> bytes:
-    """One entry, ready to be written."""
+    """One entry, ready to be written. values: named tuples, too."""
     try:
         body = kind + orjson.dumps(values, tuple)
     except TypeError:  # half a surrogate pair in a name, or a number of more than 64 bits

@@ -49,20 +49,22 @@ class Journal:
 
     def open(self, ledger_id: int, data: bytes) -> bool:
         """Append the entry of a request that begins. False when there is no room for it and for its end."""
-        segment = self.current
+        segment, size = self.current, len(data)
         reserve = (len(self.opened) + 1) * SETTLED_RESERVE_BYTES
-        if segment is None or segment.at + len(data) + reserve > segment.size:
-            segment = self._with_room(len(data), reserve)
+        if segment is None or segment.at + size + reserve > segment.size:
+            segment = self._with_room(size, reserve)
             if segment is None:
                 return False
         segment.write(data)
         self.opened[ledger_id] = data
-        self.opened_bytes += len(data)
+        self.opened_bytes += size
         return True
 
     def settle(self, ledger_id: int, data: bytes) -> bool:
         """Append the end of a request. False when there is no room, which only happens to ends that are much longer than foreseen."""
-        self._forget(ledger_id)
+        opened = self.opened.pop(ledger_id, None)
+        if opened is not None:
+            self.opened_bytes -= len(opened)
         segment = self.current
         if segment is None or segment.at + len(data) > segment.size:
             segment = self._rotated(len(data))
@@ -74,11 +76,6 @@ class Journal:
     def release(self, ledger_id: int) -> bool:
         """An opened request is void. One that is not open here leaves nothing."""
         return ledger_id not in self.opened or self.settle(ledger_id, frame(RELEASED, (ledger_id,)))
-
-    def _forget(self, ledger_id: int) -> None:
-        data = self.opened.pop(ledger_id, None)
-        if data is not None:
-            self.opened_bytes -= len(data)
 
     def _with_room(self, size: int, reserve: int) -> Segment | None:
         """The segment for an entry that the current one cannot take with everything it has to keep room for."""
