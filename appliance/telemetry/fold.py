@@ -40,7 +40,8 @@ def fold(record: RequestRecord, cells: Cells) -> None:
     """Counts one finished request with all its attempts."""
     attempts, fault, usage = record.attempts, record.fault, record.usage
     last = attempts[-1] if attempts else None
-    duration_s = record.ended_at - record.started_at
+    ended_at = record.ended_at
+    duration_s = ended_at - record.started_at
     if last is not None and fault is None and last.fault is None and len(attempts) == 1:
         error_type = ""
         shape = (
@@ -55,11 +56,7 @@ def fold(record: RequestRecord, cells: Cells) -> None:
     else:
         error_type = "" if fault is None else fault.row.label
         model = cells.models.label(record.model)
-        attempt_cells = [_attempt_cell(attempt, record, record.operation, cells) for attempt in attempts]
-        for attempt, attempt_cell in zip(attempts, attempt_cells, strict=True):
-            _count_attempt(attempt, attempt_cell)
-            if attempt.hedge:
-                _count_hedge(record.route, attempt.hedge, cells)
+        attempt_cells = _count_attempts(record, cells)
         cell, rate = _request_cell(record, model, error_type, cells)
         overhead_s = record.overhead_s
     histogram = cell.duration
@@ -78,8 +75,8 @@ def fold(record: RequestRecord, cells: Cells) -> None:
             if record.stream:
                 _fold_stream_speed(record, last, output_tokens - 1, cell, rate)
             elif (span_s := last.ended_at - last.started_at) > 0:
-                rate.tokens_per_s, rate.at = output_tokens / span_s, record.ended_at
-    if record.stream and last is not None and record.first_token_at:
+                rate.tokens_per_s, rate.at = output_tokens / span_s, ended_at
+    if record.stream and record.first_token_at and last is not None:
         if cell.ttft is None:
             cell.ttft = Histogram(TTFT_EDGES_S)
         cell.ttft.observe(record.first_token_at - record.started_at)
@@ -91,8 +88,19 @@ def fold(record: RequestRecord, cells: Cells) -> None:
             cells.count(cells.experiments, assignment, record.variant)
     if record.limit_type or record.fallbacks or record.cache or error_type in DEFAULT_LIMIT:
         _fold_rare(record, cells, error_type)
-    if record.trace is not None and record.trace.kept:
-        _exemplify(record, record.trace.trace_id, cell, attempt_cells, cells)
+    trace = record.trace
+    if trace is not None and trace.kept:
+        _exemplify(record, trace.trace_id, cell, attempt_cells, cells)
+
+
+def _count_attempts(record: RequestRecord, cells: Cells) -> list[AttemptCell]:
+    """Counts all of a request's attempts, however many and however they ended; gives where."""
+    attempt_cells = [_attempt_cell(attempt, record, record.operation, cells) for attempt in record.attempts]
+    for attempt, attempt_cell in zip(record.attempts, attempt_cells, strict=True):
+        _count_attempt(attempt, attempt_cell)
+        if attempt.hedge:
+            _count_hedge(record.route, attempt.hedge, cells)
+    return attempt_cells
 
 
 def _count_attempt(attempt: AttemptRecord, cell: AttemptCell) -> float:
