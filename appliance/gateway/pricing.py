@@ -72,7 +72,7 @@ class Unpriced:
 
 @attrs.define  # never changed after it is made, but not frozen: one is made for every attempt
 class Priced:
-    """What one model costs now, and by whose word. steady: no time changes that."""
+    """What one model costs now, and by whose word. steady: no later time changes that."""
 
     price: Price
     basis: Basis
@@ -92,7 +92,7 @@ class Pricing:
     own: Mapping[str, Price] = attrs.field(factory=dict)
     unknown: Literal["refuse", "zero", "estimate"] = "zero"
     _known: dict[Named, Price | Listed | None] = attrs.field(factory=dict)
-    _quoted: dict[Quoted, Priced] = attrs.field(factory=dict)  # what no time changes
+    _quoted: dict[Quoted, Priced] = attrs.field(factory=dict)  # what no later time changes
 
     def quote(self, target: TargetPlan, asked: str, requested: str, now: float) -> Priced:
         """What a target's answers cost as far as is known before it is asked: `price`, remembered where it stays the same."""
@@ -121,7 +121,7 @@ class Pricing:
         if isinstance(found, Listed):
             price = found.price(now, tier)
             if price is not None:
-                return Priced(price, "table", not tier and len(found.prices) == 1)
+                return Priced(price, "table", not tier and found.lasts(now))
         elif found is not None:
             return Priced(found, "own", True)
         if self.unknown == "estimate":

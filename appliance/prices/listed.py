@@ -98,6 +98,13 @@ class Listed:
             return standard.price
         return self._varied(standard, [one for one in self.variants if one.tier == tier and one.holds(now)])
 
+    def lasts(self, now: float) -> bool:
+        """Whether what `price` gives at `now` for the standard tier holds ever after: nothing changes it daily, nor is it announced to
+        change."""
+        if len(self.prices) == 1:
+            return True
+        return all(one.daily is None and (one.since is None or one.since <= now) for one in self.prices)
+
     def _varied(self, standard: Dated, variants: Sequence[Dated]) -> Price:
         key = tuple(map(id, (standard, *variants)))
         known = self._merged.get(key)

@@ -143,11 +143,15 @@ async def test_what_is_remembered_of_callers_names_is_bounded(plan: Plan):
     assert len(plan.pricing._quoted) <= KNOWN_MAX
 
 
-async def test_a_price_that_time_changes_is_not_remembered(plan: Plan):
-    house, line = target(plan, "house"), ["x", [], [], [{"usd": {"input": "1"}}, {"usd": {"input": "2"}, "from": "2026-01-01"}]]
+@pytest.mark.parametrize(("change", "steady"), [({"from": "2026-01-01"}, [False, True]), ({"daily": [0, 43_200]}, [False, False])])
+async def test_a_price_is_remembered_once_no_time_changes_it_any_more(plan: Plan, change: dict[str, object], steady: list[bool]):
+    house, line = target(plan, "house"), ["x", [], [], [{"usd": {"input": "1"}}, {"usd": {"input": "2"}, **change}]]
     plan.pricing._known["custom", "m", "m", ""] = read_listed("v", line)
-    early, late = (plan.pricing.quote(house, "m", "", datetime(year, 6, 1, tzinfo=UTC).timestamp()) for year in (2025, 2026))
-    assert (early.price.base.input * 2, early.steady) == (late.price.base.input, False)
+    times = [datetime(2025, 6, 1, 12, tzinfo=UTC), datetime(2026, 6, 1, 1, tzinfo=UTC)]
+    early, late = (plan.pricing.quote(house, "m", "", at.timestamp()) for at in times)
+    assert early.price.base.input * 2 == late.price.base.input
+    assert [early.steady, late.steady] == steady
+    assert len(plan.pricing._quoted) == steady.count(True)
 
 
 @pytest.mark.parametrize(("nusd", "text"), [(0, b"0"), (1, b"0.000000001"), (1_500_000_000, b"1.5"), (20_000_000_000, b"20")])
