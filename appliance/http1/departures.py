@@ -41,6 +41,12 @@ class Departures(trio.abc.Instrument):
         if len(self._waiting) >= TOGETHER_MAX:
             self.flush()
 
+    def offer(self, leave: Callable[[], None]) -> bool:
+        """As `add`, while somebody sees to it. Whether that is so."""
+        if self.running:
+            self.add(leave)
+        return self.running
+
     def flush(self) -> None:
         """Everything leaves now."""
         waiting, self._waiting = self._waiting, []

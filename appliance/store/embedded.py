@@ -45,12 +45,14 @@ class EmbeddedLedger:
     Attributes:
         settings: the [store] table, its path absolute.
         wall_clock: seconds since the epoch. monotonic: seconds that no setting of a clock changes.
+        defer: whether what it is given will be called soon, in the thread that answers requests: ends are written together then.
     """
 
     settings: Store
     wall_clock: Callable[[], float]
     say: Say
     monotonic: Callable[[], float] = time.monotonic
+    defer: Callable[[Callable[[], None]], bool] = lambda _: False
     journal: Journal = attrs.field(init=False)
     writer: Writer = attrs.field(init=False)
     explanations: Explanations = attrs.field(init=False)
@@ -90,11 +92,23 @@ class EmbeddedLedger:
     def settle(self, row: LedgerRow) -> None:
         self._settled += 1
         data = frame(SETTLED, row)
+        journal = self.journal
         try:
-            if self.journal.settle(row.id, data):
+            if journal.settle(row.id, data, hold=bool(journal.held) or self.defer(self._flush)):
                 return
         except OSError:
-            pass  # kept in memory, as far as there is room
+            pass
+        self._keep(data)
+
+    def _flush(self) -> None:
+        try:
+            self.journal.flush()
+        except OSError:
+            for data in self.journal.let_go():
+                self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        """In memory, as far as there is room, what the journal does not take."""
         if len(self.writer.overflow) < self.settings.queue_rows_max:
             self.writer.overflow.extend(LedgerRow(*values_of(payload)) for _, payload in scan(data, 0).entries)  # as the journal has it
         else:
@@ -164,6 +178,7 @@ class EmbeddedLedger:
         """The end of a run, after the last request."""
         if self._lock_fd < 0:
             return
+        self._flush()
         if self.writer.fault is None:
             self.explanations.every_s = 0.0
             self.commit()

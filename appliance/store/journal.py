@@ -1,8 +1,9 @@
 """The journal: where a request is written down while it runs, so that killing the process at any point leaves it explained.
 
-An entry is one `pwrite` into a file of fixed size: it is in the kernel's hands when the call returns, and survives the process. When a
-segment is full the next one, made beforehand, takes over, and everything still open is written into it again; so a segment can be deleted
-as soon as the database has what was settled in it, the oldest first.
+An entry is one `pwrite` into a file of fixed size: it is in the kernel's hands when the call returns, and survives the process. Ends may be
+held for a moment, so that several go in one call; if the process is killed meanwhile, what was written when their requests began explains
+them. When a segment is full the next one, made beforehand, takes over, and everything still open is written into it again; so a segment
+can be deleted as soon as the database has what was settled in it, the oldest first.
 
 The rule: one thread appends (`open`, `settle`, `release`); one other thread takes (`sealed`, `drop_taken`, `make_spare`). What both touch
 is a single reference or a deque, each changed in one step.
@@ -22,6 +23,9 @@ SETTLED_RESERVE_BYTES = 1024
 """Room kept for the end of every open request, so that it can be written whatever happens to the disk meanwhile: the row of a request
 with a handful of attempts and long names."""
 
+HELD_MAX = 64
+"""Ends that are held at once; one more goes into the file with all of them."""
+
 
 @attrs.define(eq=False)
 class Journal:
@@ -30,6 +34,7 @@ class Journal:
     Attributes:
         database: the file they lie beside.
         opened: the entries of open requests as they were written, by ledger id; opened_bytes: their size together.
+        held: ends that go into the file with what is appended next, or by `flush`; held_bytes: their size together.
         wake: called when the thread that takes has something to do at once.
     """
 
@@ -43,6 +48,8 @@ class Journal:
     sealed: deque[Segment] = attrs.field(factory=deque)
     opened: dict[int, bytes] = attrs.field(factory=dict, repr=False)
     opened_bytes: int = 0
+    held: list[bytes] = attrs.field(factory=list, repr=False)
+    held_bytes: int = 0
     _files: threading.Lock = attrs.field(factory=threading.Lock, repr=False)
 
     # The side that appends.
@@ -51,40 +58,63 @@ class Journal:
         """Append the entry of a request that begins. False when there is no room for it and for its end."""
         segment, size = self.current, len(data)
         reserve = (len(self.opened) + 1) * SETTLED_RESERVE_BYTES
-        if segment is None or segment.at + size + reserve > segment.size:
+        if segment is None or segment.at + self.held_bytes + size + reserve > segment.size:
             segment = self._with_room(size, reserve)
             if segment is None:
                 return False
-        segment.write(data)
+        self._append(segment, data)
         self.opened[ledger_id] = data
         self.opened_bytes += size
         return True
 
-    def settle(self, ledger_id: int, data: bytes) -> bool:
-        """Append the end of a request. False when there is no room, which only happens to ends that are much longer than foreseen."""
+    def settle(self, ledger_id: int, data: bytes, *, hold: bool = False) -> bool:
+        """Append the end of a request, or hold it until `flush`, which is then to be called soon. False when there is no room, which only
+        happens to ends that are much longer than foreseen."""
         opened = self.opened.pop(ledger_id, None)
         if opened is not None:
             self.opened_bytes -= len(opened)
         segment = self.current
-        if segment is None or segment.at + len(data) > segment.size:
+        if segment is None or segment.at + self.held_bytes + len(data) > segment.size:
             segment = self._rotated(len(data))
             if segment is None:
                 return False
-        segment.write(data)
+        if hold and len(self.held) < HELD_MAX:
+            self.held.append(data)
+            self.held_bytes += len(data)
+        else:
+            self._append(segment, data)
         return True
 
     def release(self, ledger_id: int) -> bool:
         """An opened request is void. One that is not open here leaves nothing."""
         return ledger_id not in self.opened or self.settle(ledger_id, frame(RELEASED, (ledger_id,)))
 
+    def flush(self) -> None:
+        """What is held goes into the file. Raises OSError: it is held still."""
+        if self.held and self.current is not None:
+            self._append(self.current, b"")
+
+    def let_go(self) -> list[bytes]:
+        """What is held, which is the caller's to keep from now on."""
+        held, self.held, self.held_bytes = self.held, [], 0
+        return held
+
+    def _append(self, segment: Segment, data: bytes) -> None:
+        """Behind what is held. Raises OSError: neither is in the file then."""
+        if self.held:
+            segment.write(b"".join((*self.held, data)))
+            self.let_go()
+        else:
+            segment.write(data)
+
     def _with_room(self, size: int, reserve: int) -> Segment | None:
         """The segment for an entry that the current one cannot take with everything it has to keep room for."""
         current, spare = self.current, self.spare
         if spare is None:
             return None
-        if current is not None and current.at + size <= current.size:
+        if current is not None and current.at + self.held_bytes + size <= current.size:
             # Ends that do not fit into this one go into the next, behind what is open by then; the last bytes here may fit none.
-            left = current.size - current.at - size - SETTLED_RESERVE_BYTES
+            left = current.size - current.at - self.held_bytes - size - SETTLED_RESERVE_BYTES
             if max(0, left) + spare.size - spare.at - self.opened_bytes - size >= reserve:
                 return current
         return self._rotated(size + reserve)
@@ -94,6 +124,7 @@ class Journal:
         spare = self.spare
         if spare is None or spare.at + self.opened_bytes + size > spare.size:
             return None
+        self.flush()
         if self.opened:
             spare.write(b"".join(self.opened.values()))
         if self.current is not None:

@@ -1,5 +1,6 @@
 """The embedded ledger: every request that settled is a row, once; every one that only opened is explained; whenever the process dies."""
 
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from store.ledger_rows import MARCH, opened, row
 
 from appliance.store import recovery
 from appliance.store.database import open_database
-from appliance.store.journal import SETTLED_RESERVE_BYTES
+from appliance.store.frame import scan, values_of
+from appliance.store.journal import HELD_MAX, SETTLED_RESERVE_BYTES
 from appliance.store.recovery import add_left
 from appliance.store.row import Spent
 from appliance.store.segment import Segment, segment_paths
@@ -74,16 +76,19 @@ def test_a_second_death_during_the_recovery_counts_nothing_twice(tmp_path, monke
     again.close()
 
 
-OPEN, SETTLE, RELEASE, COMMIT, DIE = range(5)
-steps = st.lists(st.tuples(st.sampled_from([OPEN, OPEN, OPEN, SETTLE, SETTLE, RELEASE, COMMIT, DIE]), st.integers(0, 9)), max_size=60)
+OPEN, SETTLE, RELEASE, COMMIT, DIE, PASS = range(6)
+choices = st.sampled_from([OPEN, OPEN, OPEN, SETTLE, SETTLE, RELEASE, COMMIT, DIE, PASS])
+steps = st.lists(st.tuples(choices, st.integers(0, 9)), max_size=60)
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps, st.integers(0, 8000))
-def test_whatever_happens_in_whichever_order_every_request_is_explained_once(tmp_path_factory, taken, padding):
-    """Against a plain model: who settled, who only opened. Long user names make segments turn over often."""
+@given(steps, st.integers(0, 8000), st.booleans())
+def test_whatever_happens_in_whichever_order_every_request_is_explained_once(tmp_path_factory, taken, padding, together):
+    """Against a plain model: who settled, who only opened. Long user names make segments turn over often. Where ends are written together,
+    a death before that leaves what was known when they began."""
     path = tmp_path_factory.mktemp("any") / "one.db"
-    ledger = started(path)
+    ledger, due = started(path), Due()
+    ledger.defer = due.defer if together else ledger.defer
     number, running, expected = 0, [], {}
     for step, pick in taken:
         if step == OPEN:
@@ -99,18 +104,114 @@ def test_whatever_happens_in_whichever_order_every_request_is_explained_once(tmp
                 ledger.release(opened(ended).id)
         elif step == COMMIT:
             ledger.commit()
+        elif step == PASS:
+            due.come()
+            assert not ledger.journal.held
         elif step == DIE:
             kill(ledger)
-            expected |= dict.fromkeys(running, "estimated")
-            running = []
+            expected |= dict.fromkeys((*running, *held_by(ledger)), "estimated")
+            running, due = [], Due()
             ledger = started(path)
+            ledger.defer = due.defer if together else ledger.defer
     kill(ledger)
-    expected |= dict.fromkeys(running, "estimated")
+    expected |= dict.fromkeys((*running, *held_by(ledger)), "estimated")
     ledger = started(path)
     ledger.close()
     assert stored(path, "id", "usage_source") == [(row(one).id, source) for one, source in sorted(expected.items())]
     assert spent(path, "x") == sum(one if source == "provider" else 1000 for one, source in expected.items())
     assert segment_paths(path) == []
+
+
+def held_by(ledger):
+    return [values_of(payload)[0] - row(0).id for data in ledger.journal.held for _, payload in scan(data, 0).entries]
+
+
+class Due:
+    """What waits for the end of a pass."""
+
+    def __init__(self):
+        self.calls = []
+
+    def defer(self, call):
+        self.calls.append(call)
+        return True
+
+    def come(self):
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+def test_ends_are_written_in_one_call_with_what_begins_next_or_at_the_end_of_the_pass(tmp_path, monkeypatch):
+    ledger, due = started(tmp_path / "one.db"), Due()
+    ledger.defer = due.defer
+    written, write = [], os.pwrite
+
+    def counting(fd, data, at):
+        written.append(len(scan(data, 0).entries))
+        return write(fd, data, at)
+
+    monkeypatch.setattr(os, "pwrite", counting)
+    for number in range(4):
+        ledger.open(opened(number))
+    for number in range(3):
+        ledger.settle(row(number))
+    assert written == [1, 1, 1, 1]
+    assert len(due.calls) == 1, "asked for once a pass"
+    ledger.open(opened(4))
+    assert written[4:] == [4]
+    due.come()
+    ledger.settle(row(3))
+    ledger.settle(row(4))
+    due.come()
+    assert written[5:] == [2]
+    ledger.commit()
+    assert ledger.status().rows == 5
+    ledger.close()
+
+
+def test_no_more_than_so_many_ends_are_held(tmp_path):
+    ledger, due = started(tmp_path / "one.db"), Due()
+    ledger.defer = due.defer
+    for number in range(HELD_MAX + 1):
+        assert len(ledger.journal.held) == number
+        ledger.settle(row(number))
+    assert not ledger.journal.held
+    assert ledger.journal.held_bytes == 0
+    ledger.commit()
+    assert ledger.status().rows == HELD_MAX + 1
+    ledger.close()
+
+
+def test_held_ends_that_a_disk_does_not_take_are_kept_in_memory_and_counted_once(tmp_path, monkeypatch):
+    ledger, due = started(tmp_path / "one.db"), Due()
+    ledger.defer = due.defer
+
+    def failing(fd, data, at):
+        raise OSError(5, "no")
+
+    for number in range(3):
+        ledger.open(opened(number, spent=(Spent("x", 0, 1000),)))
+        ledger.settle(row(number, spent=(Spent("x", 0, 1),)))
+    ledger.settle(row(3, spent=(Spent("x", 0, 1),)))
+    monkeypatch.setattr(os, "pwrite", failing)
+    assert ledger.open(opened(4)) is not None
+    due.come()
+    assert (len(ledger.journal.held), len(ledger.writer.overflow)) == (0, 2)
+    monkeypatch.undo()
+    ledger.commit()
+    assert ledger.status().rows == 4
+    ledger.close()
+    assert spent(tmp_path / "one.db", "x") == 4
+
+
+def test_what_is_held_at_the_end_of_a_run_is_written(tmp_path):
+    ledger, due = started(tmp_path / "one.db"), Due()
+    ledger.defer = due.defer
+    ledger.open(opened(1))
+    ledger.settle(row(1))
+    ledger.close()
+    assert stored(tmp_path / "one.db", "usage_source") == [("provider",)]
 
 
 def test_the_journal_turns_over_and_lets_go_of_what_the_database_has(tmp_path):
