@@ -13,8 +13,7 @@ import trio
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord
-from appliance.dialects.language import Language, Verbatim
-from appliance.dialects.language_table import language
+from appliance.dialects.language import Verbatim
 from appliance.dialects.protocol import COUNT, FORWARDED, SHARED, Rewrite
 from appliance.gateway.answer_head import OWN_HEAD, decoded, response_headers
 from appliance.gateway.billed import Passed, attempt_usage
@@ -27,7 +26,7 @@ from appliance.gateway.rotation import next_key, settle_key
 from appliance.gateway.running import Running
 from appliance.gateway.tracer import forwarded
 from appliance.http1.transport import Exchange, Failure, Hold, UpstreamRequest
-from appliance.providers import Manner, request_rewrite
+from appliance.providers import request_rewrite
 
 ERROR_BODY_MAX_BYTES = 262_144
 """Of an upstream's error answer; the longest seen are a few kilobytes of validation errors."""
@@ -43,28 +42,32 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hed
         model: the requested name after aliases, used where the target names none.
         now: the clock, just read.
     """
-    upstream = target.upstream
+    upstream, parsed = target.upstream, call.parsed
     permit = upstream.state.begin(now)
     if permit is None:
         return Fault(FaultKind.NO_BACKEND, "no healthy backend for this model right now; try again shortly")
     asked = target.model or model
     served = target.served or target.served_name(model)
-    record = AttemptRecord(upstream.name, upstream.provider.gen_ai_name, asked, served, now, half_open=permit.half_open)
+    # Cancelled until known better: only a cancellation from outside leaves it so.
+    record = AttemptRecord(
+        upstream.name, upstream.provider.gen_ai_name, asked, served, now, outcome="cancelled", half_open=permit.half_open
+    )  # fmt: skip
     call.record.attempts.append(record)
-    operation = call.parsed.operation
-    manner = upstream.manner(call.language.name, operation, asked)
-    spoken, asks = (call.language, "") if manner is None else (_language(call, manner), manner.operation)
-    translates = spoken is not call.language or call.anew or _amiss(call, asked)
-    running = Running(call, target, record, permit, spoken, asks, translates, now, call.cut_fault)
-    _take_place(running, hedge=hedge)
+    spoken, operation = upstream.spoken(call.language, parsed.operation, asked)
+    amiss = None if spoken.verbatim is None else spoken.verbatim.amiss  # would this model refuse what the caller says in its own language?
+    translates = spoken is not call.language or call.anew or (amiss is not None and amiss(parsed.fields, asked))
+    deadline = now + upstream.first_phase_s(parsed.stream)
+    running = Running(call, target, record, permit, spoken, operation, translates, now, call.cut_fault, deadline)
+    if hedge:
+        call.beside, running.lead, record.hedge = running, False, "sent"
+    else:
+        _take_place(call, running, served)
     if upstream.ring is not None:
         record.key = next_key(upstream.ring, call.record, record)
     if target.paced and call.upload is None:  # how long a form takes is its caller's affair
-        running.pace = upstream.state.pace(asked, call.parsed.stream)
+        running.pace = upstream.state.pace(asked, parsed.stream)
         running.pace.begin(now)
-    running.start_clock(now)
     fault: Fault | None = None
-    record.outcome = "cancelled"  # until known better: only a cancellation from outside leaves it so
     try:
         if upstream.transport.holds:
             running.hold = Hold(running.cut_fault is not None)
@@ -74,14 +77,12 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hed
             fault = await within_scope(running, partial(_queued, running))
             if fault is None:
                 fault = running.cut_fault
-        if call.upload is not None and fault is not None:
-            fault = call.upload.fault or fault  # why the transport was not given all of it
-        if running.cut_fault is not None and fault is not None:  # else it came through all the same
-            fault = running.cut_fault
         if record.lost:
             fault = None  # it has been told to end; what it ended in does not matter
+        elif fault is None:
+            record.outcome = "success"
         else:
-            record.outcome = "success" if fault is None else "error"
+            record.outcome, fault = "error", _cause(running, fault)
     finally:
         if hedge:
             call.beside = None
@@ -93,16 +94,18 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hed
     return fault
 
 
-def _take_place(running: Running, *, hedge: bool) -> None:
-    """The request's first attempt at this time leads, and what is said of the request is said of it; a hedge stands beside it."""
-    call, record = running.call, running.record
-    if hedge:
-        call.beside, running.lead, record.hedge = running, False, "sent"
-        return
-    call.running, call.translated, call.writer = running, running.translates, None
-    call.record.model = record.served_model
-    if call.record.dropped_fields:
-        call.record.dropped_fields = []  # of an attempt before this one
+def _take_place(call: Call, running: Running, served: str) -> None:
+    """The request's only attempt at this time leads: what is said of the request is said of it."""
+    request = call.record
+    call.running, call.translated, request.model = running, running.translates, served
+    if len(request.attempts) > 1:  # what an attempt before this one left
+        call.writer, request.dropped_fields = None, []
+
+
+def _cause(running: Running, fault: Fault) -> Fault:
+    """Why an attempt failed: whoever cut it, else why the transport was not given all of a form, else what the transport says."""
+    upload = running.call.upload
+    return running.cut_fault or (upload.fault if upload is not None else None) or fault
 
 
 async def _queued(running: Running) -> Fault | None:
@@ -135,68 +138,68 @@ async def _queue(running: Running) -> Fault | None:
 
 
 async def _exchange(running: Running) -> Fault | None:
-    call, record = running.call, running.record
+    """One call, or as many as the request has batches; and what becomes of the answers."""
+    record, upstream = running.record, running.target.upstream
+    request = _request(running)
+    if not isinstance(request, UpstreamRequest):
+        return await _without_call(running) if request is None else request
+    while True:
+        if upstream.prover is None:
+            answer: Exchange | Failure | Fault = await upstream.transport.send(request, running.hold)
+        else:
+            answer = await upstream.prover.send(upstream.transport, request, running.hold)
+        if isinstance(answer, Failure):
+            return wire_fault(answer, record.backend)
+        if isinstance(answer, Fault):
+            return answer
+        try:
+            head_at = record.head_at = running.read_at = answer.head_at
+            status = record.status = answer.status
+            record.reused = answer.reused
+            if running.uploading is None:  # else the caller's pace would count as the backend's
+                upstream.state.saw_first_byte(head_at - (running.sent_at or record.started_at + record.waited_s))
+            fault = await (forward(running, answer) if 200 <= status < 300 else _refused(running, answer))
+        finally:
+            answer.close()
+        if fault is not None:
+            return without_secrets(fault, upstream.secrets)
+        if running.batches is None or not running.batches.rest:
+            return None
+        request = attrs.evolve(request, body=running.batches.rest.pop(0))
+
+
+def _request(running: Running) -> UpstreamRequest | Fault | None:
+    """The call, or the first of several; None where the backend has no such call for this model."""
+    call, record, language = running.call, running.record, running.language
     endpoint, model = running.operation, record.model
-    if endpoint in SHARED and running.translates:
+    if running.translates and endpoint in SHARED:
         model = _asked_model(running)
     if not (endpoint and model):
-        if call.parsed.operation == COUNT:
-            return await answer_estimate(call, response_headers(running, OWN_HEAD))
-        words = f"the backend {record.backend} has no {call.parsed.operation.replace('_', ' ')}; choose a model of another one"
-        return Fault(FaultKind.BAD_REQUEST, words, param="model", code="unsupported_operation")
+        return None
     if call.upload is not None:
         from appliance.gateway.upload_attempt import upload_request  # with the reader of forms; see dialects.language_table
 
-        return await _ask(running, upload_request(running, call.upload, endpoint, model))
-    body = _translated(running) if running.translates else _body(running)
-    if isinstance(body, Fault):
-        return body
-    if not running.translates and running.language.verbatim is not None:
-        endpoint = running.language.verbatim.endpoint or endpoint
-    fault = await _ask(running, _request(running, endpoint, model, body))
-    while fault is None and running.batches is not None and running.batches.rest:
-        fault = await _ask(running, _request(running, endpoint, model, running.batches.rest.pop(0)))
-    return fault
-
-
-def _request(running: Running, endpoint: str, model: str, body: bytes) -> UpstreamRequest:
-    call = running.call
-    upstream, key = running.target.upstream, running.record.key
-    return upstream.request(endpoint, model, forwarded(running), body, running.language.name, stream=call.parsed.stream, key=key)
-
-
-async def _ask(running: Running, request: UpstreamRequest) -> Fault | None:
-    """One call, and what becomes of its answer."""
-    record, upstream = running.record, running.target.upstream
-    if upstream.prover is None:
-        answer: Exchange | Failure | Fault = await upstream.transport.send(request, running.hold)
+        return upload_request(running, call.upload, endpoint, model)
+    if running.translates:
+        body = _translated(running)
+        if isinstance(body, Fault):
+            return body
     else:
-        answer = await upstream.prover.send(upstream.transport, request, running.hold)
-    if isinstance(answer, Failure):
-        return wire_fault(answer, record.backend)
-    if isinstance(answer, Fault):
-        return answer
-    try:
-        record.head_at = running.read_at = answer.head_at
-        record.status, record.reused = answer.status, answer.reused
-        if running.uploading is None:  # else the caller's pace would count as the backend's
-            upstream.state.saw_first_byte(record.head_at - (running.sent_at or record.started_at + record.waited_s))
-        fault = await (forward(running, answer) if 200 <= answer.status < 300 else _refused(running, answer))
-        return None if fault is None else without_secrets(fault, upstream.secrets)
-    finally:
-        answer.close()
+        verbatim = language.verbatim
+        assert verbatim is not None  # it is the caller's own language
+        body = _body(running, verbatim)
+        endpoint = verbatim.endpoint or endpoint
+    lines = call.forwarded if call.record.trace is None else forwarded(running)
+    return running.target.upstream.request(endpoint, model, lines, body, language.name, stream=call.parsed.stream, key=record.key)
 
 
-def _amiss(call: Call, model: str) -> bool:
-    """Whether this model would refuse what the caller says in its own language."""
-    amiss = None if call.language.verbatim is None else call.language.verbatim.amiss
-    return amiss is not None and amiss(call.parsed.fields, model)
-
-
-def _language(call: Call, manner: Manner) -> Language:
-    """The caller's own row where nothing has to be translated: it knows what stood in the path."""
-    own = manner.language == call.language.name and manner.operation == call.parsed.operation
-    return call.language if own else language(manner.language)
+async def _without_call(running: Running) -> Fault | None:
+    """The backend has no such call: a count is told all the same, anything else is the caller's to mend."""
+    call = running.call
+    if call.parsed.operation == COUNT:
+        return await answer_estimate(call, response_headers(running, OWN_HEAD))
+    words = f"the backend {running.record.backend} has no {call.parsed.operation.replace('_', ' ')}; choose a model of another one"
+    return Fault(FaultKind.BAD_REQUEST, words, param="model", code="unsupported_operation")
 
 
 def _asked_model(running: Running) -> str:
@@ -215,11 +218,10 @@ def _translated(running: Running) -> bytes | Fault:
     return translated_body(running)
 
 
-def _body(running: Running) -> bytes:
+def _body(running: Running, verbatim: Verbatim) -> bytes:
     """The caller's bytes, changed only where the operator's configuration or the vendor asks for it."""
     call, target = running.call, running.target
-    parsed, verbatim = call.parsed, running.language.verbatim
-    assert verbatim is not None  # it is the caller's own language
+    parsed = call.parsed
     left = _left_out(running, verbatim)
     if left is None and target.verbatim and running.record.model == parsed.model and (not parsed.stream or parsed.wants_usage):
         return call.body
@@ -250,18 +252,22 @@ def _body(running: Running) -> bytes:
 
 def _left_out(running: Running, verbatim: Verbatim) -> tuple[dict[str, Any], tuple[str, ...]] | None:
     """What the backend would refuse of a history that began elsewhere: the fields without it, and what it was; None for nothing."""
-    call, model = running.call, running.record.model
-    fields, left = call.parsed.fields, None
-    if verbatim.unsealed is not None and (call.wrapped or call.unsealed):
-        left = verbatim.unsealed(fields, call.unsealed)
-    if call.parsed.operation != "chat":
+    call, left = running.call, None
+    parsed = call.parsed
+    if (call.wrapped or call.unsealed) and verbatim.unsealed is not None:
+        left = verbatim.unsealed(parsed.fields, call.unsealed)
+    if parsed.operation != "chat":
         return left
     if verbatim.mended is not None:
-        more = verbatim.mended(fields if left is None else {**fields, **left[0]}, model)
+        more = verbatim.mended(parsed.fields if left is None else {**parsed.fields, **left[0]}, running.record.model)
         return more if left is None else left if more is None else ({**left[0], **more[0]}, (*left[1], *more[1]))
-    if verbatim.without is not None and (refused := running.target.upstream.refused(model)):
-        names = [name for name, quoted in refused if quoted in call.body]
-        return verbatim.without(fields, names) if names else left
+    if verbatim.without is not None:
+        body, names = call.body, []
+        for name, quoted in running.target.upstream.refused(running.record.model):
+            if quoted in body:
+                names.append(name)
+        if names:
+            return verbatim.without(parsed.fields, names)
     return left
 
 
@@ -283,23 +289,25 @@ async def _refused(running: Running, answer: Exchange) -> Fault:
 
 def _settle(running: Running, fault: Fault | None) -> None:
     """What every attempt leaves behind, however it ended."""
-    record, call = running.record, running.call
-    record.ended_at = trio.current_time()
-    record.fault = fault
-    if fault is not None and fault.kind is FaultKind.CLIENT_GONE:
-        record.outcome = "cancelled"
+    record, call, upstream = running.record, running.call, running.target.upstream
+    now = record.ended_at = trio.current_time()
+    if fault is not None:
+        record.fault = fault
+        if fault.kind is FaultKind.CLIENT_GONE:
+            record.outcome = "cancelled"
     if record.lost:
         record.usage = running.owed
     else:
-        _bill(running, fault)
+        if not record.price_basis or record.outcome != "success" or call.drained:  # else its answer has told already what it costs
+            _bill(running, fault)
         if record.usage is not None and running.lead:
             call.record.usage = record.usage
     if running.pace is not None:
         running.settle_pace(running.pace, fault)
-    if record.key and running.target.upstream.ring is not None:
-        settle_key(running.target.upstream.ring, record, fault)
+    if record.key and upstream.ring is not None:
+        settle_key(upstream.ring, record, fault)
     answered = record.status > 0 and (fault is None or not fault.row.trips) and record.outcome != "cancelled"
-    running.target.upstream.state.end(running.permit, record.ended_at, fault, answered=answered)
+    upstream.state.end(running.permit, now, fault, answered=answered)
 
 
 def _bill(running: Running, fault: Fault | None) -> None:

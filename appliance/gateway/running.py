@@ -65,7 +65,7 @@ class Running:
     translates: bool
     read_at: float
     cut_fault: Fault | None
-    deadline: float = math.inf
+    deadline: float
     hold: Hold | None = None
     scope: trio.CancelScope | None = None
     idle_s: float = 0.0
@@ -84,11 +84,7 @@ class Running:
 
     def start_clock(self, now: float) -> None:
         """The first phase: to the first byte of a stream, to the end of a whole answer."""
-        timeouts = self.target.upstream.settings.timeouts
-        bound_s = timeouts.total_s
-        if self.call.parsed.stream and timeouts.first_byte_s < bound_s:
-            bound_s = timeouts.first_byte_s
-        self.deadline = now + bound_s
+        self.deadline = now + self.target.upstream.first_phase_s(self.call.parsed.stream)
 
     def stream_arrived(self) -> None:
         """The first byte of a stream's body is here: from now on its silences count, and the whole attempt's time."""

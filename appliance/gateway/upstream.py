@@ -11,7 +11,8 @@ import attrs
 
 from appliance.config.upstreams import Backend
 from appliance.core.key_ring import KeyRing, key_ring
-from appliance.dialects.language_table import NAMES
+from appliance.dialects.language import Language
+from appliance.dialects.language_table import NAMES, language
 from appliance.gateway.cloud import standing
 from appliance.gateway.live import BackendState, backend_state
 from appliance.gateway.proven import Prover
@@ -59,6 +60,7 @@ class Upstream:
     _targets: dict[tuple[str, str, str, bool], bytes] = attrs.field(factory=dict, repr=False)
     _refused: dict[str, tuple[tuple[str, bytes], ...]] = attrs.field(factory=dict, repr=False)
     _manners: dict[tuple[str, str], Manner | None] = attrs.field(factory=dict, repr=False)  # as many as there are paths to call
+    _spoken: dict[tuple[str, str], tuple[Language | None, str]] = attrs.field(factory=dict, repr=False)
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
@@ -67,6 +69,11 @@ class Upstream:
             return self._secrets
         fetched = (one for one in self.prover.secrets if len(one) >= SECRET_MIN_BYTES)
         return tuple(sorted((*self._secrets, *fetched), key=len, reverse=True))
+
+    def first_phase_s(self, stream: bool) -> float:
+        """How long an attempt may take to the first byte of a stream, or to the end of a whole answer."""
+        timeouts = self.settings.timeouts
+        return min(timeouts.first_byte_s, timeouts.total_s) if stream else timeouts.total_s
 
     def request(
         self, operation: str, model: str, forwarded: bytes, body: bytes, language: str = "openai_chat", *, stream: bool = False,
@@ -78,7 +85,8 @@ class Upstream:
             if not forwarded.startswith(name + b":") and b"\n" + name + b":" not in forwarded:
                 forwarded += b"%b: %b\r\n" % (name, value)
         head = self.heads[key - 1] if key else self.head
-        return UpstreamRequest(b"POST", self.target(operation, model, language, stream), head + forwarded, body)
+        target = self._targets.get((operation, model, language, stream)) or self.target(operation, model, language, stream)
+        return UpstreamRequest(b"POST", target, head + forwarded, body)
 
     def refused(self, model: str) -> tuple[tuple[str, bytes], ...]:
         """Members of chat messages that this vendor's model refuses, with how they stand in a body."""
@@ -103,12 +111,34 @@ class Upstream:
     def manner(self, callers: str, operation: str, model: str = "") -> Manner | None:
         """How an operation is said here to serve a caller of the language `callers`; None where the vendor has no such thing. model: where
         the vendor's differ in what they speak."""
-        if self.provider.languages and self.settings.dialect is None:
+        if self._models_differ:
             return manner(self.provider, models_language(self.provider, model), callers, operation)
         known = self._manners.get((callers, operation))
         if known is None and (callers, operation) not in self._manners:
             known = self._manners[callers, operation] = manner(self.provider, self.settings.dialect, callers, operation)
         return known
+
+    def spoken(self, callers: Language, operation: str, model: str) -> tuple[Language, str]:
+        """As `manner`: in which language, and as which operation; an empty one where the vendor has no such thing. Where nothing has to be
+        translated it is the caller's own row, which knows what stood in the path."""
+        known = self._spoken.get((callers.name, operation))
+        if known is None:
+            found = self.manner(callers.name, operation, model)
+            if found is None:
+                known = None, ""
+            elif found.language == callers.name and found.operation == operation:
+                known = None, operation
+            else:
+                known = language(found.language), found.operation
+            if not self._models_differ:
+                self._spoken[callers.name, operation] = known
+        other, asked = known
+        return callers if other is None else other, asked
+
+    @property
+    def _models_differ(self) -> bool:
+        """Whether it depends on the model what is spoken here."""
+        return bool(self.provider.languages) and self.settings.dialect is None
 
     def language(self, callers: str, model: str) -> str:
         """The one that a chat with a model is said in here; see `manner`."""
