@@ -65,7 +65,13 @@ class TargetPlan:
 
 @attrs.frozen
 class RoutePlan:
-    """One route. settings: what it was made of, for `explain`."""
+    """One route.
+
+    Attributes:
+        settings: what it was made of, for `explain`.
+        order: its targets in the order they are asked, fallbacks last; None where its strategy orders them anew for each request.
+        attended: its requests need more than their attempts, see proxy.
+    """
 
     name: str
     matches: Callable[[str], bool]
@@ -90,9 +96,15 @@ class RoutePlan:
     tenants: Callable[[str], bool] | None = None
     cache: "CachePlan | None" = None
     counts_tokens: bool = attrs.field(init=False)
+    order: tuple[TargetPlan, ...] | None = attrs.field(init=False)
+    attended: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "counts_tokens", any(claim.tpm is not None for claim in self.claims))
+        ordered_once = len(self.targets) < 2 or self.strategy == "priority"
+        object.__setattr__(self, "order", (*self.targets, *self.fallback) if ordered_once else None)
+        attended = self.hedge is not None or self.owed_tokens > 0 or self.on_disconnect == "drain"
+        object.__setattr__(self, "attended", attended)
 
     def accepts(self, headers: Mapping[bytes, str], prompt_tokens: int, path: str | None, tenant: str) -> bool:
         """Whether the conditions beside the model's name hold. path: None where any will do."""

@@ -33,6 +33,9 @@ WATCH_S = 0.1
 
 STREAM_TYPE = b"text/event-stream; charset=utf-8"
 
+HAD_BY_SOME = FORWARDED.union(SHARED)
+"""Operations that not every backend has."""
+
 TICK_MIN_S = 0.02
 """The ticker never spins faster than this, whatever the settings."""
 
@@ -62,27 +65,14 @@ class Proxy:
     async def serve(self, call: Call, resolved: Resolved) -> Fault | None:
         """Answer one admitted request."""
         self.calls.add(call)
-        stream = call.parsed.stream
-        if stream:
-            self.live.streams += 1
-        if resolved.route.owed_tokens:
-            call.owed_tokens = min(call.parsed.max_tokens or resolved.route.owed_tokens, resolved.route.owed_tokens) * choices(call.parsed)
-        if resolved.route.hedge is not None:
-            from appliance.gateway.hedging import race_of  # most gateways do not hedge; see dialects.language_table
-
-            call.race = race_of(call, resolved.route, self.live)
         try:
-            if resolved.assigned is not None and resolved.assigned.shadow is not None and self.copies is not None:
-                self.copies.offer(call, resolved)
-            if resolved.route.on_disconnect == "drain":
-                return await self._outliving(call, resolved)
-            return await (self._watched(call, resolved) if stream or call.race is not None else self._attempts(call, resolved))
+            if call.parsed.stream or resolved.route.attended or resolved.assigned is not None:
+                return await self._attended(call, resolved)
+            return await self._attempts(call, resolved)
         finally:
             self.calls.discard(call)
             if call.upload is not None:
                 call.upload.close()
-            if stream:
-                self.live.streams -= 1
 
     async def watch(self) -> None:
         """Service: ends attempts whose time is up. One comparison per request in flight and look; a timer of its own for each costs
@@ -105,6 +95,26 @@ class Proxy:
             call.cut(DRAINING)
         return len(self.calls)
 
+    async def _attended(self, call: Call, resolved: Resolved) -> Fault | None:
+        """A request that needs more than its attempts: a watch on its silences, a second attempt, a copy, or to be read to its end."""
+        route, parsed = resolved.route, call.parsed
+        if route.owed_tokens:
+            call.owed_tokens = min(parsed.max_tokens or route.owed_tokens, route.owed_tokens) * choices(parsed)
+        if route.hedge is not None:
+            from appliance.gateway.hedging import race_of  # most gateways do not hedge; see dialects.language_table
+
+            call.race = race_of(call, route, self.live)
+        stream = parsed.stream
+        if stream:
+            self.live.streams += 1
+        try:
+            if resolved.assigned is not None and resolved.assigned.shadow is not None and self.copies is not None:
+                self.copies.offer(call, resolved)
+            return await (self._outliving(call, resolved) if route.on_disconnect == "drain" else self._watched(call, resolved))
+        finally:
+            if stream:
+                self.live.streams -= 1
+
     async def _watched(self, call: Call, resolved: Resolved) -> Fault | None:
         """A stream gets a ticker beside it; a whole answer needs none unless a second attempt may be made."""
         if not call.parsed.stream and call.race is None:
@@ -118,18 +128,35 @@ class Proxy:
 
     async def _attempts(self, call: Call, resolved: Resolved) -> Fault | None:
         """Try until answered, or until the policy says that the caller must hear of it."""
-        route = resolved.route
-        now = trio.current_time()
-        candidates, seen = ordered(route, call, resolved.model, now, self.draw, self.live.turn)
-        if call.parsed.operation in SHARED or call.parsed.operation in FORWARDED:  # go to who has them, or the first one says what to do
-            candidates = [one for one in candidates if _serves(one, call, resolved.model)] or candidates
-        history: list[Tried] = []
+        route, model, now = resolved.route, resolved.model, trio.current_time()
+        candidates: Sequence[TargetPlan]
+        if route.order is not None:
+            candidates, seen = route.order, None
+        else:
+            candidates, seen = ordered(route, call, model, now, self.draw, self.live.turn)
+        if call.parsed.operation in HAD_BY_SOME:  # go to who has them, or the first one says what to do
+            candidates = [one for one in candidates if _serves(one, call, model)] or candidates
         decision = call.record.decision = Decision(resolved, candidates, seen)
+        history: list[Tried] = []
+        if call.race is None and _all_available(candidates, now):
+            fault = await attempt(call, candidates[0], model, now)
+            if fault is None:
+                return None
+            history.append(tried_of(call.record, candidates[0], 0, fault))
+        return await self._further_attempts(call, decision, history)
+
+    async def _further_attempts(self, call: Call, decision: Decision, history: list[Tried]) -> Fault | None:
+        """What the policy says after the attempts made so far, if any were."""
+        resolved, candidates = decision.resolved, decision.candidates
         while True:
+            now = trio.current_time()
+            if history and (last := _last_word(call, history[-1].fault)) is not None:
+                return await self._surface(call, last)
             available = [candidate.upstream.state.available(now) for candidate in candidates]
             if False in available:
                 decision.pass_over(available, history, now)
-            step = next_step(history, available, route.policy, now - call.record.started_at, self.draw() if history else 0.0)
+            elapsed_s = now - call.record.started_at
+            step = next_step(history, available, resolved.route.policy, elapsed_s, self.draw() if history else 0.0)
             if history:
                 decision.went_on(step, now)
             if isinstance(step, Surface):
@@ -156,14 +183,6 @@ class Proxy:
             if not tried:
                 return None
             history += tried
-            fault = history[-1].fault
-            if call.upload is not None and call.upload.spent:
-                from appliance.gateway.upload_attempt import told_once  # imported already, with the request
-
-                return await self._surface(call, told_once(call.upload, fault))
-            if call.outlet.modelled:
-                return await self._surface(call, fault)
-            now = trio.current_time()
 
     async def _surface(self, call: Call, fault: Fault) -> Fault | None:
         """The last word: in-band when a head has left already, else for the door to tell."""
@@ -211,6 +230,23 @@ class Proxy:
                     shielded.deadline = trio.current_time() + drain_max_s
                 else:
                     shielded.cancel()
+
+
+def _all_available(candidates: Sequence[TargetPlan], now: float) -> bool:
+    """Whether there are any, and each may be asked now."""
+    for candidate in candidates:
+        if not candidate.upstream.state.available(now):
+            return False
+    return bool(candidates)
+
+
+def _last_word(call: Call, fault: Fault) -> Fault | None:
+    """What the caller is to hear after a failed attempt that no other may follow, whatever the policy says; None where one may."""
+    if call.upload is not None and call.upload.spent:
+        from appliance.gateway.upload_attempt import told_once  # imported already, with the request
+
+        return told_once(call.upload, fault)
+    return fault if call.outlet.modelled else None
 
 
 def _serves(candidate: TargetPlan, call: Call, model: str) -> bool:
