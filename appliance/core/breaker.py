@@ -36,7 +36,12 @@ class BreakerState(StrEnum):
 
 @attrs.frozen
 class BreakerPolicy:
-    """Limits; see `Breaker` of the config schema for units and reasons. `probe_first`: a free probe decides when an open one half-opens."""
+    """Limits; see `Breaker` of the config schema for units and reasons.
+
+    Attributes:
+        probe_first: a free probe decides when an open one half-opens.
+        slice_s: of the window.
+    """
 
     consecutive_failures: int = 5
     failure_ratio: float = 0.5
@@ -46,6 +51,10 @@ class BreakerPolicy:
     half_open_max: int = 3
     successes_to_close: int = 3
     probe_first: bool = False
+    slice_s: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "slice_s", self.window_s / WINDOW_SLICES)
 
 
 @attrs.frozen
@@ -69,7 +78,10 @@ class Breaker:
     _slice: int = -1
     _good: list[int] = attrs.field(factory=lambda: [0] * WINDOW_SLICES)
     _bad: list[int] = attrs.field(factory=lambda: [0] * WINDOW_SLICES)
-    _usual: Permit | None = None  # what everybody gets while it is closed
+    _usual: Permit = attrs.field(init=False)  # what everybody gets while it is closed
+
+    def __attrs_post_init__(self) -> None:
+        self._usual = Permit(self.generation, False)
 
     def would_admit(self, now: float) -> bool:
         """Whether `admit` would give a permit, without taking it."""
@@ -81,10 +93,7 @@ class Breaker:
 
     def admit(self, now: float) -> Permit | None:
         if self.state is BreakerState.CLOSED:
-            usual = self._usual
-            if usual is None or usual.generation != self.generation:
-                usual = self._usual = Permit(self.generation, False)
-            return usual
+            return self._usual
         if self.state is BreakerState.OPEN:
             if not self._lets_callers_probe(now):
                 return None
@@ -95,16 +104,14 @@ class Breaker:
         return Permit(self.generation, True)
 
     def success(self, permit: Permit, now: float) -> None:
-        if permit.generation != self.generation:
-            return
-        if permit.half_open:
+        if permit is self._usual:
+            self.consecutive = 0
+            self._good[self._turn(now)] += 1
+        elif permit.half_open and permit.generation == self.generation:
             self._probes -= 1
             self._probe_successes += 1
             if self._probe_successes >= self.policy.successes_to_close:
                 self._enter(BreakerState.CLOSED)
-            return
-        self.consecutive = 0
-        self._good[self._turn(now)] += 1
 
     def failure(self, permit: Permit, now: float) -> None:
         if permit.generation != self.generation:
@@ -146,6 +153,7 @@ class Breaker:
     def _enter(self, state: BreakerState) -> None:
         self.state = state
         self.generation += 1
+        self._usual = Permit(self.generation, False)
         self.consecutive = self._probes = self._probe_successes = 0
         self._good = [0] * WINDOW_SLICES
         self._bad = [0] * WINDOW_SLICES
@@ -153,7 +161,7 @@ class Breaker:
 
     def _turn(self, now: float) -> int:
         """The index of the current slice of the window, after forgetting the slices that have left it."""
-        current = int(now / (self.policy.window_s / WINDOW_SLICES))
+        current = int(now / self.policy.slice_s)
         if current != self._slice:
             stale = WINDOW_SLICES if self._slice < 0 else min(WINDOW_SLICES, current - self._slice)
             for step in range(stale):
