@@ -5,6 +5,7 @@ request, filled by plain assignment, and read once (`telemetry.fold`) in `finall
 """
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
@@ -142,7 +143,7 @@ class RequestRecord:
     lookup: AttemptRecord | None = None
     experiment: str = ""
     variant: str = ""
-    dropped_fields: list[str] = attrs.field(factory=list)
+    dropped_fields: Sequence[str] = ()
     decision: Told | None = None
     verdict: Told | None = None
     trace: Trace | None = None

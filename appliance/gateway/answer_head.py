@@ -20,6 +20,8 @@ NAME_LISTS_MAX = 256
 DROPPED_MAX_CHARS = 1_000
 """Of the list of what could not be said in a backend's language; the record has all of it."""
 
+ONE_ATTEMPT = (b"x-gateway-attempts", b"1")
+
 TEXTS_MAX = 256
 """Model names whose form as a header's value is kept: the same few come with nearly every answer."""
 
@@ -36,7 +38,6 @@ class Head:
     status: int
     content_type: bytes
     encoding: bytes
-    length: bytes
     passed: list[tuple[bytes, bytes]]
 
 
@@ -49,20 +50,20 @@ def is_json(content_type: bytes) -> bool:
     return not kind or kind == JSON or kind.endswith(b"+json")
 
 
-OWN_HEAD = Head(200, b"application/json", b"", b"", [])
+OWN_HEAD = Head(200, b"application/json", b"", [])
 """Of an answer that no backend gave."""
 
 
 def read_head(answer: Exchange) -> Head:
     headers = answer.headers
     by_name = dict(headers)
-    encoding = by_name.get(b"content-encoding", b"")
+    encoding = by_name.get(b"content-encoding")
+    passing = _passing(tuple(by_name))
     return Head(
         answer.status,
         by_name.get(b"content-type", b""),
-        encoding.strip().lower() if encoding else b"",
-        by_name.get(b"content-length", b""),
-        [pair for pair in headers if pair[0] in passing] if (passing := _passing(tuple(by_name))) else [],
+        b"" if encoding is None else encoding.strip().lower(),
+        [pair for pair in headers if pair[0] in passing] if passing else [],
     )
 
 
@@ -74,24 +75,24 @@ def _passing(names: tuple[bytes, ...]) -> frozenset[bytes]:
 
 def response_headers(running: Running, head: Head) -> list[tuple[bytes, bytes]]:
     """The head that the caller gets with a backend's answer: who served it, how often it was tried, what the gateway itself took."""
-    record, request = running.record, running.call.record
-    attempts = request.attempts
-    overhead_s = record.started_at - request.started_at
-    if len(attempts) > 1:
+    record, call = running.record, running.call
+    request = call.record
+    overhead_s, attempts = record.started_at - request.started_at, ONE_ATTEMPT
+    if len(request.attempts) > 1:
         overhead_s -= request.upstream_until(record.started_at)
+        attempts = (b"x-gateway-attempts", b"%d" % len(request.attempts))
     headers = [
         (b"x-request-id", request.request_id.encode()),
         running.target.upstream.served_by,
         (b"x-gateway-model", header_text(record.model)),
-        (b"x-gateway-attempts", b"%d" % len(attempts)),
+        attempts,
         (b"x-gateway-overhead-ms", b"%.3f" % (overhead_s * 1000)),
     ]
     if head.content_type:
         headers.append((b"content-type", head.content_type))
-    if head.passed and running.call.outlet.limited is not None:  # the caller's limits are ours, and none of an upstream's
-        headers += [pair for pair in head.passed if not pair[0].startswith(RATE_LIMIT_PREFIX)]
-    else:
-        headers += head.passed
+    if head.passed:
+        ours = call.outlet.limited is not None  # the caller's limits are ours then, and none of an upstream's
+        headers += [pair for pair in head.passed if not pair[0].startswith(RATE_LIMIT_PREFIX)] if ours else head.passed
     if request.experiment:
         headers += variant_headers(request.experiment, request.variant)
     if request.dropped_fields and (shown := header_text(", ".join(request.dropped_fields)[:DROPPED_MAX_CHARS])):

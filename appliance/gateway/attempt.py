@@ -99,7 +99,7 @@ def _take_place(call: Call, running: Running, served: str) -> None:
     request = call.record
     call.running, call.translated, request.model = running, running.translates, served
     if len(request.attempts) > 1:  # what an attempt before this one left
-        call.writer, request.dropped_fields = None, []
+        call.writer, request.dropped_fields = None, ()
 
 
 def _cause(running: Running, fault: Fault) -> Fault:

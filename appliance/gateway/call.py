@@ -103,7 +103,8 @@ class Outlet:
             self.sending = self.gone = True
             return True
         if sent:
-            self._answered(body, now)
+            record.bytes_out += len(body)
+            self.ended, self.heard_at = True, now
             return True
         self._half_sent = sent is False
         return False
@@ -117,12 +118,8 @@ class Outlet:
         self._half_sent = False
         await self.write(b"", more=False)
         if not self.gone:
-            self._answered(body, now)
-
-    def _answered(self, body: bytes, now: float) -> None:
-        self.record.bytes_out += len(body)
-        self.ended = True
-        self.heard_at = now
+            self.record.bytes_out += len(body)
+            self.ended, self.heard_at = True, now
 
     async def write(self, data: bytes, *, more: bool = True, now: float = 0.0) -> None:
         """Send part of the body, in order. Waits while the caller does not read: that is the back-pressure. Sets `gone` when they left.

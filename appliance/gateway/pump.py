@@ -41,12 +41,13 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
         undo = decoder(head.encoding)
         if undo is None:
             return protocol_fault(running.record.backend, "used a content encoding that was not asked for")
-    if head.content_type.partition(b";")[0].strip().lower() in STREAM_TYPES:
-        if running.operation in SHARED:
-            return protocol_fault(running.record.backend, "answered with a stream that was not asked for")
-        return await stream(running, answer, undo, head)
-    if head.content_type != JSON and running.operation in FORWARDED and not is_json(head.content_type):
-        return await pass_through(running, answer, undo, head)
+    if head.content_type != JSON:
+        if head.content_type.partition(b";")[0].strip().lower() in STREAM_TYPES:
+            if running.operation in SHARED:
+                return protocol_fault(running.record.backend, "answered with a stream that was not asked for")
+            return await stream(running, answer, undo, head)
+        if running.operation in FORWARDED and not is_json(head.content_type):
+            return await pass_through(running, answer, undo, head)
     body = answer.whole() if undo is None else None
     if body is None:
         gathered = await _gathered(running, answer, undo)
@@ -63,10 +64,11 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
     said = _judged(running, body)
     if isinstance(said, Fault):
         return said
-    if running.call.race is not None:
-        await running.call.race.claim(running)
+    call = running.call
+    if call.race is not None:
+        await call.race.claim(running)
     headers = _whole_headers(running, head, body, said)
-    outlet = running.call.outlet
+    outlet = call.outlet
     outlet.modelled = True
     at = running.record.head_at
     if not outlet.push_answer(head.status, headers, body, at):
@@ -113,7 +115,8 @@ def _whole_headers(running: Running, head: Head, body: bytes, said: Answer | Non
     call, record = running.call, running.record
     if said is not None:
         _note_whole(running, said)
-        call.note_response(said.id)
+        if call.responses is not None:
+            call.note_response(said.id)
     headers = response_headers(running, head)
     if record.usage is not None:
         call.pricing.charge(running.target, record, call.record)
@@ -177,8 +180,9 @@ async def _large(running: Running, answer: Exchange, undo: Decoder | None, head:
     if call.race is not None:
         await call.race.claim(running)
     headers = response_headers(running, head)
-    if head.length and undo is None:
-        headers.append((b"content-length", head.length))
+    length = dict(answer.headers).get(b"content-length")
+    if length and undo is None:
+        headers.append((b"content-length", length))
     if (named := _ID_FIRST.match(begun)) is not None:
         call.note_response(named.group(1).decode())
     await call.outlet.start(head.status, headers)
