@@ -14,6 +14,7 @@ from appliance.core.user_name import user_of_header
 from appliance.gateway.admission import given_request_id, look_up, unexpired
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
 from appliance.http1.asgi import Scope
+from appliance.http1.turn import Turn
 from appliance.server.body import wrong_type
 from appliance.server.reply import HeaderList, header_map
 
@@ -47,7 +48,10 @@ class Caller:
     _key: KeyPlan | Fault | None = attrs.field(default=None, repr=False)
     _forwarder: Callable[[Iterable[tuple[bytes, bytes]]], bytes] | None = attrs.field(default=None, repr=False)
     _forwarded: bytes = attrs.field(default=b"", repr=False)
-    _routed: tuple[Plan, KeyPlan, str, Resolved] | None = attrs.field(default=None, repr=False)
+    _routed_by: Plan | None = attrs.field(default=None, repr=False)
+    _routed_for: KeyPlan | None = attrs.field(default=None, repr=False)
+    _routed_model: str = ""
+    _routed: Resolved | None = attrs.field(default=None, repr=False)
 
     def key(self, plan: Plan, query: bytes, wall_time: float, *, anonymous: bool) -> KeyPlan | Fault:
         """As `admission.authenticate`; looked up once for each plan."""
@@ -71,15 +75,14 @@ class Caller:
 
     def known_route(self, plan: Plan, key: KeyPlan, model: str) -> Resolved | None:
         """Where this caller's last request went, if it came with the same key for the same model under the same plan."""
-        routed = self._routed
-        if routed is not None and routed[0] is plan and routed[1] is key and routed[2] == model:
-            return routed[3]
+        if plan is self._routed_by and key is self._routed_for and model == self._routed_model:
+            return self._routed
         return None
 
     def keep_route(self, plan: Plan, key: KeyPlan, model: str, resolved: Resolved) -> None:
         """For `known_route`. Only of a plan whose routes look at nothing but the name of the model, the tenant and the path: a repeat of
         this head has the same path."""
-        self._routed = (plan, key, model, resolved)
+        self._routed_by, self._routed_for, self._routed_model, self._routed = plan, key, model, resolved
 
     def announced_bytes(self, headers: HeaderList) -> int:
         """The Content-Length of this request; 0 without one, or where it is no number."""
@@ -91,9 +94,8 @@ class Caller:
             return 0
 
 
-def caller_of(scope: Scope) -> Caller:
+def caller_of(scope: Scope, engine: Turn | None) -> Caller:
     """Who sent this request; an engine that remembers heads gives the same one for each repeat."""
-    engine = scope.get("extensions", {}).get("http1")
     if engine is None:
         return read_caller(scope)
     remembered: dict[str, Caller] = engine.remembered

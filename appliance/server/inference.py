@@ -4,8 +4,8 @@ Every request leaves exactly one record, written in `finally`, also when the cli
 """
 
 import math
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -25,6 +25,7 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
 from appliance.gateway.variants import assigned, unassigned
 from appliance.http1.asgi import Receive, Scope, Send
+from appliance.http1.turn import Turn
 from appliance.server.body import read_body, too_large
 from appliance.server.caller import Caller, caller_of
 from appliance.server.paths import envelope_of
@@ -33,49 +34,51 @@ from appliance.server.reply import HeaderList, header_map, reply
 if TYPE_CHECKING:
     from appliance.gateway.upload import Upload
 
+EndReason = Callable[[], str | None]
+"""Why the engine ended the request, None while it did not."""
+
 
 async def serve_operation(
-    gateway: Gateway, scope: Scope, receive: Receive, send: Send, operation: str, language: Language, *, anonymous: bool
-) -> None:
+    gateway: Gateway, scope: Scope, receive: Receive, send: Send, operation: str, language: Language, engine: Turn | None, *,
+    anonymous: bool,
+) -> None:  # fmt: skip
     """Answer one POST of an inference operation (`chat`, `text_completion`, `embeddings`, `count_tokens`).
 
     Args:
         language: the caller's wire language.
+        engine: the server below, where it is ours.
         anonymous: whether this listener may let in callers without a key.
     """
-    caller = caller_of(scope)
-    engine = scope.get("extensions", {}).get("http1")
+    caller = caller_of(scope, engine)
     record = _new_record(gateway, scope, caller, operation, language)
     outlet = Outlet(send, record, record.started_at, engine)
     gateway.live.requests += 1
-    end_reason = _end_reason(engine)
+    end_reason = _client_gone if engine is None else lambda: engine.end_reason
     admission: Settling | None = None
-    call: Call | None = None  # of a request that the cache is asked for
+    cached: Call | None = None  # one that the cache is asked for
     try:
         fault: Fault | None
-        admitted = await _admit(gateway, scope, receive, caller, outlet, end_reason, language, anonymous=anonymous)
+        admitted = await _admit(gateway, scope, receive, caller, outlet, engine, end_reason, language, anonymous=anonymous)
         if isinstance(admitted, Fault):
             fault = admitted
-        elif (
-            (cache := admitted[1].route.cache) is not None
-            and cache.may_serve(admitted[0])
-            and (asked := gateway.answers.asked(*admitted, caller.pin)) is not None
-        ):
-            call = admitted[0]
-            fault = await gateway.answers.serve(*admitted, asked, skip=caller.skip_cache)
-        elif isinstance(found := await _accounting(gateway, *admitted), Fault):
-            fault, record.decision = found, Decision(admitted[1], ())
         else:
-            admission = found
-            fault = await gateway.proxy.serve(*admitted)
+            call, resolved = admitted
+            cache = resolved.route.cache
+            if cache is not None and cache.may_serve(call) and (asked := gateway.answers.asked(call, resolved, caller.pin)) is not None:
+                cached = call
+                fault = await gateway.answers.serve(call, resolved, asked, skip=caller.skip_cache)
+            else:
+                if call.upload is None:
+                    let_in = await gateway.accounts.admit(call, resolved, record.started_at)
+                else:
+                    let_in = await _holding(gateway, call, resolved, call.upload)
+                if isinstance(let_in, Fault):
+                    fault, record.decision = let_in, Decision(resolved, ())
+                else:
+                    admission = let_in
+                    fault = await gateway.proxy.serve(call, resolved)
         if fault is not None:
-            record.fault = fault
-            if fault.kind is not FaultKind.CLIENT_GONE and not outlet.gone:
-                if outlet.limited is None and record.key != "none" and caller.known is not None:
-                    outlet.limited = await gateway.accounts.allowances.standing(caller.known)
-                await refuse(outlet, envelope_of(scope["path"]), fault, record)
-            elif engine is not None and engine.end_reason is None:
-                engine.abort(False)  # they left in the middle of their own request
+            await _tell(gateway, scope, caller, outlet, fault, engine)
         elif not outlet.ended and engine is not None:
             # An answer that cannot be finished: its connection ends, so that no client takes it for whole. Hypercorn does so by itself.
             engine.abort(engine.ends_with_connection)
@@ -89,22 +92,28 @@ async def serve_operation(
         if record.fault is not None and record.fault.kind is FaultKind.CLIENT_GONE:
             record.status = 499
         gateway.live.requests -= 1
-        if call is not None:
-            admission = call.admission
+        if cached is not None:
+            admission = cached.admission
         gateway.finish(record, admission)
         if admission is not None and gateway.accounts.keeper is not None:
             with trio.CancelScope(shield=True):  # as durable as configured before this connection carries anything else
                 await gateway.accounts.kept()
 
 
-def _accounting(gateway: Gateway, call: Call, resolved: Resolved) -> Awaitable[Admission | Fault]:
-    """Let it go to a backend, or say why not; to be awaited. Only what holds a file needs a layer around."""
-    if call.upload is not None:
-        return _holding(gateway, call, resolved, call.upload)
-    return gateway.accounts.admit(call, resolved, call.record.started_at)
+async def _tell(gateway: Gateway, scope: Scope, caller: Caller, outlet: Outlet, fault: Fault, engine: Turn | None) -> None:
+    """The request ends with a fault: its caller hears of it, if they still listen."""
+    record = outlet.record
+    record.fault = fault
+    if fault.kind is not FaultKind.CLIENT_GONE and not outlet.gone:
+        if outlet.limited is None and record.key != "none" and caller.known is not None:
+            outlet.limited = await gateway.accounts.allowances.standing(caller.known)
+        await refuse(outlet, envelope_of(scope["path"]), fault, record)
+    elif engine is not None and engine.end_reason is None:
+        engine.abort(False)  # they left in the middle of their own request
 
 
 async def _holding(gateway: Gateway, call: Call, resolved: Resolved, upload: "Upload") -> Admission | Fault:
+    """Let a request that holds a file go to a backend; what it holds goes where it may not."""
     admission: Admission | Fault | None = None
     try:
         admission = await gateway.accounts.admit(call, resolved, call.record.started_at)
@@ -115,11 +124,11 @@ async def _holding(gateway: Gateway, call: Call, resolved: Resolved, upload: "Up
 
 
 async def _admit(
-    gateway: Gateway, scope: Scope, receive: Receive, caller: Caller, outlet: Outlet, end_reason: Callable[[], str | None],
+    gateway: Gateway, scope: Scope, receive: Receive, caller: Caller, outlet: Outlet, engine: Turn | None, end_reason: EndReason,
     language: Language, *, anonymous: bool,
 ) -> tuple[Call, Resolved] | Fault:  # fmt: skip
     """Who calls, what they ask for and where that may go; or why not."""
-    record, plan, headers = outlet.record, gateway.plan, scope["headers"]
+    record, plan = outlet.record, gateway.plan
     key = caller.key(plan, scope["query_string"], record.wall_time, anonymous=anonymous)
     if isinstance(key, Fault):
         return key
@@ -128,31 +137,29 @@ async def _admit(
         if record.operation not in UPLOADS:
             return caller.unsuitable
         return await _admit_upload(gateway, scope, receive, caller, outlet, end_reason, language, key)
-    engine = scope.get("extensions", {}).get("http1")
-    body_max_bytes = plan.config.server.limits.body_max_bytes
+    limits = plan.config.server.limits
     body: bytes | None = None if engine is None else engine.whole_body()
     if body is None:
-        received = await read_body(receive, caller.announced_bytes(headers), body_max_bytes)
+        received = await read_body(receive, caller.announced_bytes(scope["headers"]), limits.body_max_bytes)
         if isinstance(received, Fault):
             return received
         body = received
-    elif len(body) > body_max_bytes:  # a reload made it less
-        return too_large(body_max_bytes)
+        record.started_at = outlet.heard_at = trio.current_time()
+    elif len(body) > limits.body_max_bytes:  # a reload made it less
+        return too_large(limits.body_max_bytes)
     record.bytes_in = len(body)
-    record.started_at = outlet.heard_at = trio.current_time()
     verbatim = language.verbatim
     assert verbatim is not None  # a path leads here only for languages that callers speak
     parsed = verbatim.read(body, record.operation)
     if isinstance(parsed, Fault):
         return parsed
-    items_max = plan.config.server.limits.items_max
-    if holds_more(body, parsed.fields, items_max):
-        return too_many(items_max)
+    if holds_more(body, parsed.fields, limits.items_max):
+        return too_many(limits.items_max)
     return _admitted(gateway, scope, caller, outlet, end_reason, language, key, parsed, body, None)
 
 
 async def _admit_upload(
-    gateway: Gateway, scope: Scope, receive: Receive, caller: Caller, outlet: Outlet, end_reason: Callable[[], str | None],
+    gateway: Gateway, scope: Scope, receive: Receive, caller: Caller, outlet: Outlet, end_reason: EndReason,
     language: Language, key: KeyPlan,
 ) -> tuple[Call, Resolved] | Fault:  # fmt: skip
     """The same for a form, of which no more is read than is needed to know its model."""
@@ -180,7 +187,7 @@ async def _admit_upload(
 
 
 def _admitted(
-    gateway: Gateway, scope: Scope, caller: Caller, outlet: Outlet, end_reason: Callable[[], str | None], language: Language, key: KeyPlan,
+    gateway: Gateway, scope: Scope, caller: Caller, outlet: Outlet, end_reason: EndReason, language: Language, key: KeyPlan,
     parsed: ParsedRequest, body: bytes, upload: "Upload | None",
 ) -> tuple[Call, Resolved] | Fault:  # fmt: skip
     """Where a request goes that has been read. A reload may have come meanwhile; from here to the proxy nothing waits."""
@@ -263,12 +270,12 @@ def _new_record(gateway: Gateway, scope: Scope, caller: Caller, operation: str, 
     )  # fmt: skip
 
 
-def _end_reason(engine: Any) -> Callable[[], str | None]:
-    """Why the engine ended the request, as a function; an engine that cannot say ends it only because the client left."""
-    return (lambda: engine.end_reason) if engine is not None else (lambda: "client_gone")
+def _client_gone() -> str:
+    """Of an engine that cannot say why it ended a request: it does so only because the client left."""
+    return "client_gone"
 
 
-def _ended_by(error: BaseException, end_reason: Callable[[], str | None]) -> Fault:
+def _ended_by(error: BaseException, end_reason: EndReason) -> Fault:
     """Why a request ended with an exception: it was cancelled by its engine, or by a bug of ours. Nurseries wrap either in groups."""
     bug = error.split(trio.Cancelled)[1] if isinstance(error, BaseExceptionGroup) else None if isinstance(error, trio.Cancelled) else error
     if bug is not None:

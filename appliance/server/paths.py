@@ -7,6 +7,7 @@ from appliance.dialects.language import Language
 from appliance.dialects.language_table import completions, gemini_call, language, media, rerank_v2
 from appliance.dialects.protocol import CallerDialect
 from appliance.gateway.call import caller_of
+from appliance.http1.asgi import Scope
 
 OPERATIONS: dict[str, tuple[str, Callable[[], Language]]] = {
     "/v1/chat/completions": ("chat", partial(language, "openai_chat")),
@@ -32,12 +33,12 @@ GEMINI_PATHS = ("/v1beta/models/", "/v1/models/")
 """Where calls of Gemini's language begin: the first is its own, the second what google-genai uses by default."""
 
 
-def operation_of(path: str, raw_path: bytes, query: bytes) -> tuple[str, Language] | None:
+def operation_of(scope: Scope) -> tuple[str, Language] | None:
     """What a POST to this path asks for; None where that is nothing."""
-    known = OPERATIONS.get(path)
+    known = OPERATIONS.get(scope["path"])
     if known is not None:
         return known[0], known[1]()
-    return _gemini_operation(raw_path.decode("latin-1"), query)
+    return _gemini_operation(scope["raw_path"].decode("latin-1"), scope["query_string"])
 
 
 def envelope_of(path: str) -> CallerDialect:

@@ -12,6 +12,7 @@ from appliance.gateway.gateway import Gateway
 from appliance.gateway.tenancy_keeper import TenancyKeeper
 from appliance.http1.asgi import Receive, Scope, Send
 from appliance.http1.refusal import OnRefusal
+from appliance.http1.turn import Turn
 from appliance.server.health import serve_live, serve_ready
 from appliance.server.inference import refuse_plainly, serve_operation
 from appliance.server.lifespan import serve_lifespan
@@ -22,6 +23,7 @@ from appliance.server.usage import serve_usage
 from appliance.server.watched import serve_watched
 from appliance.telemetry.live import LiveView
 
+NO_EXTENSIONS: dict[str, Turn] = {}
 LIVE = ("/livez", "/healthz")
 READY = ("/readyz", "/health")
 STORED = ("/v1/responses/", "/v1/conversations")
@@ -53,18 +55,20 @@ class PublicApp:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """What serves the scope, ready to be awaited: a plain function, since each coroutine around another is resumed with it."""
         if scope["type"] == "http":
-            if "http1" in scope.get("extensions", ()):
-                return self._answer(scope, receive, send)
+            engine = scope.get("extensions", NO_EXTENSIONS).get("http1")
+            if engine is not None:
+                return self._answer(scope, receive, send, engine)
             return serve_watched(self._answer, scope, receive, send, self.gateway.plan.config.server.limits.body_read_s)
         if scope["type"] == "lifespan":
             return serve_lifespan(receive, send)
         return _ignore()
 
-    def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def _answer(self, scope: Scope, receive: Receive, send: Send, engine: Turn | None = None) -> Awaitable[None]:
         if scope["method"] == "POST":
-            operation = operation_of(scope["path"], scope["raw_path"], scope["query_string"])
-            if operation is not None:
-                return serve_operation(self.gateway, scope, receive, send, *operation, anonymous=self.anonymous)
+            found = operation_of(scope)
+            if found is not None:
+                operation, language = found
+                return serve_operation(self.gateway, scope, receive, send, operation, language, engine, anonymous=self.anonymous)
         return self._answer_else(scope, send)
 
     async def _answer_else(self, scope: Scope, send: Send) -> None:
