@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from appliance.core.fault import Fault
 from appliance.core.seal import WRAPPED_QUOTED
 from appliance.dialects.language import Language, TapWish, Verbatim
 from appliance.dialects.openai_chat import OPENAI, OpenAIStreamTap, classify, hidden_error, read_answer, read_request, rewrite
 from appliance.dialects.openai_members import without_members
-from appliance.dialects.protocol import Answer, StreamTap
+from appliance.dialects.protocol import StreamTap
 
 if TYPE_CHECKING:
     from appliance.dialects.codec import Accepted, Spoken
@@ -45,15 +44,9 @@ def _completions() -> "Accepted":
     return COMPLETIONS
 
 
-def _answer(body: bytes, operation: str) -> Answer | Fault:
-    """Whatever the operation, usage stands in the same place."""
-    del operation
-    return read_answer(body)
-
-
 OPENAI_CHAT = Language(
     "openai_chat", classify, _spoken, OPENAI, _accepted,
-    Verbatim(read_request, rewrite, _tap, _answer, hidden_error, wrapped=WRAPPED_QUOTED, without=without_members),
+    Verbatim(read_request, rewrite, _tap, read_answer, hidden_error, wrapped=WRAPPED_QUOTED, without=without_members),
     _operations,
 )  # fmt: skip
 

@@ -77,12 +77,10 @@ def read_request(body: bytes, operation: str) -> ParsedRequest | Fault:
 def token_limit(fields: Mapping[str, Any]) -> int | None:
     """The caller's bound on the answer. OpenAI documents `max_tokens` deprecated in favour of the newer field; of both given, backends obey
     one or the other (and OpenAI neither), so the larger one counts."""
-    found = None
-    for name in ("max_completion_tokens", "max_tokens"):
-        value = fields.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            found = value if found is None else max(found, value)
-    return found
+    found, newer = fields.get("max_tokens"), fields.get("max_completion_tokens")
+    if type(found) is not int:  # a bool is no number of tokens
+        found = None
+    return newer if type(newer) is int and (found is None or newer > found) else found
 
 
 def _bad(param: str, message: str, code: str) -> Fault:
@@ -111,7 +109,10 @@ def _chat_tokens(fields: Mapping[str, Any]) -> int:
     for message in fields["messages"]:
         if isinstance(message, dict):
             content = message.get("content")
-            size += _text_bytes(content) if isinstance(content, str) else _parts_bytes(content)
+            if not isinstance(content, str):
+                size += _parts_bytes(content)
+            else:
+                size += len(content) if content.isascii() else _text_bytes(content)
     tools = fields.get("tools")
     return (size + _json_bytes(tools) if tools else size) // BYTES_PER_TOKEN
 

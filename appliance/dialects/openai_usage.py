@@ -47,9 +47,9 @@ def usage_of(answer: Mapping[str, Any]) -> Usage | None:
     OpenAI: `usage`. Groq streams: `x_groq.usage` (console.groq.com/docs/api-reference). Moonshot streams: inside the last choice
     (platform.moonshot.ai/docs/api/chat).
     """
-    found = tiered(read_usage(answer.get("usage")), answer)
+    found = read_usage(answer.get("usage"))
     if found is not None:
-        return found
+        return tiered(found, answer) if "service_tier" in answer else found
     groq = answer.get("x_groq")
     if isinstance(groq, dict):
         found = read_usage(groq.get("usage"))
@@ -161,11 +161,13 @@ def _count(counts: Mapping[str, Any], *names: str) -> int | None:
     return None
 
 
-def read_answer(body: bytes) -> Answer | Fault:
-    """What a whole answer (chat, completion, embeddings) says about itself; a PROTOCOL fault when it is not a JSON object.
+def read_answer(body: bytes, operation: str = "") -> Answer | Fault:
+    """What a whole answer (chat, completion, embeddings) says about itself; a PROTOCOL fault when it is not a JSON object. Whatever the
+    operation, it stands in the same places.
 
     Of a long answer only the end is read; `body` may then also be just the last part of one.
     """
+    del operation
     if len(body) > PARSE_MAX_BYTES:
         return _from_end(body)
     try:
@@ -175,7 +177,8 @@ def read_answer(body: bytes) -> Answer | Fault:
         return found if found.usage is not None else _broken("an answer that is not JSON")
     if not isinstance(answer, dict):
         return _broken("an answer that is not a JSON object")
-    return Answer(usage_of(answer), text_of(answer.get("model")), finish_reason_of(answer))
+    model = answer.get("model")
+    return Answer(usage_of(answer), model if isinstance(model, str) else "", finish_reason_of(answer))
 
 
 def _broken(what: str) -> Fault:
@@ -187,8 +190,10 @@ def finish_reason_of(answer: Mapping[str, Any]) -> str:
     choices = answer.get("choices")
     if isinstance(choices, list):
         for choice in choices:
-            if isinstance(choice, dict) and (reason := text_of(choice.get("finish_reason"))):
-                return reason
+            if isinstance(choice, dict):
+                reason = choice.get("finish_reason")
+                if reason and isinstance(reason, str):
+                    return reason
     return ""
 
 
