@@ -45,6 +45,7 @@ class Caller:
     trace: Trace | None = None
     _plan: Plan | None = attrs.field(default=None, repr=False)
     _anonymous: bool = False
+    _expires: bool = False
     _key: KeyPlan | Fault | None = attrs.field(default=None, repr=False)
     _forwarder: Callable[[Iterable[tuple[bytes, bytes]]], bytes] | None = attrs.field(default=None, repr=False)
     _forwarded: bytes = attrs.field(default=b"", repr=False)
@@ -59,7 +60,8 @@ class Caller:
         if key is None or plan is not self._plan or anonymous is not self._anonymous:
             key = self._key = look_up(plan, self._headers, query, anonymous=anonymous)
             self._plan, self._anonymous = plan, anonymous
-        return unexpired(key, wall_time) if isinstance(key, Fault) or key.expires_at is not None else key
+            self._expires = isinstance(key, KeyPlan) and key.expires_at is not None
+        return unexpired(key, wall_time) if self._expires else key
 
     @property
     def known(self) -> KeyPlan | None:

@@ -23,6 +23,7 @@ from appliance.gateway.faults import CLIENT_GONE, DRAINING
 from appliance.gateway.following import following
 from appliance.gateway.gateway import Gateway
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
+from appliance.gateway.response_ids import ResponseIds
 from appliance.gateway.variants import assigned, unassigned
 from appliance.http1.asgi import Receive, Scope, Send
 from appliance.http1.turn import Turn
@@ -155,7 +156,7 @@ async def _admit(
         return parsed
     if holds_more(body, parsed.fields, limits.items_max):
         return too_many(limits.items_max)
-    return _admitted(gateway, scope, caller, outlet, end_reason, language, key, parsed, body, None)
+    return _admitted(gateway, scope, caller, outlet, end_reason, language, key, parsed, body)
 
 
 async def _admit_upload(
@@ -179,7 +180,9 @@ async def _admit_upload(
             if isinstance(parsed, Fault):
                 admitted = parsed
             else:
-                admitted = _admitted(gateway, scope, caller, outlet, end_reason, language, key, parsed, b"", upload)
+                admitted = _admitted(gateway, scope, caller, outlet, end_reason, language, key, parsed, b"")
+        if isinstance(admitted, tuple):
+            admitted[0].upload = upload
         return admitted
     finally:
         if not isinstance(admitted, tuple):
@@ -188,7 +191,7 @@ async def _admit_upload(
 
 def _admitted(
     gateway: Gateway, scope: Scope, caller: Caller, outlet: Outlet, end_reason: EndReason, language: Language, key: KeyPlan,
-    parsed: ParsedRequest, body: bytes, upload: "Upload | None",
+    parsed: ParsedRequest, body: bytes,
 ) -> tuple[Call, Resolved] | Fault:  # fmt: skip
     """Where a request goes that has been read. A reload may have come meanwhile; from here to the proxy nothing waits."""
     record, plan, verbatim = outlet.record, gateway.plan, language.verbatim
@@ -198,29 +201,35 @@ def _admitted(
     texts = {name: value.decode("latin-1") for name, value in header_map(scope).items()} if plan.needs_headers else {}
     if parsed.model in plan.named:
         record.model = parsed.model
-    resolved = caller.known_route(plan, key, parsed.model) or _route(plan, key, parsed, caller, texts, record.path)
-    if isinstance(resolved, Fault):
-        return resolved
-    if verbatim.goes_on and (previous := parsed.fields.get(verbatim.goes_on)) and isinstance(previous, str):
-        resolved = _going_on(gateway, key, resolved, previous)
-        if isinstance(resolved, Fault):
-            return resolved
+    resolved = caller.known_route(plan, key, parsed.model)
+    if resolved is None:
+        routed = _route(plan, key, parsed, caller, texts, record.path)
+        if isinstance(routed, Fault):
+            return routed
+        resolved = routed
+    kept: ResponseIds | None = None
+    if verbatim.goes_on:
+        if (previous := parsed.fields.get(verbatim.goes_on)) and isinstance(previous, str):
+            followed = _going_on(gateway, key, resolved, previous)
+            if isinstance(followed, Fault):
+                return followed
+            resolved = followed
+        if record.operation == "chat" and parsed.fields.get("store") is not False:
+            kept = gateway.live.responses
     record.route = resolved.route.name
     if resolved.assigned is not None:
         record.experiment, record.variant = resolved.assigned.experiment, resolved.assigned.variant
-    resolved = plan.pricing.allowed(resolved, record)
-    if isinstance(resolved, Fault):
-        return resolved
+    if plan.pricing.unknown == "refuse":
+        allowed = plan.pricing.allowed(resolved, record)
+        if isinstance(allowed, Fault):
+            return allowed
+        resolved = allowed
     forwarder = gateway.forwarded if record.trace is None else gateway.forwarded_in(record.trace)
     forwarded = caller.forwarded(forwarder, scope["headers"])
-    wrapped = verbatim.wrapped in body and record.operation in ("chat", COUNT)
-    anew = wrapped and verbatim.unsealed is None
-    keeps = verbatim.goes_on and record.operation == "chat" and parsed.fields.get("store") is not False
-    kept = gateway.live.responses if keeps else None
-    call = Call(
-        record, parsed, body, language, key, forwarded, texts, outlet, end_reason, plan.pricing, anew=anew, wrapped=wrapped and not anew,
-        upload=upload, responses=kept,
-    )  # fmt: skip
+    call = Call(record, parsed, body, language, key, forwarded, texts, outlet, end_reason, plan.pricing, responses=kept)
+    if verbatim.wrapped in body and record.operation in ("chat", COUNT):
+        call.anew = verbatim.unsealed is None
+        call.wrapped = not call.anew
     return call, resolved
 
 

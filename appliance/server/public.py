@@ -54,10 +54,10 @@ class PublicApp:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """What serves the scope, ready to be awaited: a plain function, since each coroutine around another is resumed with it."""
+        engine = scope.get("extensions", NO_EXTENSIONS).get("http1")
+        if engine is not None:
+            return self._answer(scope, receive, send, engine)
         if scope["type"] == "http":
-            engine = scope.get("extensions", NO_EXTENSIONS).get("http1")
-            if engine is not None:
-                return self._answer(scope, receive, send, engine)
             return serve_watched(self._answer, scope, receive, send, self.gateway.plan.config.server.limits.body_read_s)
         if scope["type"] == "lifespan":
             return serve_lifespan(receive, send)
