@@ -106,7 +106,10 @@ class Breaker:
     def success(self, permit: Permit, now: float) -> None:
         if permit is self._usual:
             self.consecutive = 0
-            self._good[self._turn(now)] += 1
+            current = int(now / self.policy.slice_s)
+            if current != self._slice:
+                self._turn(current)
+            self._good[current % WINDOW_SLICES] += 1
         elif permit.half_open and permit.generation == self.generation:
             self._probes -= 1
             self._probe_successes += 1
@@ -120,7 +123,10 @@ class Breaker:
             self.open(now)
             return
         self.consecutive += 1
-        self._bad[self._turn(now)] += 1
+        current = int(now / self.policy.slice_s)
+        if current != self._slice:
+            self._turn(current)
+        self._bad[current % WINDOW_SLICES] += 1
         policy = self.policy
         if (policy.consecutive_failures and self.consecutive >= policy.consecutive_failures) or self._ratio_reached():
             self.open(now)
@@ -159,15 +165,12 @@ class Breaker:
         self._bad = [0] * WINDOW_SLICES
         self._slice = -1
 
-    def _turn(self, now: float) -> int:
-        """The index of the current slice of the window, after forgetting the slices that have left it."""
-        current = int(now / self.policy.slice_s)
-        if current != self._slice:
-            stale = WINDOW_SLICES if self._slice < 0 else min(WINDOW_SLICES, current - self._slice)
-            for step in range(stale):
-                self._good[(current - step) % WINDOW_SLICES] = self._bad[(current - step) % WINDOW_SLICES] = 0
-            self._slice = current
-        return current % WINDOW_SLICES
+    def _turn(self, current: int) -> None:
+        """Begin another slice of the window, and forget those that have left it."""
+        stale = WINDOW_SLICES if self._slice < 0 else min(WINDOW_SLICES, current - self._slice)
+        for step in range(stale):
+            self._good[(current - step) % WINDOW_SLICES] = self._bad[(current - step) % WINDOW_SLICES] = 0
+        self._slice = current
 
     def _ratio_reached(self) -> bool:
         bad = sum(self._bad)

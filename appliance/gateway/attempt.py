@@ -31,6 +31,8 @@ from appliance.providers import request_rewrite
 ERROR_BODY_MAX_BYTES = 262_144
 """Of an upstream's error answer; the longest seen are a few kilobytes of validation errors."""
 
+NOT_ANSWERED = (Failure, Fault)
+
 NO_OVERRIDES: Mapping[str, object] = {}
 
 
@@ -52,7 +54,8 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hed
     record = AttemptRecord(
         upstream.name, upstream.provider.gen_ai_name, asked, served, now, outcome="cancelled", half_open=permit.half_open
     )  # fmt: skip
-    call.record.attempts.append(record)
+    request = call.record
+    request.attempts.append(record)
     spoken, operation = upstream.spoken(call.language, parsed.operation, asked)
     amiss = None if spoken.verbatim is None else spoken.verbatim.amiss  # would this model refuse what the caller says in its own language?
     translates = spoken is not call.language or call.anew or (amiss is not None and amiss(parsed.fields, asked))
@@ -60,10 +63,12 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hed
     running = Running(call, target, record, permit, spoken, operation, translates, now, call.cut_fault, deadline)
     if hedge:
         call.beside, running.lead, record.hedge = running, False, "sent"
-    else:
-        _take_place(call, running, served)
+    else:  # what is said of the request is said of it
+        call.running, call.translated, request.model = running, translates, served
+        if call.writer is not None or request.dropped_fields:  # of an attempt before this one
+            call.writer, request.dropped_fields = None, ()
     if upstream.ring is not None:
-        record.key = next_key(upstream.ring, call.record, record)
+        record.key = next_key(upstream.ring, request, record)
     if target.paced and call.upload is None:  # how long a form takes is its caller's affair
         running.pace = upstream.state.pace(asked, parsed.stream)
         running.pace.begin(now)
@@ -84,22 +89,8 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hed
         else:
             record.outcome, fault = "error", _cause(running, fault)
     finally:
-        if hedge:
-            call.beside = None
-        else:
-            call.running = None
-        if running.slot:
-            upstream.slots.give()
         _settle(running, fault)
     return fault
-
-
-def _take_place(call: Call, running: Running, served: str) -> None:
-    """The request's only attempt at this time leads: what is said of the request is said of it."""
-    request = call.record
-    call.running, call.translated, request.model = running, running.translates, served
-    if len(request.attempts) > 1:  # what an attempt before this one left
-        call.writer, request.dropped_fields = None, ()
 
 
 def _cause(running: Running, fault: Fault) -> Fault:
@@ -143,15 +134,14 @@ async def _exchange(running: Running) -> Fault | None:
     request = _request(running)
     if not isinstance(request, UpstreamRequest):
         return await _without_call(running) if request is None else request
+    answer: Exchange | Failure | Fault
     while True:
         if upstream.prover is None:
-            answer: Exchange | Failure | Fault = await upstream.transport.send(request, running.hold)
+            answer = await upstream.transport.send(request, running.hold)
         else:
             answer = await upstream.prover.send(upstream.transport, request, running.hold)
-        if isinstance(answer, Failure):
-            return wire_fault(answer, record.backend)
-        if isinstance(answer, Fault):
-            return answer
+        if isinstance(answer, NOT_ANSWERED):
+            return wire_fault(answer, record.backend) if isinstance(answer, Failure) else answer
         try:
             head_at = record.head_at = running.read_at = answer.head_at
             status = record.status = answer.status
@@ -262,12 +252,10 @@ def _left_out(running: Running, verbatim: Verbatim) -> tuple[dict[str, Any], tup
         more = verbatim.mended(parsed.fields if left is None else {**parsed.fields, **left[0]}, running.record.model)
         return more if left is None else left if more is None else ({**left[0], **more[0]}, (*left[1], *more[1]))
     if verbatim.without is not None:
-        body, names = call.body, []
-        for name, quoted in running.target.upstream.refused(running.record.model):
+        body, refused = call.body, running.target.upstream.refused(running.record.model)
+        for quoted in refused:
             if quoted in body:
-                names.append(name)
-        if names:
-            return verbatim.without(parsed.fields, names)
+                return verbatim.without(parsed.fields, [name for one, name in refused.items() if one in body])
     return left
 
 
@@ -290,6 +278,12 @@ async def _refused(running: Running, answer: Exchange) -> Fault:
 def _settle(running: Running, fault: Fault | None) -> None:
     """What every attempt leaves behind, however it ended."""
     record, call, upstream = running.record, running.call, running.target.upstream
+    if record.hedge:
+        call.beside = None
+    else:
+        call.running = None
+    if running.slot:
+        upstream.slots.give()
     now = record.ended_at = trio.current_time()
     if fault is not None:
         record.fault = fault

@@ -5,7 +5,7 @@ request is one cancel scope: cancelling the task that runs `serve` closes the up
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -62,17 +62,11 @@ class Proxy:
     copies: "Copies | None" = None
     calls: set[Call] = attrs.field(factory=set)
 
-    async def serve(self, call: Call, resolved: Resolved) -> Fault | None:
-        """Answer one admitted request."""
-        self.calls.add(call)
-        try:
-            if call.parsed.stream or resolved.route.attended or resolved.assigned is not None:
-                return await self._attended(call, resolved)
-            return await self._attempts(call, resolved)
-        finally:
-            self.calls.discard(call)
-            if call.upload is not None:
-                call.upload.close()
+    def serve(self, call: Call, resolved: Resolved) -> Awaitable[Fault | None]:
+        """Answer one admitted request; to be awaited. Each coroutine around another is resumed with it: most requests have but one here."""
+        if call.parsed.stream or resolved.route.attended or resolved.assigned is not None:
+            return self._attended(call, resolved)
+        return self._attempts(call, resolved)
 
     async def watch(self) -> None:
         """Service: ends attempts whose time is up. One comparison per request in flight and look; a timer of its own for each costs
@@ -129,21 +123,27 @@ class Proxy:
     async def _attempts(self, call: Call, resolved: Resolved) -> Fault | None:
         """Try until answered, or until the policy says that the caller must hear of it."""
         route, model, now = resolved.route, resolved.model, trio.current_time()
-        candidates: Sequence[TargetPlan]
-        if route.order is not None:
-            candidates, seen = route.order, None
-        else:
-            candidates, seen = ordered(route, call, model, now, self.draw, self.live.turn)
-        if call.parsed.operation in HAD_BY_SOME:  # go to who has them, or the first one says what to do
-            candidates = [one for one in candidates if _serves(one, call, model)] or candidates
-        decision = call.record.decision = Decision(resolved, candidates, seen)
-        history: list[Tried] = []
-        if call.race is None and _all_available(candidates, now):
-            fault = await attempt(call, candidates[0], model, now)
-            if fault is None:
-                return None
-            history.append(tried_of(call.record, candidates[0], 0, fault))
-        return await self._further_attempts(call, decision, history)
+        self.calls.add(call)
+        try:
+            candidates: Sequence[TargetPlan]
+            if route.order is not None:
+                candidates, seen = route.order, None
+            else:
+                candidates, seen = ordered(route, call, model, now, self.draw, self.live.turn)
+            if call.parsed.operation in HAD_BY_SOME:  # go to who has them, or the first one says what to do
+                candidates = [one for one in candidates if _serves(one, call, model)] or candidates
+            decision = call.record.decision = Decision(resolved, candidates, seen)
+            history: list[Tried] = []
+            if call.race is None and _all_available(candidates, now):
+                fault = await attempt(call, candidates[0], model, now)
+                if fault is None:
+                    return None
+                history.append(tried_of(call.record, candidates[0], 0, fault))
+            return await self._further_attempts(call, decision, history)
+        finally:
+            self.calls.discard(call)
+            if call.upload is not None:
+                call.upload.close()
 
     async def _further_attempts(self, call: Call, decision: Decision, history: list[Tried]) -> Fault | None:
         """What the policy says after the attempts made so far, if any were."""

@@ -56,14 +56,20 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
         body = gathered
     if len(body) > HOLD_MAX_BYTES and not running.translates:
         return await _large(running, answer, undo, head, body)
+    said: Answer | None = None
     if running.translates:
         translated = _translated(running, head, body)
         if translated is None or isinstance(translated, Fault):
             return translated
         body = translated
-    said = _judged(running, body)
-    if isinstance(said, Fault):
-        return said
+    else:
+        judged = _judged(running, body)
+        if isinstance(judged, Fault):
+            return judged
+        said = judged
+    if running.call.outlet.started:
+        # A stream was asked for and kept alive, but this backend answered whole: what can be told in-band is that it failed.
+        return protocol_fault(running.record.backend, "answered whole where a stream was asked for")
     call = running.call
     if call.race is not None:
         await call.race.claim(running)
@@ -92,22 +98,12 @@ async def _gathered(running: Running, answer: Exchange, undo: Decoder | None) ->
     return b"".join(pieces)
 
 
-def _judged(running: Running, body: bytes) -> Answer | Fault | None:
-    """What a whole answer says of itself, None where that is noted already; or what is wrong with it."""
-    record, said = running.record, None
-    if not running.translates:
-        verbatim = running.language.verbatim
-        assert verbatim is not None  # it is the caller's own language
-        hidden = verbatim.hidden(body, record.backend, running.target.upstream.secrets)
-        if hidden is not None:
-            return hidden
-        said = verbatim.answer(body, running.operation)
-        if isinstance(said, Fault):
-            return said
-    if running.call.outlet.started:
-        # A stream was asked for and kept alive, but this backend answered whole: what can be told in-band is that it failed.
-        return protocol_fault(record.backend, "answered whole where a stream was asked for")
-    return said
+def _judged(running: Running, body: bytes) -> Answer | Fault:
+    """What a whole answer that passes as it is says of itself; or what is wrong with it."""
+    verbatim = running.language.verbatim
+    assert verbatim is not None  # it is the caller's own language
+    hidden = verbatim.hidden(body, running.record.backend, running.target.upstream.secrets)
+    return verbatim.answer(body, running.operation) if hidden is None else hidden
 
 
 def _whole_headers(running: Running, head: Head, body: bytes, said: Answer | None) -> HeaderList:
@@ -117,11 +113,12 @@ def _whole_headers(running: Running, head: Head, body: bytes, said: Answer | Non
         _note_whole(running, said)
         if call.responses is not None:
             call.note_response(said.id)
-    headers = response_headers(running, head)
-    if record.usage is not None:
+    headers, length = response_headers(running, head), (b"content-length", b"%d" % len(body))
+    if record.usage is None:
+        headers.append(length)
+    else:
         call.pricing.charge(running.target, record, call.record)
-        headers.append((b"x-gateway-cost-usd", usd_text(call.record.cost_nusd)))
-    headers.append((b"content-length", b"%d" % len(body)))
+        headers += ((b"x-gateway-cost-usd", usd_text(call.record.cost_nusd)), length)
     return headers
 
 

@@ -58,7 +58,7 @@ class Upstream:
     heads: tuple[bytes, ...] = attrs.field(default=(), repr=False)
     prover: Prover | None = attrs.field(default=None, repr=False)
     _targets: dict[tuple[str, str, str, bool], bytes] = attrs.field(factory=dict, repr=False)
-    _refused: dict[str, tuple[tuple[str, bytes], ...]] = attrs.field(factory=dict, repr=False)
+    _refused: dict[str, Mapping[bytes, str]] = attrs.field(factory=dict, repr=False)
     _manners: dict[tuple[str, str], Manner | None] = attrs.field(factory=dict, repr=False)  # as many as there are paths to call
     _spoken: dict[tuple[str, str], tuple[Language | None, str]] = attrs.field(factory=dict, repr=False)
 
@@ -88,11 +88,11 @@ class Upstream:
         target = self._targets.get((operation, model, language, stream)) or self.target(operation, model, language, stream)
         return UpstreamRequest(b"POST", target, head + forwarded, body)
 
-    def refused(self, model: str) -> tuple[tuple[str, bytes], ...]:
-        """Members of chat messages that this vendor's model refuses, with how they stand in a body."""
+    def refused(self, model: str) -> Mapping[bytes, str]:
+        """Members of chat messages that this vendor's model refuses, by how they stand in a body."""
         known = self._refused.get(model)
         if known is None:
-            known = tuple((name, b'"%b"' % name.encode()) for name in refused_thoughts(self.provider, model))
+            known = {b'"%b"' % name.encode(): name for name in refused_thoughts(self.provider, model)}
             if len(self._refused) < TARGETS_MAX:
                 self._refused[model] = known
         return known
