@@ -54,14 +54,14 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
         if isinstance(gathered, Fault):
             return gathered
         body = gathered
-    if len(body) > HOLD_MAX_BYTES and not running.translates:
-        return await _large(running, answer, undo, head, body)
     said: Answer | None = None
     if running.translates:
         translated = _translated(running, head, body)
         if translated is None or isinstance(translated, Fault):
             return translated
         body = translated
+    elif len(body) > HOLD_MAX_BYTES:
+        return await _large(running, answer, undo, head, body)
     else:
         judged = _judged(running, body)
         if isinstance(judged, Fault):
@@ -110,7 +110,7 @@ def _whole_headers(running: Running, head: Head, body: bytes, said: Answer | Non
     """The head for a whole answer, which is noted: the caller is about to get it."""
     call, record = running.call, running.record
     if said is not None:
-        _note_whole(running, said)
+        record.usage, record.response_model, record.finish_reason = said.usage, said.model, said.finish_reason
         if call.responses is not None:
             call.note_response(said.id)
     headers, length = response_headers(running, head), (b"content-length", b"%d" % len(body))

@@ -3,7 +3,7 @@
 Health and metrics come before authentication; everything else is a model call or an error in the caller's dialect.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 import attrs
 
@@ -23,7 +23,7 @@ from appliance.server.usage import serve_usage
 from appliance.server.watched import serve_watched
 from appliance.telemetry.live import LiveView
 
-NO_EXTENSIONS: dict[str, Turn] = {}
+NO_EXTENSIONS: Mapping[str, Turn] = {}
 LIVE = ("/livez", "/healthz")
 READY = ("/readyz", "/health")
 STORED = ("/v1/responses/", "/v1/conversations")
