@@ -12,7 +12,7 @@ import trio
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
 from appliance.dialects.json_scan import holds_more, too_many
-from appliance.dialects.language import Language
+from appliance.dialects.language import Language, Verbatim
 from appliance.dialects.protocol import COUNT, UPLOADS, CallerDialect, ParsedRequest
 from appliance.gateway.accounts import Admission
 from appliance.gateway.admission import given_request_id
@@ -156,7 +156,7 @@ async def _admit(
         return parsed
     if holds_more(body, parsed.fields, limits.items_max):
         return too_many(limits.items_max)
-    return _admitted(gateway, scope, caller, outlet, end_reason, language, key, parsed, body)
+    return _admitted(gateway, scope, caller, outlet, end_reason, language, verbatim, key, parsed, body)
 
 
 async def _admit_upload(
@@ -180,7 +180,8 @@ async def _admit_upload(
             if isinstance(parsed, Fault):
                 admitted = parsed
             else:
-                admitted = _admitted(gateway, scope, caller, outlet, end_reason, language, key, parsed, b"")
+                assert language.verbatim is not None  # as above
+                admitted = _admitted(gateway, scope, caller, outlet, end_reason, language, language.verbatim, key, parsed, b"")
         if isinstance(admitted, tuple):
             admitted[0].upload = upload
         return admitted
@@ -190,18 +191,18 @@ async def _admit_upload(
 
 
 def _admitted(
-    gateway: Gateway, scope: Scope, caller: Caller, outlet: Outlet, end_reason: EndReason, language: Language, key: KeyPlan,
-    parsed: ParsedRequest, body: bytes,
+    gateway: Gateway, scope: Scope, caller: Caller, outlet: Outlet, end_reason: EndReason, language: Language, verbatim: Verbatim,
+    key: KeyPlan, parsed: ParsedRequest, body: bytes,
 ) -> tuple[Call, Resolved] | Fault:  # fmt: skip
     """Where a request goes that has been read. A reload may have come meanwhile; from here to the proxy nothing waits."""
-    record, plan, verbatim = outlet.record, gateway.plan, language.verbatim
-    assert verbatim is not None
-    record.requested_model, record.stream = parsed.model, parsed.stream
+    record, plan = outlet.record, gateway.plan
+    model = record.requested_model = parsed.model
+    record.stream = parsed.stream
     record.user = caller.user or parsed.user
     texts = {name: value.decode("latin-1") for name, value in header_map(scope).items()} if plan.needs_headers else {}
-    if parsed.model in plan.named:
-        record.model = parsed.model
-    resolved = caller.known_route(plan, key, parsed.model)
+    if model in plan.named:
+        record.model = model
+    resolved = caller.known_route(plan, key, model)
     if resolved is None:
         routed = _route(plan, key, parsed, caller, texts, record.path)
         if isinstance(routed, Fault):
