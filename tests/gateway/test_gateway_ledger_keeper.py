@@ -53,7 +53,7 @@ async def test_a_journal_that_turns_over_does_not_wait_for_the_interval(tmp_path
         for number in range(600):
             assert keeper.ledger.open(opened(number)) is None, number
             keeper.ledger.settle(row(number))
-            await trio.sleep(0.001)
+            await until(lambda: keeper.ledger.journal.spare is not None)
         assert keeper.ledger.journal.next_number > 3
 
 
