@@ -14,6 +14,7 @@ import re
 import ssl
 from functools import lru_cache
 
+import attrs
 import trio
 
 from appliance.http1.dial import dial
@@ -83,7 +84,10 @@ class Http1Transport:
                 if isinstance(answer, Http1Exchange):
                     return answer
                 if self._stale(answer, now) and not (hold is not None and hold.ended):
+                    sent = answer.sent
                     answer = await self._over_new_connection(head, request, hold)
+                    if sent and isinstance(answer, Failure):
+                        answer = attrs.evolve(answer, sent=True)
             else:
                 answer = await self._over_new_connection(head, request, hold)
         except BaseException:

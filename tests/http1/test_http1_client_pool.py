@@ -6,7 +6,8 @@ import trio.testing
 from scripted_upstream import OK, Peer, post, serve_ok, upstream, whole
 
 from appliance.http1.client import Http1Transport
-from appliance.http1.transport import Exchange, Failure, PoolStats
+from appliance.http1.origin import Origin
+from appliance.http1.transport import Exchange, Failure, PoolStats, TransportLimits
 
 
 async def opened(transport: Http1Transport) -> Exchange:
@@ -143,6 +144,28 @@ async def test_the_retry_itself_is_not_retried() -> None:
         assert (failure.kind, failure.received, failure.sent) == ("closed", False, True)
         assert [peer.requests for peer in server.peers] == [2, 1]
         assert transport.stats() == PoolStats(0, 0, 0)
+
+
+async def test_a_retry_that_cannot_connect_tells_that_the_first_attempt_was_sent() -> None:
+    door = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    origin = Origin.parse(f"http://127.0.0.1:{door.socket.getsockname()[1]}")
+    assert isinstance(origin, Origin)
+
+    async def serve_twice_and_leave() -> None:
+        async with await door.accept() as stream:
+            await stream.receive_some()
+            await stream.send_all(OK)
+            await stream.receive_some()
+            await door.aclose()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_twice_and_leave)
+        transport = Http1Transport(origin, TransportLimits())
+        assert await whole(await transport.send(post())) == b"ok"
+        failure = await transport.send(post())
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.received, failure.sent) == ("connect", False, True)
+    assert transport.stats() == PoolStats(0, 0, 0)
 
 
 async def test_after_one_byte_of_answer_nothing_is_retried() -> None:
