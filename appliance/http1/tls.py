@@ -75,7 +75,8 @@ class TlsLink(Link):
     def begin(self, head: bytes, body: bytes) -> None:
         self.sent = self.write_failed = False
         size = len(head) + len(body)
-        if size <= LEAVING_MAX_BYTES and self._departures is not None and self._departures.running:
+        small = size <= LEAVING_MAX_BYTES and self._unsent is None  # a record that was kept back, say of a key update, leaves first
+        if small and self._departures is not None and self._departures.running:
             self._encrypt(memoryview(head + body))
             self._parting = self._outgoing.read()
             self._departures.add(self._leave)

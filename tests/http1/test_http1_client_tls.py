@@ -246,6 +246,19 @@ async def test_session_tickets_on_an_idle_connection_do_not_discard_it(identity:
             link.close()
 
 
+async def test_a_record_that_was_kept_back_leaves_before_the_next_request(identity: ssl.SSLContext, trust: ssl.SSLContext) -> None:
+    """The answer to a key update, say, at an upstream that reads late. Records in another order are an attack to whoever reads them."""
+    async with upstream(serve_ok, tls=identity) as server:
+        transport = server.transport(trust)
+        assert await whole(await transport.send(post())) == b"ok"
+        link = transport._pool._idle[0].link
+        assert isinstance(link, TlsLink)
+        link._encrypt(memoryview(b"\r\n"))
+        link._unsent = memoryview(link._outgoing.read())
+        assert await whole(await transport.send(post())) == b"ok"
+        assert server.peers[0].requests == 2
+
+
 async def test_cancelled_anywhere_the_socket_closes(identity: ssl.SSLContext, trust: ssl.SSLContext) -> None:
     async def script(peer: Peer) -> None:
         while await peer.request():
