@@ -23,6 +23,10 @@ def _as_it_is(bug: Exception) -> None:
     raise bug
 
 
+def _nothing() -> None:
+    pass
+
+
 @attrs.define(eq=False)
 class Departures(trio.abc.Instrument):
     """What leaves together. `running` tells whether anybody sees to that; until then everything is to be sent at once.
@@ -32,34 +36,38 @@ class Departures(trio.abc.Instrument):
 
     on_error: Callable[[Exception], None] = _as_it_is
     running: bool = False
-    _waiting: list[Callable[[], None]] = attrs.field(factory=list)
+    _waiting: list[Callable[[], bool | None]] = attrs.field(factory=list)
 
-    def add(self, leave: Callable[[], None]) -> None:
-        """`leave` is called before the loop waits next, or now. It must not wait nor raise; whoever owns it may have nothing left to send
-        by then."""
+    def add(self, leave: Callable[[], bool | None]) -> None:
+        """`leave` is called before the loop waits next, or now, and tells whether it has woken a task. It must not wait nor raise; whoever
+        owns it may have nothing left to send by then."""
         self._waiting.append(leave)
         if len(self._waiting) >= TOGETHER_MAX:
             self.flush()
 
-    def offer(self, leave: Callable[[], None]) -> bool:
+    def offer(self, leave: Callable[[], bool | None]) -> bool:
         """As `add`, while somebody sees to it. Whether that is so."""
         if self.running:
             self.add(leave)
         return self.running
 
-    def flush(self) -> None:
-        """Everything leaves now."""
+    def flush(self) -> bool:
+        """Everything leaves now. Whether a task was woken by that."""
         waiting, self._waiting = self._waiting, []
+        woken = False
         for leave in waiting:
             try:
-                leave()
+                if leave():
+                    woken = True
             except Exception as bug:  # trio would drop an instrument that raises, and nothing would ever leave again
                 self.on_error(bug)
+        return woken
 
-    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio gives it
-        """Trio's word that every task has had its turn."""
-        if self._waiting:
-            self.flush()
+    def before_io_wait(self, timeout: float) -> None:
+        """Trio's word that every task has had its turn. How long it waits is settled by now: a task woken here would sleep on for as long,
+        were the wait not cut short."""
+        if self._waiting and self.flush() and timeout > 0:
+            trio.lowlevel.current_trio_token().run_sync_soon(_nothing, idempotent=True)
 
     async def run(self) -> None:
         """Service: until cancelled."""

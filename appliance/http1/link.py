@@ -213,23 +213,25 @@ class Link:
             if act is not None:
                 act()
 
-    def _leave(self) -> None:
+    def _leave(self) -> bool:
         """The request that is parting is written now. Whoever waits for its answer is woken for what the socket does not take, but not for
-        an error: that makes the socket readable."""
+        an error: that makes the socket readable. True when anybody may have been."""
         data, self._parting = self._parting, b""
         if not data:
-            return
+            return False
         try:
             count = self._sock.send(data)
         except BlockingIOError:
             count = 0
         except OSError:
             self.write_failed = True
-            return
+            return False
         self.sent = count > 0
-        if count < len(data):
-            self._unsent = memoryview(data)[count:]
-            notify_closing(self._sock)
+        if count == len(data):
+            return False
+        self._unsent = memoryview(data)[count:]
+        notify_closing(self._sock)
+        return True
 
     async def _readable_while_writing(self) -> None:
         """Returns once the socket is readable; meanwhile writes. Rare (bodies beyond the socket's buffer), so a nursery may cost 80 µs."""

@@ -150,21 +150,24 @@ class PeerSocket:
             rest, self.rest = self.rest, None
             await self.send_rest((rest,))
 
-    def _leave(self) -> None:
-        """Whoever waits for the next request is woken for what the socket does not take. An error is met by the next read."""
+    def _leave(self) -> bool:
+        """Whoever waits for the next request is woken for what the socket does not take. An error is met by the next read. True when
+        anybody may have been woken."""
         data, self.parting = self.parting, b""
         if not data:
-            return
+            return False
         try:
             sent = self.sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
-            return
+            return False
         self.sent_bytes += sent
-        if sent < len(data):
-            self.rest = memoryview(data)[sent:]
-            self.wake()
+        if sent == len(data):
+            return False
+        self.rest = memoryview(data)[sent:]
+        self.wake()
+        return True
 
     async def send_rest(self, parts: Sequence[bytes | memoryview]) -> None:
         """What `send_now` left. Raises like `send`. A cancelled call has sent an unknown part of it."""

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -107,3 +108,24 @@ async def test_a_client_that_resets_in_the_same_pass_ends_its_connection_quietly
         await clients[0].send(GET)
         await eventually(lambda: outcomes and not served.server.connections_open)
         assert served.errors == []
+
+
+def talk_in_a_thread(address: Any) -> bytes:
+    """A client that gives the server's event loop nothing to wake up for but its request."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        sock.settimeout(2)
+        sock.connect(address)
+        time.sleep(0.05)  # the server has tried to read at once, and waits from now on
+        sock.sendall(GET)
+        data = b""
+        while not data.endswith(ANSWER):
+            data += sock.recv(65_536)
+        return data
+
+
+async def test_the_rest_of_an_answer_waits_for_no_other_event():
+    """How long the loop waits was settled before anything left, and nothing else may be due for long."""
+    outcomes: list[bool | None] = []
+    async with served_with_small_buffers(outcomes, ServerLimits(sweep_s=60)) as (served, _):
+        assert await trio.to_thread.run_sync(talk_in_a_thread, served.address)

@@ -1,6 +1,7 @@
 """What leaves together: before the loop waits, in order, bounded, and whole where the socket takes only part of it."""
 
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,8 +11,12 @@ import trio.testing
 from scripted_upstream import OK, Peer, post, upstream, whole
 
 from appliance.http1 import dial
+from appliance.http1.arrivals import Arrivals
+from appliance.http1.client import Http1Transport
 from appliance.http1.departures import LEAVING_MAX_BYTES, TOGETHER_MAX, Departures
-from appliance.http1.transport import Failure, Hold, PoolStats
+from appliance.http1.origin import Origin
+from appliance.http1.traffic import Traffic
+from appliance.http1.transport import Failure, Hold, PoolStats, TransportLimits
 
 SMALLEST_BUFFER = 1  # the kernel makes its minimum of it, 4,608 bytes
 BODY = b"".join(b"%06d" % number for number in range(2_000))  # 12 kB
@@ -91,7 +96,7 @@ async def test_a_request_given_up_in_its_own_pass_never_leaves():
         transport = server.transport()
         assert await whole(await transport.send(post())) == b"ok"
         hold = Hold()
-        server.departures.add(hold.end)
+        server.departures.add(lambda: hold.end() is None)
         assert isinstance(await transport.send(post(b"never"), hold), Failure)
         assert transport.stats() == PoolStats(0, 0, 0)
         await server.peers[0].ended.wait()
@@ -137,3 +142,31 @@ async def test_an_upstream_that_resets_before_the_request_leaves_is_a_failure_of
         answer = await transport.send(post())
         assert not isinstance(answer, Failure)
         assert await whole(answer) == b"ok"
+
+
+def answer_in_a_thread(door: socket.socket, bodies: tuple[bytes, ...]) -> None:
+    """An upstream that gives the client's event loop nothing to wake up for but its answers."""
+    with door, door.accept()[0] as sock:
+        sock.settimeout(2)
+        for body in bodies:
+            time.sleep(0.05)
+            data = b""
+            while not data.endswith(body):
+                data += sock.recv(65_536)
+            sock.sendall(OK)
+
+
+async def test_the_rest_of_a_request_waits_for_no_other_event(monkeypatch: pytest.MonkeyPatch):
+    """How long the loop waits was settled before anything left, and nothing else may be due for long."""
+    monkeypatch.setattr(dial, "SOCKET_OPTIONS", (*dial.SOCKET_OPTIONS, (socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)))
+    door = socket.create_server(("127.0.0.1", 0))
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+    origin = Origin.parse(f"http://127.0.0.1:{door.getsockname()[1]}")
+    assert isinstance(origin, Origin)
+    bodies = (b"{}", BODY)  # the answer to the first lets itself be waited for, so that the second is not tried to be read at once
+    async with departing() as departures, trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, answer_in_a_thread, door, bodies)
+        transport = Http1Transport(origin, TransportLimits(), traffic=Traffic(Arrivals(), departures))
+        for body in bodies:
+            assert await whole(await transport.send(post(body))) == b"ok"
+        await transport.aclose()
