@@ -150,6 +150,8 @@ class Connection:
                 if data:
                     return data
         while True:
+            if peer.rest is not None:
+                await self._part()
             leaving = self.server.draining and self.phase == IDLE and self.answers > 0
             if wait and not leaving:
                 try:
@@ -157,9 +159,6 @@ class Connection:
                 except trio.ClosedResourceError:
                     if peer.closed:
                         raise
-                    if peer.rest is not None:
-                        await self._part()
-                        continue
                     if self._overdue:
                         return b""
             try:
@@ -175,8 +174,6 @@ class Connection:
         await checkpoint()
         if peer.closed:
             raise trio.ClosedResourceError
-        if peer.rest is not None:
-            await self._part()
         try:
             data = peer.sock.recv(peer.recv_bytes)
         except BlockingIOError:
@@ -228,6 +225,7 @@ class Connection:
             return False
         if body.complete and turn.keep_alive:
             return True
+        await self._part()  # the client may want its answer before it sends the rest of its body
         if not turn.keep_alive or not await body.discard():
             await self._close_gently(sure=body.complete and not peer.buffer and not head.keep_alive)
             return False
@@ -247,6 +245,8 @@ class Connection:
         if peer.closed:
             return
         if not turn.untouched:
+            if turn.state == ANSWERED:
+                await self._part()
             peer.close(reset=turn.ends_with_connection)
         elif blame is not None:
             await self._refuse(Refusal(blame.status, str(blame), target))
@@ -269,7 +269,6 @@ class Connection:
         """Close so that the client reads our last answer: closing with unread bytes makes the kernel send RST, which may overtake it
         (RFC 9112 §9.6). `sure` when nothing more can be expected from the client."""
         peer, limits = self.peer, self.server.limits
-        await self._part()
         if sure:
             return
         self._enter(LINGERING)

@@ -151,17 +151,15 @@ class PeerSocket:
             await self.send_rest((rest,))
 
     def _leave(self) -> bool:
-        """Whoever waits for the next request is woken for what the socket does not take. An error is met by the next read. True when
-        anybody may have been woken."""
+        """Whoever waits for the next request is woken for what the socket does not take, and meets an error when it sends that: an answer
+        must not be left out, or the next one would be taken for it. True when anybody may have been woken."""
         data, self.parting = self.parting, b""
         if not data:
             return False
         try:
             sent = self.sock.send(data)
-        except BlockingIOError:
-            sent = 0
         except OSError:
-            return False
+            sent = 0
         self.sent_bytes += sent
         if sent == len(data):
             return False

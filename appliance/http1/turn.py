@@ -180,8 +180,8 @@ class Turn:
 
     def push_whole(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool | None:
         """Send a whole answer, as two messages to `send` would but without waiting. Returns and raises like `push`; what is left after
-        False goes out with a last, empty `send`. A small one leaves before the event loop waits, and a client that is gone by then is
-        noticed by the connection alone.
+        False goes out with a last, empty `send`. A small one leaves before the event loop waits; a client that is gone by then is
+        noticed by the connection alone, which also sends, once the application has returned, what the socket does not take at once.
         """
         if self.state != NEW or self.end_reason is not None:
             return None

@@ -110,6 +110,7 @@ class Served:
     errors: list[Exception]
     refusals: list[tuple[int, str]]
     door: socket.socket
+    departures: Departures
     clients: list[Client] = attrs.field(factory=list)
 
     async def connect(self, *, receive_buffer_bytes: int | None = None) -> Client:
@@ -148,7 +149,7 @@ async def serving(
         lifespan_state=lifespan_state,
         departures=departures,
     )
-    served = Served(server, door.getsockname(), errors, refusals, door)
+    served = Served(server, door.getsockname(), errors, refusals, door, departures)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(departures.run)

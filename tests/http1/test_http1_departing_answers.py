@@ -1,5 +1,6 @@
 """Small answers that leave together: whole and in order, also where the socket takes only part of one, and whatever comes after."""
 
+import errno
 import socket
 import struct
 import time
@@ -7,11 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import http1_engine
 import pytest
 import trio
-from http1_engine import GET, QUICK, Client, Served, eventually, serving
+from http1_engine import GET, QUICK, Client, Served, eventually, get, serving
 
-from appliance.http1.departures import LEAVING_MAX_BYTES
+from appliance.http1.departures import LEAVING_MAX_BYTES, TOGETHER_MAX
 from appliance.http1.server_limits import ServerLimits
 
 SMALLEST_BUFFER = 1  # the kernel makes its minimum of it, 4,608 bytes
@@ -129,3 +131,83 @@ async def test_the_rest_of_an_answer_waits_for_no_other_event():
     outcomes: list[bool | None] = []
     async with served_with_small_buffers(outcomes, ServerLimits(sweep_s=60)) as (served, _):
         assert await trio.to_thread.run_sync(talk_in_a_thread, served.address)
+
+
+async def test_the_rest_of_an_answer_leaves_while_the_next_head_is_incomplete():
+    outcomes: list[bool | None] = []
+    async with served_with_small_buffers(outcomes) as (_, client):
+        await client.send(GET + GET[:9])
+        assert (await client.answer()).body == ANSWER
+        await client.send(GET[9:])
+        assert (await client.answer()).body == ANSWER
+
+
+async def test_the_rest_of_an_answer_that_left_before_the_end_of_the_pass_does_too():
+    """Nobody waits yet who could be woken."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        for _ in range(TOGETHER_MAX - 1):
+            served.departures.add(lambda: False)
+        assert scope["extensions"]["http1"].push_whole(200, [], ANSWER)
+
+    async with serving(app) as served:
+        served.door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
+        client = await served.connect(receive_buffer_bytes=2_048)
+        for _ in range(3):
+            await trio.sleep(0.01)  # so that the server gives up trying to read at once
+            assert (await client.ask(GET)).body == ANSWER
+
+
+async def test_the_rest_of_an_answer_leaves_before_a_body_that_was_not_read_has_come():
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["extensions"]["http1"].push_whole(200, [], ANSWER)
+
+    async with serving(app) as served:
+        served.door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
+        client = await served.connect(receive_buffer_bytes=2_048)
+        request = http1_engine.post(b"whatever")
+        for _ in range(2):
+            await client.send(request[:-8])
+            assert (await client.answer()).body == ANSWER
+            await client.send(request[-8:])
+
+
+async def test_an_answer_that_parted_is_whole_though_the_application_raises_after_it():
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        assert scope["extensions"]["http1"].push_whole(200, [], ANSWER)
+        raise LookupError
+
+    async with serving(app) as served:
+        served.door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
+        client = await served.connect(receive_buffer_bytes=2_048)
+        assert (await client.ask(GET)).body == ANSWER
+        assert await client.rest() == (b"", False)
+        assert [type(error) for error in served.errors] == [LookupError]
+
+
+class Stubborn(socket.socket):
+    """Refuses once to send, as a unix socket does when the kernel is short of memory."""
+
+    refusals = 0
+
+    def send(self, *args: Any) -> int:
+        if self.refusals:
+            self.refusals -= 1
+            raise OSError(errno.ENOBUFS, "no buffer space")
+        return super().send(*args)
+
+
+async def test_an_answer_that_could_not_leave_is_not_left_out(tmp_path: Any):
+    """Else the next one would be taken for it."""
+    async with serving(answering([]), path=str(tmp_path / "door")) as served:
+        client = await served.connect()
+        await eventually(lambda: served.server.connections_open)
+        (connection,) = served.server._connections
+        sock = connection.peer.sock
+        connection.peer.sock = stubborn = Stubborn(fileno=sock.detach())
+        stubborn.setblocking(False)
+        stubborn.refusals = 1
+        await client.send(get("/1") + get("/2"))
+        assert [(await client.answer()).headers[b"x-path"] for _ in range(2)] == [b"/1", b"/2"]
