@@ -128,9 +128,11 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    app: App, limits: ServerLimits = QUICK, *, path: str | None = None, lifespan_state: dict[str, Any] | None = None
-) -> AsyncGenerator[Served]:
-    """A running server; at the end it must stop by itself once it is cut, whatever the test left open."""
+    app: App, limits: ServerLimits = QUICK, *, path: str | None = None, lifespan_state: dict[str, Any] | None = None,
+    departures: Departures | None = None, departing: bool = True,
+) -> AsyncGenerator[Served]:  # fmt: skip
+    """A running server; at the end it must stop by itself once it is cut, whatever the test left open. Its `departures` run while it does,
+    unless they are not to be `departing` or do so elsewhere."""
     if path is None:
         door = socket.create_server(("127.0.0.1", 0), backlog=limits.backlog)
     else:
@@ -139,7 +141,7 @@ async def serving(
         door.listen()
     errors: list[Exception] = []
     refusals: list[tuple[int, str]] = []
-    departures = Departures(errors.append)
+    departures = departures or Departures(errors.append)
     server = Server(
         app,
         limits,
@@ -152,7 +154,8 @@ async def serving(
     served = Served(server, door.getsockname(), errors, refusals, door, departures)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(departures.run)
+            if departing:
+                nursery.start_soon(departures.run)
             await nursery.start(server.serve, [door])
             try:
                 yield served

@@ -12,8 +12,9 @@ import http1_engine
 import pytest
 import trio
 from http1_engine import GET, QUICK, Client, Served, eventually, get, serving
+from stubborn_socket import Stubborn
 
-from appliance.http1.departures import LEAVING_MAX_BYTES, TOGETHER_MAX
+from appliance.http1.departures import LEAVING_MAX_BYTES, TOGETHER_MAX, Departures
 from appliance.http1.server_limits import ServerLimits
 
 SMALLEST_BUFFER = 1  # the kernel makes its minimum of it, 4,608 bytes
@@ -53,6 +54,15 @@ async def test_an_answer_that_the_socket_takes_in_part_arrives_whole_without_ano
             assert (await client.answer()).body == ANSWER
             await eventually(lambda: not taken_in_part(served))
     assert outcomes == [True] * 3
+
+
+async def test_what_leaves_is_counted_once_whole_or_in_part():
+    async with served_with_small_buffers([]) as (served, client):
+        whole = await served.connect()
+        for one in (client, whole):
+            await one.send(GET)
+            data = await one.some(ANSWER[-6:])
+            assert {connection.peer.sent_bytes for connection in served.server._connections} - {0} == {len(data)}
 
 
 async def test_pipelined_answers_come_in_order_and_whole():
@@ -110,6 +120,34 @@ async def test_a_client_that_resets_in_the_same_pass_ends_its_connection_quietly
         await clients[0].send(GET)
         await eventually(lambda: outcomes and not served.server.connections_open)
         assert served.errors == []
+
+
+@pytest.mark.parametrize("how", ["idle", "drain"])
+async def test_a_connection_whose_answer_left_in_part_is_idle_after_it(how: str):
+    limits = ServerLimits(sweep_s=0.02, idle_s=0.1 if how == "idle" else 60)
+    async with served_with_small_buffers([], limits) as (served, client):
+        await client.send(GET)
+        await eventually(lambda: taken_in_part(served))
+        assert (await client.answer()).body == ANSWER
+        await eventually(lambda: not taken_in_part(served))
+        if how == "drain":
+            served.server.drain()
+        assert await client.rest() == (b"", False)
+
+
+async def test_an_answer_of_an_application_that_begins_a_drain_behind_it_is_whole():
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        assert scope["extensions"]["http1"].push_whole(200, [], ANSWER)
+        served.server.drain()
+
+    async with serving(app) as served:
+        served.door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
+        client = await served.connect(receive_buffer_bytes=2_048)
+        await trio.sleep(0.02)  # so that the server gives up trying to read at once
+        await client.send(GET)
+        await trio.sleep(0.02)
+        assert (await client.answer()).body == ANSWER
 
 
 def talk_in_a_thread(address: Any) -> bytes:
@@ -187,27 +225,50 @@ async def test_an_answer_that_parted_is_whole_though_the_application_raises_afte
         assert [type(error) for error in served.errors] == [LookupError]
 
 
-class Stubborn(socket.socket):
-    """Refuses once to send, as a unix socket does when the kernel is short of memory."""
-
-    refusals = 0
-
-    def send(self, *args: Any) -> int:
-        if self.refusals:
-            self.refusals -= 1
-            raise OSError(errno.ENOBUFS, "no buffer space")
-        return super().send(*args)
-
-
-async def test_an_answer_that_could_not_leave_is_not_left_out(tmp_path: Any):
+@pytest.mark.parametrize("refusal", [BlockingIOError(), OSError(errno.ENOBUFS, "as a unix socket says when the kernel is short of memory")])
+async def test_an_answer_that_could_not_leave_is_not_left_out(refusal: OSError, tmp_path: Any):
     """Else the next one would be taken for it."""
     async with serving(answering([]), path=str(tmp_path / "door")) as served:
         client = await served.connect()
         await eventually(lambda: served.server.connections_open)
         (connection,) = served.server._connections
-        sock = connection.peer.sock
-        connection.peer.sock = stubborn = Stubborn(fileno=sock.detach())
-        stubborn.setblocking(False)
-        stubborn.refusals = 1
+        connection.peer.sock = stubborn = Stubborn(connection.peer.sock)
+        stubborn.refusal = refusal
         await client.send(get("/1") + get("/2"))
         assert [(await client.answer()).headers[b"x-path"] for _ in range(2)] == [b"/1", b"/2"]
+
+
+async def test_without_the_service_an_answer_is_sent_at_once():
+    outcomes: list[bool | None] = []
+    async with serving(answering(outcomes), departures=Departures(), departing=False) as served:
+        assert (await (await served.connect()).ask(GET)).body == ANSWER
+    assert outcomes == [True]
+
+
+async def test_two_servers_answer_through_one_service():
+    departures = Departures()
+    outcomes: list[bool | None] = []
+    async with (
+        serving(answering(outcomes), departures=departures) as one,
+        serving(answering(outcomes), departures=departures, departing=False) as two,
+    ):
+        clients = [await served.connect() for served in (one, two) for _ in range(TOGETHER_MAX)]
+        for _ in range(3):
+            for client in clients:
+                await client.send(GET)
+            assert all([(await client.answer()).body == ANSWER for client in clients])
+    assert outcomes == [True] * 6 * TOGETHER_MAX
+
+
+async def test_an_answer_is_delivered_though_the_application_closes_the_connection_behind_it():
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        turn = scope["extensions"]["http1"]
+        assert turn.push_whole(200, [], ANSWER)
+        turn.abort(False)
+
+    async with serving(app) as served:
+        client = await served.connect()
+        assert (await client.ask(GET)).body == ANSWER
+        assert await client.rest() == (b"", False)
+        assert served.errors == []

@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 from scripted_upstream import OK, Peer, post, upstream, whole
+from stubborn_socket import Stubborn
 
 from appliance.http1 import dial
 from appliance.http1.arrivals import Arrivals
@@ -81,6 +82,30 @@ async def test_at_its_end_what_waits_leaves_and_nothing_is_taken_any_more():
         departures.add(lambda: left.append(1))
     assert left == [1]
     assert not departures.running
+
+
+async def test_what_is_added_in_the_very_pass_of_the_end_leaves():
+    """Where it was asked whether anybody sees to that, whichever of the two tasks is first."""
+    left: list[int] = []
+    added = 0
+
+    async def late(departures: Departures) -> None:
+        nonlocal added
+        try:
+            await trio.sleep_forever()
+        finally:
+            if departures.running:
+                added += 1
+                departures.add(lambda: left.append(1))
+
+    for _ in range(20):
+        departures = Departures()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(departures.run)
+            nursery.start_soon(late, departures)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert len(left) == added > 0
 
 
 # requests --------------------------------------------------------------------------------------------------------------------------------
@@ -163,10 +188,48 @@ async def test_the_rest_of_a_request_waits_for_no_other_event(monkeypatch: pytes
     door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
     origin = Origin.parse(f"http://127.0.0.1:{door.getsockname()[1]}")
     assert isinstance(origin, Origin)
-    bodies = (b"{}", BODY)  # the answer to the first lets itself be waited for, so that the second is not tried to be read at once
+    bodies = (BODY, b"{}", BODY)  # the answer to the second lets itself be waited for, so that the third is not tried to be read at once
     async with departing() as departures, trio.open_nursery() as nursery:
         nursery.start_soon(trio.to_thread.run_sync, answer_in_a_thread, door, bodies)
         transport = Http1Transport(origin, TransportLimits(), traffic=Traffic(Arrivals(), departures))
         for body in bodies:
             assert await whole(await transport.send(post(body))) == b"ok"
         await transport.aclose()
+
+
+async def test_without_the_service_a_request_is_sent_at_once():
+    async with upstream(once) as server:
+        transport = Http1Transport(server.origin(), TransportLimits(), traffic=Traffic(Arrivals()))
+        assert await whole(await transport.send(post())) == b"ok"
+        await transport.aclose()
+
+
+async def test_a_request_of_which_the_socket_takes_nothing_is_sent_when_it_does():
+    async with upstream(once) as server:
+        transport = server.transport()
+        assert await whole(await transport.send(post())) == b"ok"
+        link = transport._pool._idle[0].link
+        link._sock = stubborn = Stubborn(link._sock)
+        stubborn.refusal = BlockingIOError()
+        assert await whole(await transport.send(post(BODY))) == b"ok"
+        assert server.peers[0].requests == 2
+
+
+async def test_an_answer_to_a_request_that_could_not_leave_is_the_last_of_its_connection():
+    """It may say why, but what follows on a connection with a request cut short would be read as the rest of that."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await trio.sleep(0.02)
+        await peer.send(OK)
+        await peer.eof()
+
+    async with upstream(script) as server:
+        transport = server.transport()
+        assert await whole(await transport.send(post())) == b"ok"
+        link = transport._pool._idle[0].link
+        link._sock = stubborn = Stubborn(link._sock)
+        stubborn.refusal = BrokenPipeError()
+        assert await whole(await transport.send(post())) == b"ok"
+        assert transport.stats() == PoolStats(0, 0, 0)
