@@ -9,8 +9,8 @@ STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint unit test-observability matrix strategies soak-ledger systemd bench bench-hot bench-request bench-ledger kill \
-	prices dashboards zipapp zipapps soak release lock clean
+.PHONY: help setup run test lint unit test-observability matrix strategies soak-ledger systemd bench bench-judged bench-hot bench-request bench-ledger \
+	kill prices dashboards zipapp zipapps soak release lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ systemd: setup   ## the units: valid, how closed, the gateway in their sandbox, 
 
 bench: setup     ## CPU, latency and memory against the floor (needs wrk, nginx, two quiet cores)
 	$(BIN)/python tests/benchmarks/measure.py
+
+bench-judged: setup ## what a cache and an experiment cost who gains nothing by them, beside a gateway without
+	$(BIN)/python tests/benchmarks/judged.py
 
 bench-hot: setup ## the hot pure functions, each alone
 	$(BIN)/python tests/benchmarks/hot.py

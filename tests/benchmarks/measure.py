@@ -2,9 +2,6 @@
 
     make bench        (or: .venv/bin/python tests/benchmarks/measure.py [--rounds 3] [--streams 64@0.02,256@0.05] [--json OUT])
 
-With --judged every route has a cache and an experiment, and nothing that is asked may be answered from the cache: what they cost who gains
-nothing by them. Compare its ratios with those of a run without.
-
 Needs wrk and nginx (Debian: wrk, nginx-light) and taskset, and two cores that nothing else uses. The gateway runs as an operator runs it,
 with keys, the access log and every metric vocabulary on. The floor (floor.py) is the least that a trio proxy can do. Ratios carry from
 machine to machine, absolute figures do not.
@@ -70,25 +67,19 @@ name = "{name}"
 models = ["{model}"]
 targets = [ {{ backend = "{name}", model = "{model}" }} ]
 """
-JUDGED = """cache = {{ ttl_s = 600 }}
-[[experiments]]
-name = "{name}-trial"
-route = "{name}"
-control = {{ backend = "{name}", model = "{model}" }}
-treatment = {{ backend = "{name}", model = "{model}" }}
-percent = 50
-"""
-CONFIG = f"""
+CONFIG = """
 [server]
-listen = ["127.0.0.1:{GATE}"]
+listen = ["127.0.0.1:{gate}"]
 [admin]
-listen = "127.0.0.1:{ADMIN}"
+listen = "127.0.0.1:{admin}"
+[store]
+path = "{state}/appliance.db"
 [tenants.bench]
 rpm = 1000000000
 tpm = 1000000000000
 concurrency = 100000
 budget = {{ usd = 1000000000, period = "month" }}
-keys = [ {{ id = "bench", sha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}" }} ]
+keys = [ {{ id = "bench", sha256 = "{sha256}" }} ]
 """
 BACKENDS = (
     ("json", "openai", JSON_UP, "/v1", "gpt-4o-mini"), ("sse", "openai", SSE_UP, "/v1", "gpt-4o"),
@@ -104,8 +95,8 @@ server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ default_type appli
 class Bench:
     """The processes of one run."""
 
-    def __init__(self, python, judged):
-        self.python, self.judged = python, judged
+    def __init__(self, python):
+        self.python = python
         self.work = Path(tempfile.mkdtemp(prefix="measure-"))
         self.started = []
         self.lua = self.work / "post.lua"
@@ -137,19 +128,21 @@ class Bench:
         wait_port(port)
         return process
 
-    def gateway(self, result):
-        """Start it, and see that it answers before anything is measured."""
-        each = BACKEND + JUDGED if self.judged else BACKEND
-        (self.work / "config.toml").write_text(CONFIG + "".join(
-            each.format(name=name, provider=provider, port=port, prefix=prefix, model=model)
-            for name, provider, port, prefix, model in BACKENDS
+    def gateway(self, result, name="gateway", gate=GATE, admin=ADMIN, route=""):
+        """Start one, `route` behind each of its routes, and see that it answers before anything is measured."""
+        state = self.work / name
+        state.mkdir()
+        head = CONFIG.format(gate=gate, admin=admin, state=state, sha256=hashlib.sha256(KEY.encode()).hexdigest())
+        (state / "config.toml").write_text(head + "".join(
+            (BACKEND + route).format(name=backend, provider=provider, port=port, prefix=prefix, model=model)
+            for backend, provider, port, prefix, model in BACKENDS
         ))  # fmt: skip
         begin = time.monotonic()
-        process = self.start("gateway", GATEWAY_CPU, self.python, "-m", "appliance", "serve", "-c", str(self.work / "config.toml"))
-        wait_port(GATE)
+        process = self.start(name, GATEWAY_CPU, self.python, "-m", "appliance", "serve", "-c", str(state / "config.toml"))
+        wait_port(gate)
         result["start_s"] = round(time.monotonic() - begin, 2)
         request = urllib.request.Request(
-            f"http://127.0.0.1:{GATE}/v1/chat/completions", method="POST", data=ASKED.encode(),
+            f"http://127.0.0.1:{gate}/v1/chat/completions", method="POST", data=ASKED.encode(),
             headers={"authorization": f"Bearer {KEY}", "content-type": "application/json"},
         )  # fmt: skip
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -264,12 +257,11 @@ def main():
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--streams", default="64@0.02,256@0.05", help="how many at once @ seconds between chunks")
     parser.add_argument("--only", choices=["json", "sse", "translated"])
-    parser.add_argument("--judged", action="store_true", help="with a cache and an experiment on every route")
     parser.add_argument("--json", help="also write the result to this file")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that what was started is stopped too
     result = {}
-    bench = Bench(asked.python, asked.judged)
+    bench = Bench(asked.python)
     try:
         bench.upstreams()
         floor, floor_sse = bench.floor(FLOOR, JSON_UP), bench.floor(FLOOR_SSE, SSE_UP, "sse")
@@ -288,4 +280,5 @@ def main():
         Path(asked.json).write_text(json.dumps(result))
 
 
-main()
+if __name__ == "__main__":
+    main()

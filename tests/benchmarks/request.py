@@ -3,7 +3,7 @@
     make bench-request        (or: .venv/bin/python tests/benchmarks/request.py [--bare] [--judged] [--top 20])
 
 The caller is known, limited and has a budget (`--bare`: none of these); the answer is whole and passes verbatim. With `--judged` the route
-has a cache and an experiment, as in `measure.py --judged`, and the request gains nothing by them: its count less that of a run without is
+has a cache and an experiment, as in `judged.py`, and the request gains nothing by them: its count less that of a run without is
 what they cost. The engine and the upstream's connection are stand-ins that cost next to nothing. Bytecodes are those that the interpreter
 executes, counted by tracing; what C code does between them is in the time alone. `measure.py` has the figures that count, with everything
 around it.
