@@ -1,6 +1,7 @@
 """Clients that leave: the application hears of it at once, nothing is left over, and nothing else is mistaken for it."""
 
 import gc
+import contextlib
 import random
 import socket
 from collections.abc import AsyncGenerator
@@ -306,16 +307,18 @@ async def test_endless_answer_to_an_eager_reader_keeps_its_deadline_and_lets_oth
                 await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
         assert scope_of_call.cancelled_caught
         answered.set()
-        await send({"type": "http.response.body", "body": b""})
+        with contextlib.suppress(RuntimeError):  # where the deadline met a send that waited, the answer is cut
+            await send({"type": "http.response.body", "body": b""})
 
     async with serving(app) as served:
         client, other = await served.connect(), await served.connect()
         await client.send(GET)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other.ask, get("/other"))
-            data = b""
-            while not data.endswith(b"0\r\n\r\n"):
-                data = (data + await client.stream.receive_some(1_000_000))[-10:]
+            data = piece = b"-"
+            while piece and not data.endswith(b"0\r\n\r\n"):
+                piece = await client.stream.receive_some(1_000_000)
+                data = (data + piece)[-10:]
         assert answered.is_set()
 
 
