@@ -1,7 +1,7 @@
 """Clients that leave: the application hears of it at once, nothing is left over, and nothing else is mistaken for it."""
 
-import gc
 import contextlib
+import gc
 import random
 import socket
 from collections.abc import AsyncGenerator
