@@ -73,7 +73,7 @@ def build_supervisor(loaded: Loaded, reload_config: Callable[[], Loaded | Proble
     traffic = Traffic(Arrivals(), Departures(lambda bug: log.error("departure_failed", exc_info=bug)))
     upstreams = build_upstreams(config.backends, {}, traffic)
     keeper, failures = _start_ledger(config, log)
-    keeper.ledger.defer = traffic.departures.offer
+    keeper.ledger.defer = traffic.departures.before
     doors: list[Door] = []
     admin_door: Door | str = ""
     if not failures:  # only now: whoever can connect is served, and not by one of two gateways that share a store

@@ -45,10 +45,11 @@ class Departures(trio.abc.Instrument):
         if len(self._waiting) >= TOGETHER_MAX:
             self.flush()
 
-    def offer(self, leave: Callable[[], bool | None]) -> bool:
-        """As `add`, while somebody sees to it. Whether that is so."""
+    def before(self, write: Callable[[], bool | None]) -> bool:
+        """`write` is called as with `add`, before everything that leaves then: for what has to be written down first. False, and nothing is
+        called, while nobody sees to departures."""
         if self.running:
-            self.add(leave)
+            self._waiting.insert(0, write)
         return self.running
 
     def flush(self) -> bool:

@@ -45,7 +45,8 @@ class EmbeddedLedger:
     Attributes:
         settings: the [store] table, its path absolute.
         wall_clock: seconds since the epoch. monotonic: seconds that no setting of a clock changes.
-        defer: whether what it is given will be called soon, in the thread that answers requests: ends are written together then.
+        defer: whether what it is given will be called soon, in the thread that answers requests and before further answers leave: ends are
+            written together then.
     """
 
     settings: Store
@@ -93,8 +94,10 @@ class EmbeddedLedger:
         self._settled += 1
         data = frame(SETTLED, row)
         journal = self.journal
+        # A stream's last event has left already, and whoever has read it is to find its row whatever happens now.
+        hold = not row.stream and (bool(journal.held) or self.defer(self._flush))
         try:
-            if journal.settle(row.id, data, hold=bool(journal.held) or self.defer(self._flush)):
+            if journal.settle(row.id, data, hold=hold):
                 return
         except OSError:
             pass

@@ -54,6 +54,17 @@ async def test_all_leave_after_the_last_task_of_a_pass_and_before_the_loop_waits
         assert len(seen) == 4
 
 
+async def test_what_has_to_be_written_first_is_written_before_anything_leaves():
+    seen: list[str] = []
+    async with departing() as departures:
+        departures.add(lambda: seen.append("leaves"))
+        assert departures.before(lambda: seen.append("written"))
+        await trio.lowlevel.checkpoint()
+        assert seen == ["written", "leaves"]
+    assert not departures.before(lambda: seen.append("never"))
+    assert seen == ["written", "leaves"]
+
+
 async def test_no_more_than_so_many_wait():
     left: list[int] = []
     async with departing() as departures:

@@ -170,6 +170,18 @@ def test_ends_are_written_in_one_call_with_what_begins_next_or_at_the_end_of_the
     ledger.close()
 
 
+def test_the_end_of_a_stream_is_not_held(tmp_path):
+    ledger, due = started(tmp_path / "one.db"), Due()
+    ledger.defer = due.defer
+    ledger.settle(row(1, stream=False))
+    ledger.settle(row(2, stream=True))
+    assert not ledger.journal.held, "and the one before it went along"
+    kill(ledger)
+    again = started(tmp_path / "one.db")
+    assert stored(tmp_path / "one.db", "usage_source") == [("provider",), ("provider",)]
+    again.close()
+
+
 def test_no_more_than_so_many_ends_are_held(tmp_path):
     ledger, due = started(tmp_path / "one.db"), Due()
     ledger.defer = due.defer
