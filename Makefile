@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint unit test-observability matrix strategies soak-ledger systemd bench bench-judged bench-hot bench-request bench-ledger \
-	kill prices dashboards zipapp zipapps soak release lock clean
+	bench-engine kill prices dashboards zipapp zipapps soak release lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ bench-hot: setup ## the hot pure functions, each alone
 
 bench-request: setup ## one request without sockets: its time, and its bytecodes by part, which no other load changes
 	$(BIN)/python tests/benchmarks/request.py
+
+bench-engine: setup ## the HTTP/1.1 engine's bytecodes for one request, both of its sides, over real sockets
+	$(BIN)/python tests/benchmarks/engine.py
 
 bench-scrape: setup ## 64 streams while 20,000 series are scraped without a pause: by how much their latest chunk is later
 	$(BIN)/python tests/benchmarks/scrape.py
