@@ -24,7 +24,6 @@ class ResponseReader:
         complete: the whole message is there.
         keep_alive: valid once `complete`; the connection may carry another request.
         fault: what is wrong with the response, in words without its values.
-        received: a byte of the response has come.
     """
 
     __slots__ = (
@@ -32,7 +31,6 @@ class ResponseReader:
         "_head_only",
         "_head_size",
         "_informational",
-        "_interim",
         "_limits",
         "_parser",
         "_silent_size",
@@ -44,36 +42,37 @@ class ResponseReader:
         "keep_alive",
         "peer_idle_s",
         "pieces",
-        "received",
         "status",
     )
 
     def __init__(self, limits: TransportLimits) -> None:
         self._limits = limits
+        self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.pieces: list[bytes] = []
+        self.keep_alive = False
+        self._until_close = False
+        self._fields: list[tuple[bytes, bytes]] = []
         self._parser = httptools.HttpResponseParser(self)
         self.start(head_only=False)
 
     def start(self, *, head_only: bool) -> None:
         """Ready for the next response. head_only: the request is HEAD, so that Content-Length announces nothing (RFC 9110 §9.3.2)."""
         self._head_only = head_only
-        self._head_size = 0
-        self._silent_size = 0
-        self._informational = 0
-        self._interim = False
-        self._until_close = False
-        self.status = 0
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._head_size = self._silent_size = self._informational = 0
         if self.pieces:
             self.pieces = []
-        self.head_done = self.complete = self.keep_alive = self.received = False
+        self.head_done = self.complete = False
         self.peer_idle_s: float | None = None
         self.fault: Fault | None = None
 
+    @property
+    def received(self) -> bool:
+        """A byte of the response has come."""
+        return self._head_size > 0
+
     def feed(self, data: bytes) -> None:
         """Takes what was received (not empty)."""
-        self.received = True
         was_head = not self.head_done
         try:
             self._parser.feed_data(data)
@@ -118,64 +117,57 @@ class ResponseReader:
         self._fields.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if 200 <= status <= 599 and len(self._fields) <= self._limits.response_headers_max and self._parser.get_http_version() in _VERSIONS:
-            fault = self._frame(status)
-        else:
-            fault = self._head_fault(status)
-        if fault is not None:
-            self.fault = fault
-            raise ValueError(fault[1])
-        if status < 200:
-            self._interim = True
-            self._informational += 1
-
-    def on_body(self, data: bytes) -> None:
-        if not self._head_only:
-            self.pieces.append(data)
-
-    def on_message_complete(self) -> None:
-        if self._interim:
-            self._interim = False
-        else:
-            self.complete = True
-
-    def _head_fault(self, status: int) -> Fault | None:
-        if len(self._fields) > self._limits.response_headers_max:
-            return "too_large", "more header lines than response_headers_max"
-        if self._parser.get_http_version() not in _VERSIONS:
-            return "protocol", "response refused: not HTTP/1.x"
-        if status == 101:
-            return "protocol", "response refused: 101 without an Upgrade asked for"
-        if not 100 <= status <= 199:
-            return "protocol", "response refused: status outside 100 to 599"
-        if self._informational >= self._limits.informational_max:
-            return "protocol", "more 1xx responses than informational_max"
-        return None
-
-    def _frame(self, status: int) -> Fault | None:
-        """How the final message ends. llhttp has seen to it that Content-Length comes once, and not beside Transfer-Encoding."""
-        fields = self._fields
+        parser, fields = self._parser, self._fields
+        status = parser.get_status_code()
+        if not (200 <= status <= 599 and len(fields) <= self._limits.response_headers_max and parser.get_http_version() in _VERSIONS):
+            self._interim(status)
+            return
+        # How the message ends. llhttp has seen to it that Content-Length comes once, and not beside Transfer-Encoding.
         by_name = dict(fields)
         coding = by_name.get(b"transfer-encoding")
         # A second Transfer-Encoding makes fewer names than lines, as does any other header said twice (Set-Cookie): only then count.
         if coding is not None and (
             coding.lower() != b"chunked" or (len(by_name) < len(fields) and sum(name == b"transfer-encoding" for name, _ in fields) > 1)
         ):
-            return "protocol", "response refused: Transfer-Encoding other than a single chunked"
+            raise self._refused("protocol", "response refused: Transfer-Encoding other than a single chunked")
         if b"keep-alive" in by_name:
             self.peer_idle_s = keep_alive_timeout(by_name[b"keep-alive"])
         self.status = status
         self.headers = fields
         self._fields = []  # trailers go there: dropped, nobody may merge them into the head (RFC 9110 §6.5.1)
         self.head_done = True
+        self._until_close = b"content-length" not in by_name and coding is None and status not in (204, 304)
+        self.keep_alive = parser.should_keep_alive()
         if self._head_only:
             # llhttp cannot be told to skip the body; HEAD is for rare probes, so the connection is given up instead.
+            self.keep_alive = False
             self.complete = True
-        else:
-            self.keep_alive = self._parser.should_keep_alive()
-            self._until_close = coding is None and status not in (204, 304) and b"content-length" not in by_name
-        return None
+
+    def on_body(self, data: bytes) -> None:
+        if not self._head_only:
+            self.pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        if self.head_done:  # else it was a 1xx
+            self.complete = True
+
+    def _interim(self, status: int) -> None:
+        """A head that is not that of the answer: a 1xx, or one that is refused."""
+        if len(self._fields) > self._limits.response_headers_max:
+            raise self._refused("too_large", "more header lines than response_headers_max")
+        if self._parser.get_http_version() not in _VERSIONS:
+            raise self._refused("protocol", "response refused: not HTTP/1.x")
+        if status == 101:
+            raise self._refused("protocol", "response refused: 101 without an Upgrade asked for")
+        if not 100 <= status <= 199:
+            raise self._refused("protocol", "response refused: status outside 100 to 599")
+        if self._informational >= self._limits.informational_max:
+            raise self._refused("protocol", "more 1xx responses than informational_max")
+        self._informational += 1
+
+    def _refused(self, kind: FailureKind, detail: str) -> ValueError:
+        self.fault = (kind, detail)
+        return ValueError(detail)
 
 
 def keep_alive_timeout(value: bytes) -> float | None:
