@@ -69,17 +69,20 @@ class Http1Transport:
         head = request_head(request)
         now = trio.current_time()
         claim = self._pool.claim(now)
-        if claim == "wait":
-            claim = await self._pool.wait()
-            now = trio.current_time()
-        if isinstance(claim, Failure):
-            return claim
+        if not isinstance(claim, Connection):
+            if claim == "wait":
+                claim = await self._pool.wait()
+                now = trio.current_time()
+            if isinstance(claim, Failure):
+                return claim
         # From here a slot is ours, until an exchange takes it over.
         try:
-            if isinstance(claim, Connection) and request.source is not None:
+            if not isinstance(claim, Connection):
+                answer = await self._over_new_connection(head, request, hold)
+            elif request.source is not None:
                 claim.link.close()
                 answer = await self._over_new_connection(head, request, hold)
-            elif isinstance(claim, Connection):
+            else:
                 answer = await exchange(claim, self._pool, head, request, hold, reused=True)
                 if isinstance(answer, Http1Exchange):
                     return answer
@@ -88,8 +91,6 @@ class Http1Transport:
                     answer = await self._over_new_connection(head, request, hold)
                     if sent and isinstance(answer, Failure):
                         answer = attrs.evolve(answer, sent=True)
-            else:
-                answer = await self._over_new_connection(head, request, hold)
         except BaseException:
             self._pool.vacate()
             raise

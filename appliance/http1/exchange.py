@@ -180,9 +180,9 @@ class Http1Exchange:
             max_bytes = pool.limits.response_body_max_bytes
             if max_bytes:  # 0 means none
                 self._body_size += len(data)
-            if self._body_size > max_bytes:
-                self._fail(Failure("too_large", "response body over response_body_max_bytes", received=True, sent=True))
-                return
+                if self._body_size > max_bytes:
+                    self._fail(Failure("too_large", "response body over response_body_max_bytes", received=True, sent=True))
+                    return
             self._ready = data
         if reader.complete:
             self._connection = None

@@ -84,9 +84,10 @@ class Link:
         else:
             self._try_first = True
         size = len(head) + len(body)
-        if size <= LEAVING_MAX_BYTES and self._departures is not None and self._departures.running:
+        departures = self._departures
+        if departures is not None and size <= LEAVING_MAX_BYTES and departures.running:
             self._parting = head + body
-            self._departures.add(self._leave)
+            departures.add(self._leave)
             return
         try:
             count = self._sock.send(head + body) if size <= JOIN_MAX_BYTES else self._sock.sendmsg((head, body))

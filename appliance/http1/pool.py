@@ -109,13 +109,13 @@ class Pool:
         if announced_s is not None:
             # One second early, for the time the last bytes were under way.
             kept_s = min(kept_s, announced_s - 1.0)
-        if kept_s <= 0 or limits.idle_max <= 0:
+        if kept_s <= 0:
             connection.link.close()
             self._open -= 1
             return
         connection.idle_until = now + kept_s
         idle.append(connection)
-        if len(idle) > limits.idle_max:
+        if len(idle) > limits.idle_max:  # where that is none, it is this one
             idle.popleft().link.close()
             self._open -= 1
 
