@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import attrs
 
-from appliance.http1.refusal import status_line
+from appliance.http1.refusal import STATUS_LINES, status_line
 from appliance.http1.request_head import TOKEN
 
 NAME = re.compile(TOKEN + rb"++")
@@ -21,17 +21,19 @@ BAD_NAME = "a response header has a malformed name"
 BAD_VALUE = "a response header has a line break or NUL in its value"
 BAD_LENGTH = "Content-Length must be given once, as one number"
 BODILESS = frozenset((204, 304))
+BODIED_LINES = {status: line for status, line in STATUS_LINES.items() if status >= 200 and status not in BODILESS}
 # Headers that are looked at beside Content-Length; all others pass as they are.
 LOOKED_AT = frozenset((b"transfer-encoding", b"connection", b"keep-alive", b"date"))
 # An application gives the same few lists of names again and again, so they are judged once for so many lists.
 TEMPLATES_MAX = 256
 
 
-@attrs.define(eq=False)  # never changed after it is made, but not frozen: that would cost every request a microsecond
+@attrs.define(eq=False)
 class Framing:
-    """How the body goes out: `left` bytes to the end when a length was announced, `chunked`, or neither: the end of the connection ends it.
+    """How the body goes out: `left` bytes to the end when a length was announced (counted down by whoever sends them), `chunked`, or
+    neither: the end of the connection ends it.
 
-    `silent` answers (HEAD, 204, 304) have no body whatever the application sends.
+    `silent` answers (HEAD, 204, 304) have no body whatever the application sends, and are neither.
     """
 
     head: bytes
@@ -39,6 +41,18 @@ class Framing:
     chunked: bool
     silent: bool
     keep_alive: bool
+
+
+def usual_head(status: int, headers: Sequence[tuple[bytes, bytes]], date_line: bytes, whole_bytes: int) -> bytes | None:
+    """What nearly every answer is: its head as `frame_answer` gives it, when the body is whole, the headers say its length, and the
+    connection, of HTTP/1.1, goes on. None when anything of that is left to decide. Raises like it.
+    """
+    line = BODIED_LINES.get(status)
+    by_name = dict(headers)
+    if line is None or by_name.get(b"content-length") != b"%d" % whole_bytes:
+        return None
+    block = _plain_block(headers, by_name)
+    return None if block is None else b"%b%b%b\r\n" % (line, date_line, block)
 
 
 def frame_answer(
@@ -58,11 +72,9 @@ def frame_answer(
     length: int | None = None
     by_name = dict(headers)
     announced = by_name.get(b"content-length")
-    template = _template(tuple(by_name)) if len(by_name) == len(headers) else None
-    if template is not None and (announced is None or PLAIN_LENGTH.fullmatch(announced) is not None):
-        block = template % tuple(by_name.values())
-        if len(block.translate(None, BREAKS)) != len(block) - 2 * len(headers):
-            raise ValueError(BAD_VALUE)
+    plain = announced is None or PLAIN_LENGTH.fullmatch(announced) is not None
+    block = _plain_block(headers, by_name) if plain else None
+    if block is not None:
         if announced is not None:
             length = int(announced)
             if http11 and keep_alive and not silent:  # nothing is left to decide
@@ -93,6 +105,17 @@ def frame_answer(
         framing += b"connection: keep-alive\r\n"
     head = b"%b%b%b%b\r\n" % (status_line(status), date_line, block, framing)
     return Framing(head, None if silent else length, chunked, silent, keep_alive)
+
+
+def _plain_block(headers: Sequence[tuple[bytes, bytes]], by_name: dict[bytes, bytes]) -> bytes | None:
+    """The header block where every header passes as it is, Content-Length for one; None where they have to be looked at one by one."""
+    template = _template(tuple(by_name)) if len(by_name) == len(headers) else None
+    if template is None:
+        return None
+    block = template % tuple(by_name.values())
+    if len(block.translate(None, BREAKS)) != len(block) - 2 * len(headers):
+        raise ValueError(BAD_VALUE)
+    return block
 
 
 @lru_cache(TEMPLATES_MAX)

@@ -200,12 +200,13 @@ class Connection:
         body = RequestBody(peer, limits, head.length)
         self.answers += 1
         keep_alive = head.keep_alive and self.answers < limits.requests_per_connection_max
-        turn = Turn(peer, server, head, body, self.end, keep_alive, head.expects_continue, peer.half_closed)
+        turn = Turn(peer, server, head, body, self.end, keep_alive, head.expects_continue)
         scope = request_scope(head, turn, self.client, self.local, server.lifespan_state)
         error: Exception | None = None
         self.turn = turn
         if peer.half_closed:
             # The client may still read: what the application can answer without waiting gets out.
+            turn.gone_early = True
             self.end("client_gone")
         try:
             await server.app(scope, turn.receive, turn.send)
@@ -219,7 +220,8 @@ class Connection:
             raise cancelled from None
         finally:
             self.turn = None
-            turn.ended(None)
+            if turn.state != ANSWERED:  # after a whole answer nobody waits to hear of it
+                turn.ended(None)
         if error is not None or turn.state != ANSWERED:
             await self._mend(turn, error, scope)
             return False

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import attrs
 import trio
 
-from appliance.http1.answer import Framing, frame_answer
+from appliance.http1.answer import Framing, frame_answer, usual_head
 from appliance.http1.asgi import Message
 from appliance.http1.peer_socket import YIELD_AFTER_BYTES, PeerSocket
 from appliance.http1.request_body import RequestBody
@@ -19,7 +19,9 @@ from appliance.http1.server_state import ServerState
 
 EndReason = Literal["client_gone", "slow_reader", "shutdown"]
 
-NO_START: Message = {}  # before the application has said anything
+# Before the application has said anything.
+NO_START: Message = {}
+UNFRAMED = Framing(b"", None, chunked=False, silent=True, keep_alive=True)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 # How far the answer is. BROKEN while a write is under way, and for good when that write did not end: part of a frame may be on the wire.
@@ -49,14 +51,12 @@ class Turn:
     _end: Callable[[EndReason], None]
     keep_alive: bool
     continue_pending: bool
-    gone_early: bool
+    gone_early: bool = False  # before this turn began
     end_reason: EndReason | None = None
     state: int = NEW
     _delivered: bool = False
     _start: Message = NO_START
-    _framing: Framing | None = None
-    _left: int | None = None
-    _chunked: bool = False
+    _framing: Framing = UNFRAMED
     _gone: trio.Event | None = None
     _rest: Sequence[bytes | memoryview] | None = None  # what `push` could not send
 
@@ -136,11 +136,13 @@ class Turn:
             await peer.let_others_run()  # before anything of this message is sent, so that a cancellation here breaks no frame
         body: bytes = message.get("body", b"")
         more: bool = message.get("more_body", False)
-        if more and self._chunked and body and self.state == SENDING:
+        if more and body and self.state == SENDING and self._framing.chunked:
             head, tail = b"%x\r\n" % len(body), b"\r\n"  # the steady state of a stream
         elif self.state == STARTED:
-            head, tail = self._begin(body, more), b""
-            if more or self._left != len(body):  # else it is whole, of the length announced
+            start = self._start
+            framing = self._begin(start["status"], start.get("headers", ()), None if more else len(body))
+            head, tail = framing.head, b""
+            if more or framing.left != len(body):  # else it is whole, of the length announced
                 head, body, tail = self._frame(head, body, more)
         else:
             head, body, tail = self._next(body, more)
@@ -166,7 +168,7 @@ class Turn:
         True when all of it left; False when part of it did, and the next `send` (of nothing, too) begins with the rest; None when it has to
         be sent with `send`. Raises ClientGone.
         """
-        if self.state != SENDING or not self._chunked or not body or self._rest is not None or self.end_reason is not None:
+        if self.state != SENDING or not self._framing.chunked or not body or self._rest is not None or self.end_reason is not None:
             return None
         self.state = BROKEN
         try:
@@ -185,21 +187,27 @@ class Turn:
         """
         if self.state != NEW or self.end_reason is not None:
             return None
-        self._start = {"status": status, "headers": headers}
-        head = self._begin(body, more=False)
-        if self._left != len(body):
-            return None
+        request, server = self._head, self._server
+        head: bytes | None = None
+        if self._delivered and self.keep_alive and request.http11 and request.method != b"HEAD" and not server.draining:
+            head = usual_head(status, headers, server.date_line, len(body))
+        if head is None:
+            framing = self._begin(status, headers, len(body))
+            if framing.left != len(body):
+                return None
+            head = framing.head
         if not (self.keep_alive and self._peer.part(head, body)):
             self.state = BROKEN
             try:
-                self._rest = self._peer.send_now(head, body, b"")
+                rest = self._peer.send_now(head, body, b"")
             except OSError:
                 self._end("client_gone")
                 raise ClientGone from None
-        self._left = 0
-        if self._rest is not None:
-            self.state = SENDING
-            return False
+            if rest is not None:
+                self._framing = Framing(head, 0, chunked=False, silent=False, keep_alive=self.keep_alive)
+                self._rest = rest
+                self.state = SENDING
+                return False
         self.state = ANSWERED
         if self._gone is not None:
             self._gone.set()
@@ -233,36 +241,32 @@ class Turn:
         self._start = message
         self.state = STARTED
 
-    def _begin(self, body: bytes, more: bool) -> bytes:
-        head, server, start = self._head, self._server, self._start
+    def _begin(self, status: int, headers: Sequence[tuple[bytes, bytes]], whole_bytes: int | None) -> Framing:
+        head, server = self._head, self._server
         rest_readable = self._delivered or self._body.complete or (self._body.discardable and not self.continue_pending)
-        framing = frame_answer(
-            start["status"],
-            start.get("headers", ()),
+        framing = self._framing = frame_answer(
+            status,
+            headers,
             method=head.method,
             http11=head.http11,
             keep_alive=self.keep_alive and rest_readable and not server.draining,
             date_line=server.date_line,
-            whole_bytes=None if more else len(body),
+            whole_bytes=whole_bytes,
         )
-        self._framing = framing
-        self._left = framing.left
-        self._chunked = framing.chunked and not framing.silent
         self.keep_alive = framing.keep_alive
-        return framing.head
+        return framing
 
     def _frame(self, head: bytes, body: bytes, more: bool) -> tuple[bytes, bytes, bytes]:
         framing = self._framing
-        assert framing is not None
         if framing.silent:
             return head, b"", b""
         if framing.chunked:
             if body:
                 return head + b"%x\r\n" % len(body), body, b"\r\n" if more else b"\r\n0\r\n\r\n"
             return head, b"", b"" if more else b"0\r\n\r\n"
-        if self._left is not None:
-            self._left -= len(body)
-            if self._left < 0 or (self._left and not more):
+        if framing.left is not None:
+            framing.left -= len(body)
+            if framing.left < 0 or (framing.left and not more):
                 # Nothing of this piece is sent: a body that differs from its Content-Length must be seen to be cut.
                 raise RuntimeError("the body is not as long as the Content-Length given with it")
         return head, body, b""
@@ -275,7 +279,7 @@ class Turn:
     @property
     def ends_with_connection(self) -> bool:
         """Whether the client takes the end of the connection for the end of the body, and a cut one must be reset to look cut."""
-        return self._framing is not None and not (self._framing.silent or self._framing.chunked or self._framing.left is not None)
+        return not (self._framing.silent or self._framing.chunked or self._framing.left is not None)
 
     async def _lost(self) -> None:
         """The socket failed under us: the call is cancelled, here unless it is shielded."""

@@ -1,16 +1,21 @@
 """What `frame_answer` makes of an application's headers: nothing that could forge a line, and one framing, whatever was said before."""
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
+import attrs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from appliance.http1.answer import Framing, frame_answer
+from appliance.http1.answer import Framing, frame_answer, usual_head
 
 DATE = b"date: Sat, 21 Nov 2026 06:24:22 GMT\r\n"
 TOKEN_BYTES = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 FRAMING = (b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date")
+
+Made = TypeVar("Made")
 
 names = st.one_of(
     st.sampled_from([*FRAMING, *(name.title() for name in FRAMING), b"x-served-by", b"set-cookie", b"x-100%b", b"", b"a b", b"a:b"]),
@@ -24,6 +29,14 @@ def framed(headers: list[tuple[bytes, bytes]], *, status: int = 200, keep_alive:
     return frame_answer(status, headers, method=b"POST", http11=True, keep_alive=keep_alive, date_line=DATE, whole_bytes=whole_bytes)
 
 
+def outcome(make: Callable[[], Made]) -> Made | str:
+    """What is made, or why it is not."""
+    try:
+        return make()
+    except ValueError as error:
+        return str(error)
+
+
 def well_formed(headers: list[tuple[bytes, bytes]]) -> bool:
     lengths = [value for name, value in headers if name.lower() == b"content-length"]
     return (
@@ -32,6 +45,27 @@ def well_formed(headers: list[tuple[bytes, bytes]]) -> bool:
         and len(lengths) <= 1
         and all(re.fullmatch(rb"[0-9]{1,19}", one) for one in lengths)
     )
+
+
+@given(
+    headers=st.one_of(header_lists, header_lists.map(lambda headers: [*headers, (b"content-length", b"5")])),
+    status=st.sampled_from([100, 200, 204, 304, 404, 599, 1000]),
+    whole_bytes=st.sampled_from([0, 5]),
+)
+@example(headers=[(b"x-a", b"1"), (b"content-length", b"5")], status=200, whole_bytes=5)
+@example(headers=[(b"x-a", b"1"), (b"content-length", b"0")], status=404, whole_bytes=0)
+@example(headers=[(b"x-a", b"a\r\nx: y"), (b"content-length", b"5")], status=200, whole_bytes=5)
+def test_the_usual_head_is_the_one_that_is_worked_out(headers: list[tuple[bytes, bytes]], status: int, whole_bytes: int) -> None:
+    worked_out = outcome(lambda: framed(headers, status=status, whole_bytes=whole_bytes))
+    usual = outcome(lambda: usual_head(status, headers, DATE, whole_bytes))
+    if isinstance(worked_out, str):
+        assert usual in (None, worked_out)
+    elif usual is not None:
+        assert attrs.astuple(worked_out) == (usual, whole_bytes, False, False, True)
+
+
+def test_a_plain_whole_answer_has_the_usual_head() -> None:
+    assert usual_head(200, [(b"x-a", b"1"), (b"content-length", b"5")], DATE, 5) is not None
 
 
 @given(headers=header_lists, status=st.sampled_from([200, 204, 304, 404]), keep_alive=st.booleans())
