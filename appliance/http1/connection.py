@@ -69,43 +69,47 @@ class Connection:
             await self._refuse(self.refusal)
             return
         while True:
-            raw = await self._read_head()
-            if raw is None:
+            head = await self._read_head()
+            if head is None:
                 return
-            head = self._memory.read(raw) if isinstance(raw, bytes) else raw
             if isinstance(head, Refusal):
                 await self._refuse(head)
                 return
             if not await self._serve(head):
                 return
-            del raw, head  # not kept while the connection idles: 4,096 large heads are hundreds of megabytes
+            del head  # not kept while the connection idles: 4,096 large heads are hundreds of megabytes
 
     # heads -------------------------------------------------------------------------------------------------------------------------------
 
-    async def _read_head(self) -> bytes | Refusal | None:
-        """The bytes of the next head; None when the connection ended between requests."""
+    async def _read_head(self) -> RequestHead | Refusal | None:
+        """The next head; None when the connection ended between requests."""
         peer = self.peer
         data = peer.buffer
         if data:
             await cancel_shielded_checkpoint()  # a pipelining client takes turns with the others
         else:
             self._enter(IDLE)
-            data = await self._recv()
+            if self._eager < 0:
+                self._eager += 1
+            elif not peer.half_closed:
+                data = await self._try()
             if not data:
-                return None
+                data = await self._recv()
+                if not data:
+                    return None
         end = data.find(HEAD_END)
         if end < 0:
             return await self._read_rest_of_head(bytearray(data))
-        return self._cut_head(data, end + 4)
+        return self._take_head(data, end + 4)
 
-    def _cut_head(self, data: bytes, size: int) -> bytes | Refusal:
+    def _take_head(self, data: bytes, size: int) -> RequestHead | Refusal:
         self.phase = RUNNING
         if size > self.server.limits.head_max_bytes:
             return self._head_too_large(data)
         self.peer.buffer = data[size:]
-        return data[:size]
+        return self._memory.read(data[:size])
 
-    async def _read_rest_of_head(self, head: bytearray) -> bytes | Refusal | None:
+    async def _read_rest_of_head(self, head: bytearray) -> RequestHead | Refusal | None:
         limits = self.server.limits
         self._enter(HEAD)
         self.peer.buffer = b""
@@ -126,7 +130,7 @@ class Connection:
             head += data
             end = head.find(HEAD_END, max(0, checked - 3))
             if end >= 0:
-                return self._cut_head(bytes(head), end + 4)
+                return self._take_head(bytes(head), end + 4)
 
     def _head_too_large(self, head: bytes | bytearray) -> Refusal:
         if head.find(b"\n", 0, self.server.limits.target_max_bytes + 64) < 0:
@@ -142,13 +146,6 @@ class Connection:
         """More bytes; b"" at the end of the client's side, or when the sweeper or a drain ended the wait."""
         peer = self.peer
         wait = not peer.half_closed
-        if self.phase == IDLE and wait:
-            if self._eager < 0:
-                self._eager += 1
-            else:
-                data = await self._try()
-                if data:
-                    return data
         while True:
             if peer.rest is not None:
                 await self._part()
