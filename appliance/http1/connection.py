@@ -190,14 +190,14 @@ class Connection:
 
     async def _serve(self, head: RequestHead) -> bool:
         """Run the application once; whether another request may follow."""
-        peer, server = self.peer, self.server
+        peer, server, asked = self.peer, self.server, head.facts
         limits = server.limits
         if peer.rest is not None or peer.parting:
             await peer.part_wholly()
         body = RequestBody(peer, limits, head.length)
         self.answers += 1
-        keep_alive = head.keep_alive and self.answers < limits.requests_per_connection_max
-        turn = Turn(peer, server, head, body, self.end, keep_alive, head.expects_continue)
+        keep_alive = asked.keep_alive and self.answers < limits.requests_per_connection_max
+        turn = Turn(peer, server, asked, body, self.end, keep_alive, asked.expects_continue)
         scope = request_scope(head, turn, self.client, self.local, server.lifespan_state)
         error: Exception | None = None
         self.turn = turn
@@ -226,7 +226,7 @@ class Connection:
             return True
         await self._part()  # the client may want its answer before it sends the rest of its body
         if not turn.keep_alive or not await body.discard():
-            await self._close_gently(sure=body.complete and not peer.buffer and not head.keep_alive)
+            await self._close_gently(sure=body.complete and not peer.buffer and not asked.keep_alive)
             return False
         return True
 

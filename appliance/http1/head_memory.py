@@ -12,7 +12,7 @@ from hmac import compare_digest
 import attrs
 
 from appliance.http1.refusal import Refusal
-from appliance.http1.request_head import Headers, RequestHead, read_head
+from appliance.http1.request_head import Headers, HeadFacts, RequestHead, read_head
 from appliance.http1.server_limits import ServerLimits
 
 # SDKs send 400 to 900 bytes in 10 to 25 lines. A longer head is read each time. What is made of a head takes some ten times its bytes, so
@@ -31,26 +31,28 @@ class HeadMemory:
     """One connection's. It holds the client's credentials as long as the connection lives, so none of it is shown."""
 
     _limits: ServerLimits = attrs.field(repr=False)
-    _before: bytes = attrs.field(default=b"", repr=False)
-    _after: bytes = attrs.field(default=b"", repr=False)
-    _head: RequestHead | None = attrs.field(default=None, repr=False)
+    _facts: HeadFacts | None = attrs.field(default=None, repr=False)
     _headers: Headers = attrs.field(factory=list, repr=False)
-    _place: int = 0
+    _place: int = 0  # of Content-Length among the headers
+    _but_digits: bytes = attrs.field(default=b"", repr=False)  # the whole head without those of its length
+    _before_bytes: int = 0
+    _after_bytes: int = 0
 
     def read(self, raw: bytes) -> RequestHead | Refusal:
-        """As `read_head`. A repeat shares `remembered` with the head it repeats."""
-        known = self._head
-        if known is not None:
-            start, end = len(self._before), len(raw) - len(self._after)
+        """As `read_head`. A repeat shares its `facts` with the head it repeats."""
+        facts = self._facts
+        if facts is not None:
+            start, end = self._before_bytes, len(raw) - self._after_bytes
             # Compared in a time that does not depend on how much is equal: behind a proxy that shares its connections among callers, one
             # must not find out another's key by and by.
             if (
                 0 < end - start <= LENGTH_DIGITS_MAX
                 and (digits := raw[start:end]).isdigit()
-                and compare_digest(raw[:start], self._before)
-                and compare_digest(raw[end:], self._after)
+                and compare_digest(raw[:start] + raw[end:], self._but_digits)
             ):
-                return self._repeated(known, digits)
+                headers = self._headers.copy()  # the application may do as it likes with the list that it is given
+                headers[self._place] = (b"content-length", digits)
+                return RequestHead(facts, headers, int(digits))
         head = read_head(raw, self._limits)
         if isinstance(head, RequestHead) and len(raw) <= REMEMBERED_MAX_BYTES and len(head.headers) <= REMEMBERED_MAX_LINES:
             self._remember(raw, head)
@@ -58,20 +60,11 @@ class HeadMemory:
 
     def forget(self) -> None:
         """The next head will be read, whatever it is."""
-        self._before = self._after = b""
-        self._head, self._headers = None, []
-
-    def _repeated(self, known: RequestHead, digits: bytes) -> RequestHead:
-        headers = self._headers.copy()
-        headers[self._place] = (b"content-length", digits)
-        return RequestHead(
-            known.method, known.target, known.path, known.query, known.http11, headers, int(digits), known.keep_alive, False,
-            known.remembered, known.shared_scope,
-        )  # fmt: skip
+        self._facts, self._headers, self._but_digits = None, [], b""
 
     def _remember(self, raw: bytes, head: RequestHead) -> None:
         """Heads without a length of their own leave in place what is known."""
-        if head.length is None or head.expects_continue:
+        if head.length is None or head.facts.expects_continue:
             return
         lines = LENGTH_LINE.findall(raw)
         places = [place for place, (name, _) in enumerate(head.headers) if name == b"content-length"]
@@ -80,6 +73,5 @@ class HeadMemory:
         line = LENGTH_LINE.search(raw)
         assert line is not None
         start, end = line.span(1)
-        self._before, self._after = raw[:start], raw[end:]
-        # The application may do as it likes with the list that it is given.
-        self._head, self._headers, self._place = head, head.headers.copy(), places[0]
+        self._facts, self._headers, self._place = head.facts, head.headers.copy(), places[0]
+        self._but_digits, self._before_bytes, self._after_bytes = raw[:start] + raw[end:], start, len(raw) - end

@@ -33,14 +33,13 @@ Headers = list[tuple[bytes, bytes]]
 
 
 @attrs.define(eq=False)  # never changed after it is made, but not frozen: that would cost every request a microsecond
-class RequestHead:
-    """A request that may be served.
+class HeadFacts:
+    """What a head says besides its headers and its length. One object for a head and those that repeat it but for its length
+    (head_memory.py).
 
-    `path` is percent-encoded and starts with "/" (or is "*"); header names are lowercased; `length` is the Content-Length (0 without one)
-    and None for a chunked body; `keep_alive` is what the client asked for; `expects_continue` is true when it waits for a 100.
-
-    `remembered` is the application's, for what it derives from a head; `shared_scope` the connection's, for what it makes of one. Both are
-    handed on to the heads that repeat this one but for its length (head_memory.py).
+    `path` is percent-encoded and starts with "/" (or is "*"); `keep_alive` is what the client asked for; `expects_continue` is true when it
+    waits for a 100. `remembered` is the application's, for what it derives from a head; `shared_scope` the connection's, for what it makes
+    of one.
     """
 
     method: bytes
@@ -48,12 +47,21 @@ class RequestHead:
     path: bytes
     query: bytes
     http11: bool
-    headers: Headers
-    length: int | None
     keep_alive: bool
     expects_continue: bool
     remembered: dict[str, Any] = attrs.field(factory=dict, repr=False)
     shared_scope: dict[str, Any] | None = attrs.field(default=None, repr=False)
+
+
+@attrs.define(eq=False)
+class RequestHead:
+    """A request that may be served. Header names are lowercased; `length` is the Content-Length (0 without one) and None for a chunked
+    body.
+    """
+
+    facts: HeadFacts
+    headers: Headers = attrs.field(repr=False)
+    length: int | None
 
 
 class _Lines:
@@ -118,7 +126,7 @@ def read_head(raw: bytes, limits: ServerLimits) -> RequestHead | Refusal:
     if isinstance(place, Refusal):
         return place
     path, query = place
-    return RequestHead(method, target, path, query, http11, headers, length, keep_alive, expects)
+    return RequestHead(HeadFacts(method, target, path, query, http11, keep_alive, expects), headers, length)
 
 
 def _framing(headers: Headers, http11: bool) -> tuple[bytes | None, int | None, bool, bool] | Refusal:

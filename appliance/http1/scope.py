@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from appliance.http1.asgi import Scope
-from appliance.http1.request_head import RequestHead
+from appliance.http1.request_head import HeadFacts, RequestHead
 from appliance.http1.turn import Turn
 
 ASGI = {"version": "3.0", "spec_version": "2.4"}
@@ -18,9 +18,10 @@ Address = tuple[str, int | None] | None
 
 def request_scope(head: RequestHead, turn: Turn, client: Address, local: Address, lifespan_state: dict[str, Any] | None) -> Scope:
     """The scope of one request. `turn` is its `extensions["http1"]`."""
-    shared = head.shared_scope
+    facts = head.facts
+    shared = facts.shared_scope
     if shared is None:
-        shared = head.shared_scope = _shared(head, client, local)
+        shared = facts.shared_scope = _shared(facts, client, local)
     scope = shared.copy()
     scope["headers"] = head.headers
     scope["extensions"] = {"http1": turn}
@@ -29,17 +30,17 @@ def request_scope(head: RequestHead, turn: Turn, client: Address, local: Address
     return scope
 
 
-def _shared(head: RequestHead, client: Address, local: Address) -> dict[str, Any]:
-    path = head.path.decode("ascii")
+def _shared(facts: HeadFacts, client: Address, local: Address) -> dict[str, Any]:
+    path = facts.path.decode("ascii")
     return {
         "type": "http",
         "asgi": ASGI,
-        "http_version": "1.1" if head.http11 else "1.0",
-        "method": head.method.decode("ascii"),
+        "http_version": "1.1" if facts.http11 else "1.0",
+        "method": facts.method.decode("ascii"),
         "scheme": "http",
         "path": unquote(path) if "%" in path else path,
-        "raw_path": head.path,
-        "query_string": head.query,
+        "raw_path": facts.path,
+        "query_string": facts.query,
         "root_path": "",
         "client": client,
         "server": local,

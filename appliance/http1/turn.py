@@ -14,7 +14,7 @@ from appliance.http1.answer import Framing, frame_answer, usual_head
 from appliance.http1.asgi import Message
 from appliance.http1.peer_socket import YIELD_AFTER_BYTES, PeerSocket
 from appliance.http1.request_body import RequestBody
-from appliance.http1.request_head import RequestHead
+from appliance.http1.request_head import HeadFacts
 from appliance.http1.server_state import ServerState
 
 EndReason = Literal["client_gone", "slow_reader", "shutdown"]
@@ -46,7 +46,7 @@ class Turn:
 
     _peer: PeerSocket
     _server: ServerState
-    _head: RequestHead
+    _facts: HeadFacts
     _body: RequestBody
     _end: Callable[[EndReason], None]
     keep_alive: bool
@@ -64,7 +64,7 @@ class Turn:
     def remembered(self) -> dict[str, Any]:
         """Where the application may keep what it derives from the head alone: shared with later requests of this connection whose head
         differs in its Content-Length only."""
-        return self._head.remembered
+        return self._facts.remembered
 
     def abort(self, reset: bool) -> None:
         """End the connection now, with RST if `reset`; what was sent before is still delivered without it. Sends after this raise."""
@@ -187,9 +187,9 @@ class Turn:
         """
         if self.state != NEW or self.end_reason is not None:
             return None
-        request, server = self._head, self._server
+        asked, server = self._facts, self._server
         head: bytes | None = None
-        if self._delivered and self.keep_alive and request.http11 and request.method != b"HEAD" and not server.draining:
+        if self._delivered and self.keep_alive and asked.http11 and asked.method != b"HEAD" and not server.draining:
             head = usual_head(status, headers, server.date_line, len(body))
         if head is None:
             framing = self._begin(status, headers, len(body))
@@ -242,13 +242,13 @@ class Turn:
         self.state = STARTED
 
     def _begin(self, status: int, headers: Sequence[tuple[bytes, bytes]], whole_bytes: int | None) -> Framing:
-        head, server = self._head, self._server
+        asked, server = self._facts, self._server
         rest_readable = self._delivered or self._body.complete or (self._body.discardable and not self.continue_pending)
         framing = self._framing = frame_answer(
             status,
             headers,
-            method=head.method,
-            http11=head.http11,
+            method=asked.method,
+            http11=asked.http11,
             keep_alive=self.keep_alive and rest_readable and not server.draining,
             date_line=server.date_line,
             whole_bytes=whole_bytes,

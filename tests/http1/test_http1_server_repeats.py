@@ -78,7 +78,7 @@ def test_a_repeat_is_told_by_what_it_hands_on() -> None:
     first, second = memory.read(USUAL), memory.read(USUAL.replace(b"254", b"3"))
     assert isinstance(first, RequestHead)
     assert isinstance(second, RequestHead)
-    assert second.remembered is first.remembered
+    assert second.facts.remembered is first.facts.remembered
     assert (second.length, dict(second.headers)[b"content-length"]) == (3, b"3")
     assert (first.length, dict(first.headers)[b"content-length"]) == (254, b"254")
 
@@ -105,7 +105,7 @@ def test_a_head_that_differs_in_more_than_its_length_is_read_afresh(other: bytes
     first, second = memory.read(USUAL), memory.read(other)
     assert facts(second) == facts(read_head(other, LIMITS))
     assert isinstance(first, RequestHead)
-    assert isinstance(second, Refusal) or second.remembered is not first.remembered
+    assert isinstance(second, Refusal) or second.facts.remembered is not first.facts.remembered
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_what_is_not_remembered_is_read_afresh_and_leaves_the_memory_as_it_was(r
     assert isinstance(once, RequestHead)
     assert isinstance(again, RequestHead)
     assert isinstance(usual, RequestHead)
-    assert again.remembered is not once.remembered
+    assert again.facts.remembered is not once.facts.remembered
     after = memory.read(USUAL)
     assert isinstance(after, RequestHead)
-    assert after.remembered is usual.remembered
+    assert after.facts.remembered is usual.facts.remembered
 
 
 def test_an_application_that_changes_its_headers_changes_no_later_request() -> None:
@@ -147,11 +147,11 @@ def test_what_was_forgotten_and_heads_of_many_lines_are_read_afresh() -> None:
         first, second = memory.read(raw), memory.read(raw)
         assert isinstance(first, RequestHead)
         assert isinstance(second, RequestHead)
-        assert (second.remembered is first.remembered) == repeats
+        assert (second.facts.remembered is first.facts.remembered) == repeats
         memory.forget()
         third = memory.read(raw)
         assert isinstance(third, RequestHead)
-        assert third.remembered is not first.remembered
+        assert third.facts.remembered is not first.facts.remembered
 
 
 def test_a_memory_shows_nothing_of_what_it_holds() -> None:
