@@ -66,12 +66,12 @@ class Http1Transport:
 
     async def send(self, request: UpstreamRequest, hold: Hold | None = None) -> Http1Exchange | Failure:
         """See transport.Transport.send. ValueError for a method or target that would break the request line."""
-        head = request_head(request)
+        head, pool = request_head(request), self._pool
         now = trio.current_time()
-        claim = self._pool.claim(now)
+        claim = pool.claim(now)
         if not isinstance(claim, Connection):
             if claim == "wait":
-                claim = await self._pool.wait()
+                claim = await pool.wait()
                 now = trio.current_time()
             if isinstance(claim, Failure):
                 return claim
@@ -83,7 +83,7 @@ class Http1Transport:
                 claim.link.close()
                 answer = await self._over_new_connection(head, request, hold)
             else:
-                answer = await exchange(claim, self._pool, head, request, hold, reused=True)
+                answer = await exchange(claim, pool, head, request, hold, reused=True)
                 if isinstance(answer, Http1Exchange):
                     return answer
                 if self._stale(answer, now) and not (hold is not None and hold.ended):
@@ -92,10 +92,10 @@ class Http1Transport:
                     if sent and isinstance(answer, Failure):
                         answer = attrs.evolve(answer, sent=True)
         except BaseException:
-            self._pool.vacate()
+            pool.vacate()
             raise
         if isinstance(answer, Failure):
-            self._pool.vacate()
+            pool.vacate()
         return answer
 
     def stats(self) -> PoolStats:

@@ -132,19 +132,16 @@ class PeerSocket:
         """Whether these leave before the event loop waits next. False when they have to be sent. Not for the last answer of a
         connection."""
         departures = self._departures
-        if departures is None or not departures.running or len(head) + len(body) > LEAVING_MAX_BYTES or self.unsent or self.closed:
+        if departures is None or not departures.running or len(head) + len(body) > LEAVING_MAX_BYTES:
+            return False
+        if self.parting or self.rest is not None or self.closed:
             return False
         self.parting = head + body
         departures.add(self._leave)
         return True
 
-    @property
-    def unsent(self) -> bool:
-        """Something that parted has not left."""
-        return self.rest is not None or self.parting != b""
-
     async def part_wholly(self) -> None:
-        """Nothing is `unsent` after this. Raises like `send`."""
+        """Everything that parted has left after this. Raises like `send`."""
         self._leave()
         if self.rest is not None:
             rest, self.rest = self.rest, None
