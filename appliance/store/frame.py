@@ -13,6 +13,7 @@ caller's can look like a frame when a damaged stretch is searched for the next g
 
 import struct
 import zlib
+from collections.abc import Container, Iterable
 from typing import Any, Final
 
 import attrs
@@ -37,6 +38,7 @@ _LONG = b"0" * 17
 """A number above INTEGER_MAX has seventeen digits, or begins a text that has."""
 
 _FRAME = struct.Struct("<II")
+_FRAME_BYTES: Final = _FRAME.size
 _ALIGN = 8
 _PADDING = tuple(bytes(-size % _ALIGN) for size in range(_ALIGN))
 
@@ -56,7 +58,7 @@ class Scan:
     """What a stretch of a segment holds.
 
     Attributes:
-        entries: (kind, JSON array) of each good frame, in order.
+        entries: (kind, JSON array) of each good frame that is wanted, in order.
         end: where the next frame would be written, or was not yet when this was read.
         torn: bytes after the last good frame that are no frame: it was being written when the machine stopped.
         damaged: bytes before a good frame that are no frame: something else wrote there, or the disk forgot.
@@ -68,34 +70,30 @@ class Scan:
     damaged: int = 0
 
 
-def scan(data: bytes, start: int = HEAD_BYTES) -> Scan:
-    """All good frames of `data` from `start` (a multiple of eight) on."""
+def scan(data: bytes, start: int = HEAD_BYTES, wanted: Container[int] = _KINDS) -> Scan:
+    """All good frames of `data` from `start` (a multiple of eight) on. wanted: the kinds that are taken out; all are checked."""
     entries: list[tuple[bytes, bytes]] = []
-    at = end = start
-    damaged = 0
+    at = good = start
+    damaged, length = 0, len(data)
     while True:
-        body = _body(data, at)
-        if body is not None:
-            damaged += at - end
-            entries.append((body[:1], body[1:]))
-            at = end = at + _FRAME.size + len(body) + -len(body) % _ALIGN
-            continue
+        begin = at + _FRAME_BYTES
+        if begin <= length:
+            size, crc = _FRAME.unpack_from(data, at)
+            end = begin + size
+            if 0 < size <= BODY_MAX_BYTES and end <= length:
+                body = data[begin:end]
+                kind = body[0]
+                if kind in _KINDS and zlib.crc32(body) == crc:
+                    if at != good:
+                        damaged += at - good
+                    if kind in wanted:
+                        entries.append((body[:1], body[1:]))
+                    at = good = end + -end % _ALIGN
+                    continue
         following = _next_candidate(data, at)
         if following is None:
-            return Scan(entries, end, len(data[end:].rstrip(b"\0")), damaged)
+            return Scan(entries, good, len(data[good:].rstrip(b"\0")), damaged)
         at = following
-
-
-def _body(data: bytes, at: int) -> bytes | None:
-    """The body of a good frame that starts at `at`; None when there is none."""
-    if at + _FRAME.size > len(data):
-        return None
-    size, crc = _FRAME.unpack_from(data, at)
-    begin = at + _FRAME.size
-    if not 0 < size <= BODY_MAX_BYTES or begin + size > len(data):
-        return None
-    body = data[begin : begin + size]
-    return body if body[0] in _KINDS and zlib.crc32(body) == crc else None
 
 
 def _next_candidate(data: bytes, at: int) -> int | None:
@@ -113,6 +111,11 @@ def values_of(payload: bytes) -> list[Any]:
     if _LONG in payload.translate(_DIGITS_ALIKE):
         _cut(values)
     return values
+
+
+def arrays_of(payloads: Iterable[bytes]) -> list[list[Any]]:
+    """The same of many: looked through and read as one, which costs two thirds."""
+    return values_of(b"[%b]" % b",".join(payloads))
 
 
 def _cut(values: list[Any]) -> None:

@@ -18,7 +18,7 @@ from appliance.config.schema import Store
 from appliance.store.database import open_database
 from appliance.store.explanations import Explanations
 from appliance.store.fault import StoreFault, fault_of
-from appliance.store.frame import SETTLED, scan, values_of
+from appliance.store.frame import SETTLED, arrays_of, scan
 from appliance.store.journal import Journal
 from appliance.store.names import Names
 from appliance.store.recovery import recover
@@ -180,10 +180,10 @@ class Writer:
             data = segment.fresh(CHUNK_BYTES)
             if not data:
                 continue
-            found = scan(data, 0)
+            found = scan(data, 0, SETTLED)
             if found.damaged or not found.end:
                 self.say("error", "journal_damaged", damaged_bytes=found.damaged or len(data), kept=[])
-            rows = [LedgerRow(*values_of(payload)) for kind, payload in found.entries if kind == SETTLED]
+            rows = [*map(LedgerRow._make, arrays_of(payload for _, payload in found.entries))]  # all are of this run: no field is missing
             if rows:
                 self.rows += tables.add(rows)
                 self.moved += len(rows)

@@ -4,7 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.store.frame import BODY_MAX_BYTES, HEAD_BYTES, INTEGER_MAX, MAGIC, OPENED, RELEASED, SETTLED, frame, scan, values_of
+from appliance.store.frame import (
+    BODY_MAX_BYTES,
+    HEAD_BYTES,
+    INTEGER_MAX,
+    MAGIC,
+    OPENED,
+    RELEASED,
+    SETTLED,
+    arrays_of,
+    frame,
+    scan,
+    values_of,
+)
 
 ENTRIES = [(OPENED, [1, 1.5, "ä", True, None]), (SETTLED, [1, "x" * 300, [["tenant:a", 0, 7]]]), (RELEASED, [2]), (OPENED, [3, ""])]
 FRAMES = [frame(kind, values) for kind, values in ENTRIES]
@@ -25,6 +37,22 @@ def test_what_was_written_is_read(written):
     assert read(data + bytes(64)) == written
     found = scan(data + bytes(64))
     assert (found.end, found.torn, found.damaged) == (len(data), 0, 0)
+
+
+def test_of_some_kinds_alone_all_is_checked_and_only_they_are_taken_out():
+    found = scan(WHOLE, wanted=SETTLED)
+    assert [(kind, values_of(payload)) for kind, payload in found.entries] == [ENTRIES[1]]
+    damaged = bytearray(WHOLE)
+    damaged[HEAD_BYTES + 12] ^= 1  # in the first entry, an opened one
+    found = scan(bytes(damaged), wanted=SETTLED)
+    assert [(kind, values_of(payload)) for kind, payload in found.entries] == [ENTRIES[1]]
+    assert (found.end, found.torn, found.damaged) == (len(WHOLE), 0, len(FRAMES[0]))
+
+
+@given(st.lists(st.lists(st.one_of(st.integers(-(2**70), 2**70), texts), max_size=4), max_size=6))
+def test_many_arrays_are_read_as_each_alone(written):
+    payloads = [payload for one in written for _, payload in scan(MAGIC + frame(SETTLED, one)).entries]
+    assert arrays_of(payloads) == [values_of(payload) for payload in payloads]
 
 
 def test_a_file_that_ends_anywhere_gives_every_entry_before_that():
