@@ -13,6 +13,7 @@ from appliance.core.interval import Tally
 from appliance.core.outcome import Outcome, of_figures
 from appliance.core.spread import Spread
 from appliance.store.row import LedgerRow
+from appliance.store.several import Several
 
 UNCOUNTED = frozenset({"count_tokens"})
 """Operations that nobody waits for an answer of, and that would make a variant look quick and cheap."""
@@ -22,6 +23,8 @@ CACHE = "cache"
 
 NUSD_PER_USD = 1e9
 
+_NOTE_PARTS = Several.of("INSERT OR IGNORE INTO row_experiments (id, experiment, variant)", 3)
+
 
 def note_rows(connection: sqlite3.Connection, rows: Iterable[tuple[int, LedgerRow]]) -> None:
     """Add rows that took part in experiments, each with its day, to the figures; within a transaction. Each only once."""
@@ -29,7 +32,7 @@ def note_rows(connection: sqlite3.Connection, rows: Iterable[tuple[int, LedgerRo
     for day, row in rows:
         found.setdefault((row.experiment, day, row.variant), []).append(row)
     for key, taking_part in found.items():
-        connection.executemany("INSERT OR IGNORE INTO row_experiments VALUES (?, ?, ?)", [(row.id, key[0], key[2]) for row in taking_part])
+        _NOTE_PARTS.store(connection, [(row.id, key[0], key[2]) for row in taking_part])
         counted = [row for row in taking_part if row.operation not in UNCOUNTED and row.backend != CACHE]
         if not counted:
             continue

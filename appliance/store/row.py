@@ -105,8 +105,12 @@ class LedgerRow(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Counted under `errors`: a client that left is nobody's error."""
-        return bool(self.error_type) and self.error_type != "client_gone"
+        return has_failed(self.error_type)
+
+
+def has_failed(error_type: str) -> bool:
+    """Whether a row of this type counts under `errors`: a client that left is nobody's error."""
+    return bool(error_type) and error_type != "client_gone"
 
 
 def recovered(opened: Opened) -> LedgerRow:

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,6 +89,65 @@ def test_a_batch_that_fails_leaves_nothing_and_can_come_again(tables):
     assert tables.add([row(1, tenant="new", spent=(Spent("x", 0, 1),))]) == 1
     assert daily(tables, "tenant", "requests") == [("new", 1)]
     assert tables.spent("x", 0) == 1
+
+
+class Doubtful:
+    """A connection of which nobody knows whether its first commit came through: it did, and then its disk failed."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.failed = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.connection, name)
+
+    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        cursor = self.connection.execute(statement, *values)
+        if statement == "COMMIT" and not self.failed:
+            self.failed = True
+            raise sqlite3.OperationalError("disk I/O error")
+        return cursor
+
+
+def test_a_batch_whose_commit_nobody_knows_of_can_come_again_with_more(tables):
+    batch = [row(number, tenant="new", spent=(Spent("x", 0, number),), experiment="trial", variant="control") for number in range(1, 51)]
+    tables.connection = Doubtful(tables.connection)
+    with pytest.raises(sqlite3.OperationalError):
+        tables.add(batch)
+    others = [row(number, tenant="newer", model="newest", spent=(Spent("x", 0, number),)) for number in range(51, 71)]
+    assert tables.add([*others[:10], *batch, *others[10:], others[0]]) == 20
+    assert [tokens for _, tokens, _ in all_rows(tables)] == [10] * 70
+    assert daily(tables, "tenant", "model", "requests", "input_tokens") == [("new", "gpt-4o-mini", 50, 500), ("newer", "newest", 20, 200)]
+    assert tables.spent("x", 0) == sum(range(1, 71))
+    (figures,) = tables.connection.execute("SELECT figures FROM experiment_days").fetchone()
+    assert orjson.loads(figures)["requests"] == 50
+    assert tables.connection.execute("SELECT count(*) FROM row_experiments").fetchone() == (50,)
+
+
+def test_what_a_refused_batch_took_for_a_name_is_forgotten_with_it(tables):
+    tables.add([row(1)])
+    assert tables.add([row(2, tenant="first"), row(3, tenant="second"), row(1)]) == 2
+    tables.add([row(4, tenant="second"), row(5, tenant="first")])
+    assert daily(tables, "tenant", "requests") == [("acme", 1), ("first", 2), ("second", 2)]
+
+
+def test_a_batch_of_new_rows_takes_few_statements_and_looks_nothing_up(tables):
+    tables.add([row(1)])
+    said: list[str] = []
+    tables.connection.set_trace_callback(said.append)
+    tables.add([row(number) for number in range(2, 162)])
+    tables.connection.set_trace_callback(None)
+    kinds = [statement.split()[0] for statement in said]
+    assert "SELECT" not in kinds
+    assert kinds.count("INSERT") == 160 // 16 + 1
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 32, 45])
+def test_a_batch_of_any_size_is_stored_in_its_order(tables, size):
+    rows = [row(number, input_tokens=number, spent=(Spent(f"key:{number}", 0, number),)) for number in range(1, size + 1)]
+    assert tables.add(rows) == size
+    assert all_rows(tables) == [(one.id, one.input_tokens, one.cost_nusd) for one in rows]
+    assert [tables.spent(f"key:{number}", 0) for number in range(1, size + 1)] == list(range(1, size + 1))
 
 
 def test_errors_and_estimates_are_counted_and_a_client_that_left_is_nobodys_error(tables):
