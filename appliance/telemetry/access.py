@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from appliance.core.fault import Blame, FaultKind
-from appliance.core.record import RequestRecord
+from appliance.core.record import AttemptRecord, RequestRecord
 from appliance.telemetry.sink import LineSink
 
 LogFormat = Literal["json", "text"]
@@ -39,60 +39,56 @@ class AccessLog:
         self._everything = self._rank <= RANK["info"]  # no request is below `info`
         self._usual = self._json and self._everything
         self._clock = SecondClock()
-        self._middles: dict[Middle, bytes] = {}
+        self._middles: dict[Middle, orjson.Fragment] = {}
 
     def write(self, record: RequestRecord) -> None:
         """Queues the line of a finished request. Never blocks, never raises."""
-        if self._usual and record.fault is None and len(record.attempts) == 1:
-            self._write(self._usual_line(record))
+        attempts = record.attempts
+        if self._usual and record.fault is None and len(attempts) == 1:
+            self._write(self._usual_line(record, attempts[0]))
             return
         if not self._everything and RANK[level_of(record)] < self._rank:
             return
         line = access_line(record, self._clock.text)
         self._write(json_bytes(line) if self._json else text_bytes(line))
 
-    def _usual_line(self, record: RequestRecord) -> bytes:
+    def _usual_line(self, record: RequestRecord, attempt: AttemptRecord) -> bytes:
         """The same bytes as `json_bytes(access_line(record))`, at half the price: of the fields only those that change are made anew."""
-        (attempt,) = record.attempts
         kind = (
             record.method, record.path, record.route, record.requested_model, record.model, attempt.backend, record.status, record.stream,
         )  # fmt: skip
-        middle = self._middles.get(kind)
-        if middle is None:
-            middle = self._make_middle(record, kind)
         duration_s = record.ended_at - record.started_at
         overhead_s = duration_s - (attempt.ended_at - attempt.started_at)
         usage = record.usage
-        try:
-            head = orjson.dumps({
-                "ts": self._clock.text(record.wall_time + duration_s), "level": "info", "event": "request", "id": record.id,
-                "request_id": record.request_id, "tenant": record.tenant, "key": record.key, "client": record.client,
-            })  # fmt: skip
-        except TypeError:  # a lone surrogate, see json_bytes
-            return json_bytes(access_line(record, self._clock.text))
-        tail = orjson.dumps({
+        fields = {
+            "ts": self._clock.text(record.wall_time + duration_s), "level": "info", "event": "request", "id": record.id,
+            "request_id": record.request_id, "tenant": record.tenant, "key": record.key, "client": record.client,
+            "method": self._middles.get(kind) or self._make_middle(record, kind),
             "input_tokens": None if usage is None else usage.input_tokens,
             "output_tokens": None if usage is None else usage.output_tokens,
             "cost_usd": record.cost_usd,
             "ttft_ms": int((record.first_token_at - record.started_at) * 1e6) / 1000 if record.first_token_at else None,
             "duration_ms": int(duration_s * 1e6) / 1000,
             "overhead_ms": int(overhead_s * 1e6) / 1000 if overhead_s > 0 else 0.0,
-            "bytes_in": record.bytes_in,
-            "bytes_out": record.bytes_out,
-        }, None, orjson.OPT_APPEND_NEWLINE)  # fmt: skip
-        if record.trace is not None:
-            return b'%b,%b,%b,"trace_id":"%b","span_id":"%b"}\n' % (
-                head[:-1], middle, tail[1:-2], record.trace.trace_id.encode(), record.trace.span_id.encode(),
-            )  # fmt: skip
-        return b"%b,%b,%b" % (head[:-1], middle, tail[1:])
+        }  # fmt: skip
+        # Of more than fifteen members the interpreter makes a dictionary one by one.
+        fields["bytes_in"], fields["bytes_out"] = record.bytes_in, record.bytes_out
+        trace = record.trace
+        if trace is not None:
+            fields["trace_id"], fields["span_id"] = trace.trace_id, trace.span_id
+        try:
+            return orjson.dumps(fields, None, orjson.OPT_APPEND_NEWLINE)
+        except TypeError:  # a lone surrogate, see json_bytes
+            return json_bytes(access_line(record, self._clock.text))
 
-    def _make_middle(self, record: RequestRecord, kind: Middle) -> bytes:
-        """The fields between `client` and `input_tokens`, without braces. Kept unless it is long, or its path has a query: the key that
-        Gemini callers put there must not stay in memory."""
+    def _make_middle(self, record: RequestRecord, kind: Middle) -> orjson.Fragment:
+        """What stands behind `"method":`, its value and all fields before `input_tokens`. Kept unless it is long, or its path has a query:
+        the key that Gemini callers put there must not stay in memory."""
         fields = access_line(record)
         names = list(fields)
         shared = names[names.index("method") : names.index("input_tokens")]
-        middle = json_bytes({name: fields[name] for name in shared})[1:-2]
+        text = json_bytes({name: fields[name] for name in shared})
+        middle = orjson.Fragment(text[len(b'{"method":') : -len(b"}\n")])
         if "?" not in record.path and max(len(record.path), len(record.requested_model), len(record.model)) <= TEXT_MAX_CHARS:
             if len(self._middles) >= MIDDLES_MAX:
                 self._middles.clear()
