@@ -38,59 +38,64 @@ DEFAULT_LIMIT = {"rate_limit_exceeded": "requests", "budget_exceeded": "budget"}
 
 def fold(record: RequestRecord, cells: Cells) -> None:
     """Counts one finished request with all its attempts."""
-    attempts, fault, usage = record.attempts, record.fault, record.usage
-    last = attempts[-1] if attempts else None
-    ended_at = record.ended_at
-    duration_s = ended_at - record.started_at
-    if last is not None and fault is None and last.fault is None and len(attempts) == 1:
-        error_type = ""
-        shape = (
-            record.tenant, record.route, record.model, record.operation, record.status, record.stream,
-            last.backend, last.vendor, last.served_model, last.response_model, last.outcome,
-        )  # fmt: skip
-        cell, attempt_cell, rate = cells.shapes.get(shape) or _find_places(record, last, shape, cells)
-        attempt_cells = [attempt_cell]
-        overhead_s = duration_s - _count_attempt(last, attempt_cell)
-        if overhead_s < 0:
-            overhead_s = 0.0
-    else:
-        error_type = "" if fault is None else fault.row.label
-        model = cells.models.label(record.model)
-        attempt_cells = _count_attempts(record, cells)
-        cell, rate = _request_cell(record, model, error_type, cells)
-        overhead_s = record.overhead_s
+    attempts = record.attempts
+    if record.fault is not None or len(attempts) != 1 or attempts[0].fault is not None:
+        _fold_unusual(record, cells)
+        return
+    attempt = attempts[0]
+    shape = (
+        record.tenant, record.route, record.model, record.operation, record.status, record.stream,
+        attempt.backend, attempt.vendor, attempt.served_model, attempt.response_model, attempt.outcome,
+    )  # fmt: skip
+    cell, attempt_cell, rate = cells.shapes.get(shape) or _find_places(record, attempt, shape, cells)
+    duration_s = record.ended_at - record.started_at
+    attempt_s = _count_attempt(attempt, attempt_cell)
     histogram = cell.duration
     histogram.counts[bisect_left(DURATION_EDGES_S, duration_s)] += 1
     histogram.sum += duration_s if duration_s > 0 else 0.0
+    overhead_s = duration_s - attempt_s
+    histogram = cells.overhead
+    histogram.counts[bisect_left(OVERHEAD_EDGES_S, overhead_s)] += 1
+    histogram.sum += overhead_s if overhead_s > 0 else 0.0
     cell.cost_usd += record.cost_usd
-    if last is not None:
-        histogram = cells.overhead
-        histogram.counts[bisect_left(OVERHEAD_EDGES_S, overhead_s)] += 1
-        histogram.sum += overhead_s
+    usage = record.usage
     if usage is not None:
         output_tokens = usage.output_tokens
         cell.input_tokens += usage.input_tokens
         cell.output_tokens += output_tokens
-        if output_tokens > 1 and last is not None and usage.source != "estimated":
-            if record.stream:
-                _fold_stream_speed(record, last, output_tokens - 1, cell, rate)
-            elif (span_s := last.ended_at - last.started_at) > 0:
-                rate.tokens_per_s, rate.at = output_tokens / span_s, ended_at
-    if record.stream and record.first_token_at and last is not None:
-        if cell.ttft is None:
-            cell.ttft = Histogram(TTFT_EDGES_S)
-        cell.ttft.observe(record.first_token_at - record.started_at)
+        if output_tokens > 1 and attempt_s > 0 and not record.stream and usage.source != "estimated":
+            rate.tokens_per_s, rate.at = output_tokens / attempt_s, record.ended_at
+    if record.stream:
+        _fold_speed(record, attempt, cell, rate)
     if record.experiment:
-        assignment = (record.experiment, record.variant)
-        if assignment in cells.experiments:
-            cells.experiments[assignment] += 1
-        else:
-            cells.count(cells.experiments, assignment, record.variant)
-    if record.limit_type or record.fallbacks or record.cache or error_type in DEFAULT_LIMIT:
-        _fold_rare(record, cells, error_type)
+        _count_assignment(record, cells)
+    if record.cache or record.limit_type or record.fallbacks:
+        _fold_rare(record, cells, "")
     trace = record.trace
     if trace is not None and trace.kept:
-        _exemplify(record, trace.trace_id, cell, attempt_cells, cells)
+        _exemplify(record, trace.trace_id, cell, (attempt_cell,), cells)
+
+
+def _fold_unusual(record: RequestRecord, cells: Cells) -> None:
+    """The same of any request: one that failed, or was tried more than once, or reached no backend."""
+    error_type = "" if record.fault is None else record.fault.row.label
+    model = cells.models.label(record.model)
+    attempt_cells = _count_attempts(record, cells)
+    cell, rate = _request_cell(record, model, error_type, cells)
+    cell.duration.observe(max(0.0, record.duration_s))
+    cell.cost_usd += record.cost_usd
+    usage = record.usage
+    if usage is not None:
+        cell.input_tokens += usage.input_tokens
+        cell.output_tokens += usage.output_tokens
+    if record.attempts:
+        cells.overhead.observe(record.overhead_s)
+        _fold_speed(record, record.attempts[-1], cell, rate)
+    if record.experiment:
+        _count_assignment(record, cells)
+    _fold_rare(record, cells, error_type)
+    if record.trace is not None and record.trace.kept:
+        _exemplify(record, record.trace.trace_id, cell, attempt_cells, cells)
 
 
 def _count_attempts(record: RequestRecord, cells: Cells) -> list[AttemptCell]:
@@ -185,18 +190,38 @@ def _attempt_cell(attempt: AttemptRecord, record: RequestRecord, operation: str,
     return cells.attempts.get(key) or cells.open_attempt(key)
 
 
-def _fold_stream_speed(record: RequestRecord, last: AttemptRecord, later_tokens: int, cell: RequestCell, rate: Rate) -> None:
-    """Time per token after the first, and tokens per second, of a streamed generation of two tokens or more.
+def _fold_speed(record: RequestRecord, last: AttemptRecord, cell: RequestCell, rate: Rate) -> None:
+    """How soon the first token came and how quickly the others did, of a generation that is counted and has two tokens or more.
 
     A stream's speed is taken between its first and last token; a whole answer's over the attempt that gave it: nothing finer is known.
     """
-    if record.first_token_at:
-        if cell.time_per_token is None:
-            cell.time_per_token = Histogram(TIME_PER_TOKEN_EDGES_S)
-        cell.time_per_token.observe(max(0.0, record.ended_at - record.first_token_at) / later_tokens)
-    span_s = last.last_token_at - last.first_token_at if last.first_token_at else 0.0
-    if span_s > 0:
-        rate.tokens_per_s, rate.at = later_tokens / span_s, record.ended_at
+    usage, first_token_at = record.usage, record.first_token_at
+    counted = usage.output_tokens if usage is not None and usage.source != "estimated" else 0
+    if not record.stream:
+        span_s = last.ended_at - last.started_at
+        if counted > 1 and span_s > 0:
+            rate.tokens_per_s, rate.at = counted / span_s, record.ended_at
+        return
+    if first_token_at:
+        if cell.ttft is None:
+            cell.ttft = Histogram(TTFT_EDGES_S)
+        cell.ttft.observe(first_token_at - record.started_at)
+    if counted > 1:
+        if first_token_at:
+            if cell.time_per_token is None:
+                cell.time_per_token = Histogram(TIME_PER_TOKEN_EDGES_S)
+            cell.time_per_token.observe(max(0.0, record.ended_at - first_token_at) / (counted - 1))
+        span_s = last.last_token_at - last.first_token_at if last.first_token_at else 0.0
+        if span_s > 0:
+            rate.tokens_per_s, rate.at = (counted - 1) / span_s, record.ended_at
+
+
+def _count_assignment(record: RequestRecord, cells: Cells) -> None:
+    assignment = (record.experiment, record.variant)
+    if assignment in cells.experiments:
+        cells.experiments[assignment] += 1
+    else:
+        cells.count(cells.experiments, assignment, record.variant)
 
 
 def _fold_rare(record: RequestRecord, cells: Cells, error_type: str) -> None:

@@ -8,7 +8,11 @@ from telemetry_samples import fault, folded, scrape, series
 
 from appliance.core.fault import FAULTS, Blame, FaultKind
 from appliance.core.record import AttemptRecord, RequestRecord
+from appliance.core.trace_context import Trace
 from appliance.core.usage import Usage
+from appliance.telemetry.cells import Cells
+from appliance.telemetry.exposition import OPENMETRICS
+from appliance.telemetry.fold import _fold_unusual, fold
 from appliance.telemetry.vocabularies import VOCABULARIES
 
 LLM = "llm_gateway_llm_gateway_"
@@ -105,3 +109,19 @@ def test_every_bucket_is_an_exact_count(batch) -> None:
                 expected = sum(record.duration_s <= edge / family.scale for record in counted)
                 labels = ("le", repr(float(edge)))
                 assert sum(n for (name, pairs), n in found.items() if name == family.name + "_bucket" and labels in pairs) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(records(), max_size=8), st.sampled_from(["", "miss"]), st.sampled_from([[], [("alpha", "beta")]]))
+def test_a_usual_request_counts_as_it_would_on_the_long_way(given_records, cache, fallbacks):
+    short, long = Cells(), Cells()
+    for record in given_records:
+        attempt = record.attempts[-1] if record.attempts else None
+        if attempt is None or attempt.fault is not None:
+            continue
+        record.attempts, record.fault, record.cache, record.fallbacks = [attempt], None, cache, fallbacks
+        record.experiment, record.variant = "trial", "control"
+        record.trace = Trace("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", kept=True)
+        for cells, count in ((short, fold), (long, _fold_unusual)):
+            count(record, cells)
+    assert scrape(short, form=OPENMETRICS) == scrape(long, form=OPENMETRICS)
