@@ -67,7 +67,7 @@ class RequestCell:
 
 @attrs.define(eq=False)
 class AttemptCell:
-    """Attempts of one label set."""
+    """Attempts of one label set. The histograms of tokens begin with the first that are counted."""
 
     duration: Histogram = attrs.field(factory=lambda: Histogram(ATTEMPT_EDGES_S))
     input_tokens: Histogram | None = None
@@ -77,6 +77,14 @@ class AttemptCell:
     def count(self) -> int:
         """Each has a duration."""
         return self.duration.count
+
+    def begin_input(self) -> Histogram:
+        self.input_tokens = Histogram(TOKEN_EDGES)
+        return self.input_tokens
+
+    def begin_output(self) -> Histogram:
+        self.output_tokens = Histogram(TOKEN_EDGES)
+        return self.output_tokens
 
 
 @attrs.define(eq=False)

@@ -49,10 +49,13 @@ def fold(record: RequestRecord, cells: Cells) -> None:
     )  # fmt: skip
     cell, attempt_cell, rate = cells.shapes.get(shape) or _find_places(record, attempt, shape, cells)
     duration_s = record.ended_at - record.started_at
-    attempt_s = _count_attempt(attempt, attempt_cell)
     histogram = cell.duration
     histogram.counts[bisect_left(DURATION_EDGES_S, duration_s)] += 1
     histogram.sum += duration_s if duration_s > 0 else 0.0
+    attempt_s = attempt.ended_at - attempt.started_at
+    histogram = attempt_cell.duration
+    histogram.counts[bisect_left(ATTEMPT_EDGES_S, attempt_s)] += 1
+    histogram.sum += attempt_s if attempt_s > 0 else 0.0
     overhead_s = duration_s - attempt_s
     histogram = cells.overhead
     histogram.counts[bisect_left(OVERHEAD_EDGES_S, overhead_s)] += 1
@@ -65,6 +68,16 @@ def fold(record: RequestRecord, cells: Cells) -> None:
         cell.output_tokens += output_tokens
         if output_tokens > 1 and attempt_s > 0 and not record.stream and usage.source != "estimated":
             rate.tokens_per_s, rate.at = output_tokens / attempt_s, record.ended_at
+    usage = attempt.usage
+    if usage is not None and usage.source != "estimated":
+        if tokens := usage.input_tokens:
+            histogram = attempt_cell.input_tokens or attempt_cell.begin_input()
+            histogram.counts[bisect_left(TOKEN_EDGES, tokens)] += 1
+            histogram.sum += tokens
+        if tokens := usage.output_tokens:
+            histogram = attempt_cell.output_tokens or attempt_cell.begin_output()
+            histogram.counts[bisect_left(TOKEN_EDGES, tokens)] += 1
+            histogram.sum += tokens
     if record.stream:
         _fold_speed(record, attempt, cell, rate)
     if record.experiment:
@@ -108,30 +121,15 @@ def _count_attempts(record: RequestRecord, cells: Cells) -> list[AttemptCell]:
     return attempt_cells
 
 
-def _count_attempt(attempt: AttemptRecord, cell: AttemptCell) -> float:
-    """Counts an attempt in its cell; gives its duration in seconds.
-
-    The conventions want counted tokens, never guessed ones; and a zero here may be a figure that the provider left out.
-    """
-    duration_s = attempt.ended_at - attempt.started_at
-    histogram = cell.duration
-    histogram.counts[bisect_left(ATTEMPT_EDGES_S, duration_s)] += 1
-    histogram.sum += duration_s if duration_s > 0 else 0.0
+def _count_attempt(attempt: AttemptRecord, cell: AttemptCell) -> None:
+    """The conventions want counted tokens, never guessed ones; and a zero here may be a figure that the provider left out."""
+    cell.duration.observe(max(0.0, attempt.ended_at - attempt.started_at))
     usage = attempt.usage
     if usage is not None and usage.source != "estimated":
-        if tokens := usage.input_tokens:
-            counted = cell.input_tokens
-            if counted is None:
-                counted = cell.input_tokens = Histogram(TOKEN_EDGES)
-            counted.counts[bisect_left(TOKEN_EDGES, tokens)] += 1
-            counted.sum += tokens
-        if tokens := usage.output_tokens:
-            counted = cell.output_tokens
-            if counted is None:
-                counted = cell.output_tokens = Histogram(TOKEN_EDGES)
-            counted.counts[bisect_left(TOKEN_EDGES, tokens)] += 1
-            counted.sum += tokens
-    return duration_s
+        if usage.input_tokens:
+            (cell.input_tokens or cell.begin_input()).observe(usage.input_tokens)
+        if usage.output_tokens:
+            (cell.output_tokens or cell.begin_output()).observe(usage.output_tokens)
 
 
 def _find_places(record: RequestRecord, attempt: AttemptRecord, shape: Shape, cells: Cells) -> Places:
