@@ -44,27 +44,22 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hed
         model: the requested name after aliases, used where the target names none.
         now: the clock, just read.
     """
-    upstream, parsed = target.upstream, call.parsed
+    upstream, parsed, request = target.upstream, call.parsed, call.record
     permit = upstream.state.begin(now)
     if permit is None:
         return Fault(FaultKind.NO_BACKEND, "no healthy backend for this model right now; try again shortly")
-    asked = target.model or model
-    served = target.served or target.served_name(model)
+    way = target.way(call.language, parsed.operation, model, parsed.stream)
+    asked = way.asked
     # Cancelled until known better: only a cancellation from outside leaves it so.
     record = AttemptRecord(
-        upstream.name, upstream.provider.gen_ai_name, asked, served, now, outcome="cancelled", half_open=permit.half_open
+        upstream.name, upstream.provider.gen_ai_name, asked, way.served, now, outcome="cancelled", half_open=permit.half_open
     )  # fmt: skip
-    request = call.record
     request.attempts.append(record)
-    spoken, operation = upstream.spoken(call.language, parsed.operation, asked)
-    amiss = None if spoken.verbatim is None else spoken.verbatim.amiss  # would this model refuse what the caller says in its own language?
-    translates = spoken is not call.language or call.anew or (amiss is not None and amiss(parsed.fields, asked))
-    deadline = now + upstream.first_phase_s(parsed.stream)
-    running = Running(call, target, record, permit, spoken, operation, translates, now, call.cut_fault, deadline)
+    running = Running(call, target, record, permit, way, way.language is not None or call.anew or _amiss(call, asked), now)
     if hedge:
         call.beside, running.lead, record.hedge = running, False, "sent"
     else:  # what is said of the request is said of it
-        call.running, call.translated, request.model = running, translates, served
+        call.running, call.translated, request.model = running, running.translates, way.served
         if call.writer is not None or request.dropped_fields:  # of an attempt before this one
             call.writer, request.dropped_fields = None, ()
     if upstream.ring is not None:
@@ -91,6 +86,12 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hed
     finally:
         _settle(running, fault)
     return fault
+
+
+def _amiss(call: Call, asked: str) -> bool:
+    """Whether the model would refuse what the caller says in its own language."""
+    verbatim = call.language.verbatim
+    return verbatim is not None and verbatim.amiss is not None and verbatim.amiss(call.parsed.fields, asked)
 
 
 def _cause(running: Running, fault: Fault) -> Fault:
@@ -252,7 +253,7 @@ def _left_out(running: Running, verbatim: Verbatim) -> tuple[dict[str, Any], tup
         more = verbatim.mended(parsed.fields if left is None else {**parsed.fields, **left[0]}, running.record.model)
         return more if left is None else left if more is None else ({**left[0], **more[0]}, (*left[1], *more[1]))
     if verbatim.without is not None:
-        body, refused = call.body, running.target.upstream.refused(running.record.model)
+        body, refused = call.body, running.way.refused
         for quoted in refused:
             if quoted in body:
                 return verbatim.without(parsed.fields, [name for one, name in refused.items() if one in body])

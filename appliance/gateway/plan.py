@@ -17,15 +17,20 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.glob import compile_globs
 from appliance.core.hedge import HedgePolicy
 from appliance.core.step import RetryPolicy
+from appliance.dialects.language import Language
 from appliance.gateway.ceilings import key_scope, tenant_scope, terms_of
 from appliance.gateway.tenancy import Tenancy
 from appliance.gateway.upstream import Upstream
 from appliance.gateway.variants import Assigned, ExperimentPlan
+from appliance.gateway.way import Way
 from appliance.providers import bare_model
 
 if TYPE_CHECKING:
     from appliance.gateway.cache_plan import CachePlan
     from appliance.gateway.pricing import Pricing
+
+WAYS_MAX = 512
+"""Ways that are kept of one target; names may be the callers' own where it names no model. Further ones are found anew each time."""
 
 ALIAS_DEPTH_MAX = 8
 """An alias may stand for another; a longer chain is a loop that the checks would have refused."""
@@ -57,6 +62,21 @@ class TargetPlan:
     served: str
     verbatim: bool
     paced: bool = False
+    _ways: dict[tuple[str, str, str, bool], Way] = attrs.field(factory=dict, init=False, repr=False)
+
+    def way(self, callers: Language, operation: str, model: str, stream: bool) -> Way:
+        """How such a request is asked here; found once. model: the requested name after aliases."""
+        known = self._ways.get((callers.name, operation, model, stream))
+        return known or self._find_way(callers.name, operation, model, stream)
+
+    def _find_way(self, callers: str, operation: str, model: str, stream: bool) -> Way:
+        upstream, asked = self.upstream, self.model or model
+        language, called = upstream.spoken(callers, operation, asked)
+        served = self.served or self.served_name(model)
+        found = Way(asked, served, language, called, upstream.first_phase_s(stream), upstream.refused(asked))
+        if len(self._ways) < WAYS_MAX:
+            self._ways[callers, operation, model, stream] = found
+        return found
 
     def served_name(self, requested: str) -> str:
         """The model's bare name for metrics: the label, else the vendor's id without its prefix."""

@@ -15,11 +15,11 @@ from appliance.core.fault import Blame, Fault, FaultKind
 from appliance.core.pace import Pace
 from appliance.core.record import AttemptRecord
 from appliance.core.usage import Usage
-from appliance.dialects.language import Language
 from appliance.dialects.protocol import InBand
 from appliance.gateway.call import Call
 from appliance.gateway.faults import STALLED, timeout_fault
 from appliance.gateway.plan import TargetPlan
+from appliance.gateway.way import Way
 from appliance.http1.transport import Hold
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ class Batches:
     answers: list[Any] = attrs.field(factory=list, repr=False)
 
 
-@attrs.define(eq=False)
 class Running:
-    """One attempt under way.
+    """One attempt under way. What most attempts never come to say stands in the class.
 
     Attributes:
-        language: the one its backend is spoken to in. operation: what it is asked for, empty where it has no such thing.
+        way: how its backend is asked. language: the one it is spoken to in.
+        operation: what it is asked for, empty where it has no such thing.
         translates: the request and the answer go by way of canonical values.
         slot: it has one of its backend's, to be given back.
         batches: of a request that one call of the backend's does not hold.
@@ -56,22 +56,11 @@ class Running:
         uploading: a form that is still on its way; sent_at: when its last byte was given out, 0.0 of other bodies.
     """
 
-    call: Call
-    target: TargetPlan
-    record: AttemptRecord
-    permit: Permit
-    language: Language
-    operation: str
-    translates: bool
-    read_at: float
-    cut_fault: Fault | None
-    deadline: float
     hold: Hold | None = None
     scope: trio.CancelScope | None = None
     idle_s: float = 0.0
     deltas: int = 0
     lead: bool = True
-    dropped: list[str] = attrs.field(factory=list)
     writer: InBand | None = None
     owed: Usage | None = None
     first_byte: bool = False
@@ -82,9 +71,21 @@ class Running:
     pace: Pace | None = None
     paced: bool = False
 
+    def __init__(
+        self, call: Call, target: TargetPlan, record: AttemptRecord, permit: Permit, way: Way, translates: bool, now: float
+    ) -> None:  # fmt: skip
+        self.call, self.target, self.record, self.permit, self.way = call, target, record, permit, way
+        self.language = way.language or call.language
+        self.operation = way.operation
+        self.translates = translates
+        self.read_at = now
+        self.deadline = now + way.first_phase_s
+        self.cut_fault: Fault | None = call.cut_fault
+        self.dropped: list[str] = []
+
     def start_clock(self, now: float) -> None:
         """The first phase: to the first byte of a stream, to the end of a whole answer."""
-        self.deadline = now + self.target.upstream.first_phase_s(self.call.parsed.stream)
+        self.deadline = now + self.way.first_phase_s
 
     def stream_arrived(self) -> None:
         """The first byte of a stream's body is here: from now on its silences count, and the whole attempt's time."""

@@ -58,9 +58,7 @@ class Upstream:
     heads: tuple[bytes, ...] = attrs.field(default=(), repr=False)
     prover: Prover | None = attrs.field(default=None, repr=False)
     _targets: dict[tuple[str, str, str, bool], bytes] = attrs.field(factory=dict, repr=False)
-    _refused: dict[str, Mapping[bytes, str]] = attrs.field(factory=dict, repr=False)
     _manners: dict[tuple[str, str], Manner | None] = attrs.field(factory=dict, repr=False)  # as many as there are paths to call
-    _spoken: dict[tuple[str, str], tuple[Language | None, str]] = attrs.field(factory=dict, repr=False)
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
@@ -90,12 +88,7 @@ class Upstream:
 
     def refused(self, model: str) -> Mapping[bytes, str]:
         """Members of chat messages that this vendor's model refuses, by how they stand in a body."""
-        known = self._refused.get(model)
-        if known is None:
-            known = {b'"%b"' % name.encode(): name for name in refused_thoughts(self.provider, model)}
-            if len(self._refused) < TARGETS_MAX:
-                self._refused[model] = known
-        return known
+        return {b'"%b"' % name.encode(): name for name in refused_thoughts(self.provider, model)}
 
     def target(self, operation: str, model: str, language: str = "openai_chat", stream: bool = False) -> bytes:
         known = self._targets.get((operation, model, language, stream))
@@ -118,22 +111,15 @@ class Upstream:
             known = self._manners[callers, operation] = manner(self.provider, self.settings.dialect, callers, operation)
         return known
 
-    def spoken(self, callers: Language, operation: str, model: str) -> tuple[Language, str]:
-        """As `manner`: in which language, and as which operation; an empty one where the vendor has no such thing. Where nothing has to be
-        translated it is the caller's own row, which knows what stood in the path."""
-        known = self._spoken.get((callers.name, operation))
-        if known is None:
-            found = self.manner(callers.name, operation, model)
-            if found is None:
-                known = None, ""
-            elif found.language == callers.name and found.operation == operation:
-                known = None, operation
-            else:
-                known = language(found.language), found.operation
-            if not self._models_differ:
-                self._spoken[callers.name, operation] = known
-        other, asked = known
-        return callers if other is None else other, asked
+    def spoken(self, callers: str, operation: str, model: str) -> tuple[Language | None, str]:
+        """As `manner`: in which language, and as which operation; an empty one where the vendor has no such thing. None where nothing has
+        to be translated: it is said in the caller's own row."""
+        found = self.manner(callers, operation, model)
+        if found is None:
+            return None, ""
+        if found.language == callers and found.operation == operation:
+            return None, operation
+        return language(found.language), found.operation
 
     @property
     def _models_differ(self) -> bool:
