@@ -159,18 +159,27 @@ Counted = tuple[str, int, int]
 
 @attrs.define(eq=False)
 class Reservation:
-    """What one request may cost, held in each of its scopes until it is settled.
+    """What one request may cost; once a book holds it, in each of its scopes until it is settled.
 
     Attributes:
+        input_tokens, output_tokens: estimates; nusd: what they cost at most.
+        version: the owner's, of the ceilings that were in force.
         parts: the accounts, and the start of the period of each in which it was let in.
         spent: what it counts against, for the ledger: what is reserved, and once it is settled, what it cost. Empty where that is nothing.
         open: it is to be settled yet.
     """
 
+    input_tokens: int
+    output_tokens: int
     nusd: int
-    parts: Sequence[tuple[Account, int]]
+    version: int = 0
+    parts: Sequence[tuple[Account, int]] = ()
     spent: tuple[Counted, ...] = ()
     open: bool = True
+
+    def told(self, _record: object) -> dict[str, object]:
+        """As `explain` shows it: what the request's budgets held for it while it ran."""
+        return {"reserved_usd": self.nusd / 1e9, "input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
 
     @property
     def periods(self) -> tuple[tuple[str, int], ...]:
@@ -214,9 +223,10 @@ class Book:
         account.hold(account.terms, told)
         return _crossed(account, reached(account.spent_nusd, account.terms.ceiling_nusd))
 
-    def reserve(self, scopes: Sequence[str], nusd: int, now: float) -> Reservation | Refused:
-        """Hold `nusd` in every scope that has an account, or in none: the first that refuses it says why. What costs nothing is never
-        refused, also where a ceiling is used up."""
+    def hold(self, reservation: Reservation, scopes: Sequence[str], now: float) -> Refused | None:
+        """Hold it in every scope that has an account, or in none: the first that refuses it says why. What costs nothing is never refused,
+        also where a ceiling is used up."""
+        nusd = reservation.nusd
         parts: list[tuple[Account, int]] = []
         counted: list[Counted] = []
         for scope in scopes:
@@ -231,7 +241,10 @@ class Book:
                 counted.append((scope, start, nusd))
         for account, _ in parts:
             account.reserved_nusd += nusd
-        return Reservation(nusd, parts, tuple(counted) if nusd else ())
+        reservation.parts = parts
+        if nusd:
+            reservation.spent = tuple(counted)
+        return None
 
     def settle(self, reservation: Reservation, nusd: int) -> tuple[Warned, ...]:
         """Put what the request really cost (0 if nobody bills it) in the place of what was held. A second time it does nothing."""

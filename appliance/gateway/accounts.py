@@ -1,20 +1,19 @@
 """What a request must settle before and after it is answered: one call each way.
 
-`admit` comes after everything that refuses a request for its own sake and before a backend hears of it; `Admission.close` comes once, from
-the finished record, whatever became of the request. The rule: nothing here waits, except for the disk with `durability = "power"`.
+`admit` comes after everything that refuses a request for its own sake and before a backend hears of it; `close` comes once, from the
+finished record of a request that was let in, whatever became of it. What it holds meanwhile is in its `Call`. The rule: nothing here waits,
+except for the disk with `durability = "power"`.
 """
 
 import attrs
 
 from appliance.core.fault import Fault, FaultKind
-from appliance.core.record import RequestRecord
 from appliance.gateway.allowance import Allowances, consumed, used_tokens
-from appliance.gateway.budgets import Budgets, Held
+from appliance.gateway.budgets import Budgets
 from appliance.gateway.call import Call
 from appliance.gateway.ledger_keeper import LedgerKeeper
 from appliance.gateway.ledger_row import opened_of, row_of
-from appliance.gateway.limits import Granted
-from appliance.gateway.plan import KeyPlan, Resolved
+from appliance.gateway.plan import Resolved
 from appliance.store.fault import StoreFault
 from appliance.store.protocol import Ledger
 from appliance.store.row import Opened
@@ -38,7 +37,7 @@ class Accounts:
         """A request's id, which is also the ledger's."""
         return f"{self.ledger.new_id(wall):x}"
 
-    async def admit(self, call: Call, resolved: Resolved, now: float) -> "Admission | Fault":
+    async def admit(self, call: Call, resolved: Resolved, now: float) -> Fault | None:
         """Let the request go to a backend: its limits and budgets have room for it, and what it may cost is written down. A fault where it
         must not go; nothing is kept then.
 
@@ -46,57 +45,76 @@ class Accounts:
             now: monotonic seconds. Of a request that has waited for nothing, when it was whole, which saves a look at the clock.
         """
         key, budgets = call.key, self.budgets
-        allowance: Granted | None = None
-        held: Held | None = None
-        admission: Admission | None = None
         try:
             if key.claims or resolved.route.claims:
-                allowed = await self.allowances.admit(call, resolved, now)
-                if isinstance(allowed, Fault):
-                    return allowed
-                allowance = allowed
+                fault = await self.allowances.admit(call, resolved, now)
+                if fault is not None:
+                    return fault
             if key.scopes:
                 unknown = await budgets.known(key) if budgets.unknown else None
                 reserved = unknown or budgets.reserve(call, resolved)
                 if isinstance(reserved, Fault):
                     call.outlet.limited = None  # what the limits stood at is given back
                     return reserved
-                held = reserved
-            opened = opened_of(call.record, resolved, held)
-            failed = self.ledger.open(opened)
-            if failed is not None:
-                return _unavailable(failed.message)
-            if self.keeper is not None and (problem := await self._on_disk(self.keeper, opened)):
-                return _unavailable(problem)
-            admission = Admission(self, opened, key, allowance, held)
-            return admission
+                call.held = reserved
+            return await self._written(call, resolved) if self.keeper is not None else self._write(call, resolved)
         finally:
-            if admission is None:
-                if held is not None:
-                    budgets.release(held)
-                if allowance is not None:
-                    allowance.release()
+            if call.opened is None:
+                self._give_back(call)
 
-    async def admit_hit(self, call: Call, resolved: Resolved) -> "Admission | Fault":
+    async def admit_hit(self, call: Call, resolved: Resolved) -> Fault | None:
         """Let a request have an answer that is there: the limits of requests count it, no budget has to have room for it."""
-        allowance: Granted | None = None
-        admission: Admission | None = None
         try:
-            allowed = await self.allowances.admit_hit(call, resolved)
-            if isinstance(allowed, Fault):
-                return allowed
-            allowance = allowed
-            opened = opened_of(call.record, resolved, None)
-            failed = self.ledger.open(opened)
-            if failed is not None:
-                return _unavailable(failed.message)
-            if self.keeper is not None and (problem := await self._on_disk(self.keeper, opened)):
-                return _unavailable(problem)
-            admission = Admission(self, opened, call.key, allowance, None)
-            return admission
+            fault = await self.allowances.admit_hit(call, resolved)
+            return fault or await self._written(call, resolved)
         finally:
-            if admission is None and allowance is not None:
-                allowance.release()
+            if call.opened is None:
+                self._give_back(call)
+
+    def close(self, call: Call) -> None:
+        """Settle what was let in, from its finished record. One that no backend saw leaves nothing."""
+        record, opened = call.record, call.opened
+        assert opened is not None  # it was let in
+        if not consumed(record):
+            self.ledger.release(opened.id)
+            self._give_back(call)
+            return
+        spent = self.budgets.settle(call.held, call.key, record, opened.id)
+        self.ledger.settle(row_of(record, opened, spent))
+        if call.allowance is not None:
+            call.allowance.settle(used_tokens(record), record.ended_at)
+
+    def _give_back(self, call: Call) -> None:
+        """The request comes to nothing: what it took and held goes."""
+        if call.held is not None:
+            self.budgets.release(call.held)
+            call.held = None
+        if call.allowance is not None:
+            call.allowance.release()
+            call.allowance = None
+        if call.upload is not None:
+            call.upload.close()
+
+    def _write(self, call: Call, resolved: Resolved) -> Fault | None:
+        """Write down that it is let in."""
+        opened = opened_of(call.record, resolved, call.held)
+        failed = self.ledger.open(opened)
+        if failed is not None:
+            return _unavailable(failed.message)
+        call.opened = opened
+        return None
+
+    async def _written(self, call: Call, resolved: Resolved) -> Fault | None:
+        """The same, as durable as configured."""
+        fault = self._write(call, resolved)
+        if fault is not None or self.keeper is None or call.opened is None:
+            return fault
+        opened, call.opened = call.opened, None
+        problem = await self._on_disk(self.keeper, opened)
+        if problem:
+            return _unavailable(problem)
+        call.opened = opened
+        return None
 
     async def _on_disk(self, keeper: LedgerKeeper, opened: Opened) -> str:
         """Wait until what was written is as durable as configured; it is void where that goes wrong, and why that is is given."""
@@ -112,32 +130,6 @@ class Accounts:
         """Wait until what was settled is as durable as configured."""
         if self.keeper is not None:
             await self.keeper.on_disk()
-
-
-@attrs.define(eq=False)
-class Admission:
-    """One request that was let in. allowance: None where nothing limits it; held: None where it has no budget."""
-
-    accounts: Accounts
-    opened: Opened
-    key: KeyPlan
-    allowance: Granted | None
-    held: Held | None
-
-    def close(self, record: RequestRecord) -> None:
-        """Settle, from the finished record. One that no backend saw leaves nothing."""
-        accounts, allowance = self.accounts, self.allowance
-        if consumed(record):
-            spent = accounts.budgets.settle(self.held, self.key, record, self.opened.id)
-            accounts.ledger.settle(row_of(record, self.opened, spent))
-            if allowance is not None:
-                allowance.settle(used_tokens(record), record.ended_at)
-            return
-        if self.held is not None:
-            accounts.budgets.release(self.held)
-        accounts.ledger.release(self.opened.id)
-        if allowance is not None:
-            allowance.release()
 
 
 def _unavailable(detail: str) -> Fault:

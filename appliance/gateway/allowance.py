@@ -14,7 +14,7 @@ from appliance.core.record import AttemptRecord, RequestRecord
 from appliance.dialects.protocol import COUNT, ParsedRequest
 from appliance.gateway.billed import ANSWERING
 from appliance.gateway.call import Call, HeaderList
-from appliance.gateway.limits import Granted, Limiter
+from appliance.gateway.limits import Limiter
 from appliance.gateway.plan import KeyPlan, Resolved
 
 NEVER = (b"x-should-retry", b"false")
@@ -41,8 +41,9 @@ class Allowances:
     limiter: Limiter
     answer_tokens_max: int
 
-    async def admit(self, call: Call, resolved: Resolved, now: float) -> Granted | Fault:
-        """Whether the limits let a request go to a backend; a fault is the caller's to hear, and nothing was taken then."""
+    async def admit(self, call: Call, resolved: Resolved, now: float) -> Fault | None:
+        """Whether the limits let a request go to a backend, which takes its part of them; a fault is the caller's to hear, and nothing was
+        taken then."""
         key, limited = call.key, resolved.route.claims
         tokens = spare = 0
         if key.counts_tokens or resolved.route.counts_tokens:
@@ -55,10 +56,11 @@ class Allowances:
             if not granted.passes_later:
                 call.outlet.limited.append(NEVER)
             return refused(granted)
-        return granted
+        call.allowance = granted
+        return None
 
-    async def admit_hit(self, call: Call, resolved: Resolved) -> Granted | Fault | None:
-        """The same for a request whose answer is there: it counts as one, and as no tokens. None where nothing limits it."""
+    async def admit_hit(self, call: Call, resolved: Resolved) -> Fault | None:
+        """The same for a request whose answer is there: it counts as one, and as no tokens."""
         claims = call.key.claims + resolved.route.claims
         if not claims:
             return None
@@ -67,7 +69,8 @@ class Allowances:
         if isinstance(granted, Refusal):
             call.record.limit_type = granted.kind
             return refused(granted)
-        return granted
+        call.allowance = granted
+        return None
 
     async def standing(self, key: KeyPlan) -> HeaderList | None:
         """What a caller is told whose request was refused before its limits were asked: how those of its tenant and key stand."""

@@ -60,7 +60,7 @@ class Answers:
         return None if plan is None else asked_of(call, resolved, plan, pin, self.entry_max_bytes)
 
     async def serve(self, call: Call, resolved: Resolved, asked: Asked, *, skip: bool) -> Fault | None:
-        """Answer one request that the cache is asked for. As Proxy.serve; who settles it is in `call.admission`.
+        """Answer one request that the cache is asked for. As Proxy.serve; what it holds is in `call`.
 
         Args:
             skip: nothing that was answered before will do.
@@ -179,17 +179,12 @@ class Answers:
 
     async def _admitted(self, call: Call, resolved: Resolved) -> Fault | None:
         """Let it go to a backend, or say why not."""
-        found = await self.accounts.admit(call, resolved, trio.current_time())
-        if isinstance(found, Fault):
-            return found
-        call.admission = found
-        return None
+        return await self.accounts.admit(call, resolved, trio.current_time())
 
     async def _hit(self, call: Call, resolved: Resolved, entry: Entry) -> Fault | None:
-        admitted = await self.accounts.admit_hit(call, resolved)
-        if isinstance(admitted, Fault):
-            return admitted
-        call.admission = admitted
+        refused = await self.accounts.admit_hit(call, resolved)
+        if refused is not None:
+            return refused
         return await self._again(call, resolved, entry)
 
     async def _again(self, call: Call, resolved: Resolved, entry: Entry) -> Fault | None:

@@ -16,7 +16,7 @@ from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import RequestRecord
 from appliance.gateway.call import Call
 from appliance.gateway.ceilings import holder_of
-from appliance.gateway.foreseen import Foreseen, foreseen
+from appliance.gateway.foreseen import foreseen
 from appliance.gateway.plan import KeyPlan, Resolved
 from appliance.gateway.pricing import usd_text
 from appliance.store.spending import GivenWarning, Spending
@@ -25,15 +25,6 @@ KNOWN_WAIT_S = 5.0
 """How long a request waits for the figures of a budget that is new. They take milliseconds, of millions of rows a second."""
 
 PERIODS = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
-
-
-@attrs.define(eq=False)
-class Held:
-    """What a request reserved: in which accounts, and why so much. version: of the budgets that were in force."""
-
-    reservation: Reservation
-    foreseen: Foreseen
-    version: int
 
 
 @attrs.define(eq=False)
@@ -153,33 +144,33 @@ class Budgets:
         words = "what the budget of this key has spent cannot be looked up right now; try again shortly"
         return Fault(FaultKind.LEDGER_UNAVAILABLE, words, retry_after_s=1.0)
 
-    def reserve(self, call: Call, resolved: Resolved) -> Held | Fault:
+    def reserve(self, call: Call, resolved: Resolved) -> Reservation | Fault:
         """Hold what a request may cost in all of its budgets, or say which one has no room for it; nothing is held then."""
         key, record = call.key, call.record
         most = foreseen(call, resolved, self.answer_tokens_max)
-        given = self.book.reserve(key.holders, most.nusd, record.wall_time)  # in those that have one now
-        if isinstance(given, Refused):
-            self._tell(given.warned)
+        refused = self.book.hold(most, key.holders, record.wall_time)  # in those that have one now
+        if refused is not None:
+            self._tell(refused.warned)
             self.refused += 1
-            record.limit_type, record.verdict = "budget", given
-            return refusal(given, self.book.accounts[given.scope].terms)
+            record.limit_type, record.verdict = "budget", refused
+            return refusal(refused, self.book.accounts[refused.scope].terms)
         record.verdict = most
-        return Held(given, most, self._version)
+        most.version = self._version
+        return most
 
-    def release(self, held: Held) -> None:
+    def release(self, held: Reservation) -> None:
         """The request came to nothing."""
-        self.book.settle(held.reservation, 0)
+        self.book.settle(held, 0)
 
-    def settle(self, held: Held | None, key: KeyPlan, record: RequestRecord, ledger_id: int) -> tuple[Counted, ...]:
+    def settle(self, held: Reservation | None, key: KeyPlan, record: RequestRecord, ledger_id: int) -> tuple[Counted, ...]:
         """Put what a request cost in the place of what was held. What it counts against, for its row in the ledger."""
         nusd = record.cost_nusd
         if held is not None:
-            reservation = held.reservation
-            warned = self.book.settle(reservation, nusd)
+            warned = self.book.settle(held, nusd)
             if warned:
                 self._tell(warned)
             if held.version == self._version and not self.unknown:
-                return reservation.spent
+                return held.spent
         elif not (self.unknown or self.book.accounts):
             return ()
         return self._count_late(held, key, record, ledger_id) if nusd else ()
@@ -223,10 +214,10 @@ class Budgets:
             return True
         return False
 
-    def _count_late(self, held: Held | None, key: KeyPlan, record: RequestRecord, ledger_id: int) -> tuple[Counted, ...]:
+    def _count_late(self, held: Reservation | None, key: KeyPlan, record: RequestRecord, ledger_id: int) -> tuple[Counted, ...]:
         """The same where others may have come into force while the request ran, or wait for their figures."""
         nusd, accounts = record.cost_nusd, self.book.accounts
-        parts = () if held is None else held.reservation.parts
+        parts = () if held is None else held.parts
         counts = {(account.terms.scope, start): None for account, start in parts if accounts.get(account.terms.scope) is account}
         settled = [account for account, _ in parts]
         for scope in key.holders:
@@ -236,7 +227,7 @@ class Budgets:
                 counts[scope, unknown.start] = None
             account = accounts.get(scope)
             if account is not None and account not in settled and record.wall_time >= account.period.start:
-                self._tell(self.book.settle(Reservation(0, ((account, account.period.start),)), nusd))
+                self._tell(self.book.settle(Reservation(0, 0, 0, parts=((account, account.period.start),)), nusd))
                 counts[scope, account.period.start] = None
         return tuple((scope, start, nusd) for scope, start in counts)
 

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import attrs
 import trio
 
+from appliance.core.budget import Reservation
 from appliance.core.fault import Fault
 from appliance.core.record import RequestRecord
 from appliance.dialects.language import Language
 from appliance.dialects.protocol import CallerDialect, InBand, ParsedRequest
+from appliance.gateway.limits import Granted
 from appliance.gateway.plan import KeyPlan
 from appliance.gateway.pricing import Pricing
 from appliance.gateway.response_ids import ResponseIds
 from appliance.http1.asgi import Message, Send
+from appliance.store.row import Opened
 
 if TYPE_CHECKING:  # imported when a request is translated, see dialects.language_table
     from appliance.core.conversation import Conversation
@@ -205,13 +208,6 @@ def caller_of(language: Language) -> CallerDialect:
     return language.caller
 
 
-class Settling(Protocol):
-    """What was taken for a request that was let in."""
-
-    def close(self, record: RequestRecord) -> None:
-        """Settle it, once, from the finished record."""
-
-
 class Tapped(Protocol):
     """What stands between an outlet and the server; see gateway.recording."""
 
@@ -246,9 +242,8 @@ async def within_scope(one: Waiting, work: Callable[[], Awaitable[T]]) -> T | No
     return None
 
 
-@attrs.define(eq=False)
 class Call:
-    """One request in flight.
+    """One request in flight. What most requests never come to say stands in the class.
 
     Attributes:
         body: as the caller sent it. forwarded: header lines that may go upstream.
@@ -268,19 +263,9 @@ class Call:
         outlives: the answer is to be read to its end should the caller leave; drained: they left, and it is.
         drain_max_tokens: of a stream that is read on after they left.
         owed_tokens: of an answer that its caller broke off, at least; see billed.Passed.
-        admission: what is to be settled in the end, where the door has not kept it itself.
+        allowance, held: what was taken of its limits and its budgets. opened: what the ledger has of it; None of one that was not let in.
     """
 
-    record: RequestRecord
-    parsed: ParsedRequest
-    body: bytes = attrs.field(repr=False)
-    language: Language
-    key: KeyPlan
-    forwarded: bytes = attrs.field(repr=False)
-    headers: dict[bytes, str] = attrs.field(repr=False)
-    outlet: Outlet
-    end_reason: Callable[[], str | None]
-    pricing: Pricing
     outlives: bool = False
     drained: bool = False
     owed_tokens: int = 0
@@ -294,12 +279,22 @@ class Call:
     wrapped: bool = False
     unsealed: bool = False
     translated: bool = False
-    conversation: "Conversation | Fault | None" = attrs.field(default=None, repr=False)
-    asked: Any = attrs.field(default=None, repr=False)
+    conversation: "Conversation | Fault | None" = None
+    asked: Any = None
     writer: InBand | None = None
     upload: "Upload | None" = None
-    responses: ResponseIds | None = None
-    admission: Settling | None = None
+    allowance: Granted | None = None
+    held: Reservation | None = None
+    opened: Opened | None = None
+
+    def __init__(
+        self, record: RequestRecord, parsed: ParsedRequest, body: bytes, language: Language, key: KeyPlan, forwarded: bytes,
+        headers: dict[bytes, str], outlet: Outlet, end_reason: Callable[[], str | None], pricing: Pricing,
+        responses: ResponseIds | None = None,
+    ) -> None:  # fmt: skip
+        self.record, self.parsed, self.body, self.language, self.key = record, parsed, body, language, key
+        self.forwarded, self.headers, self.outlet, self.end_reason, self.pricing = forwarded, headers, outlet, end_reason, pricing
+        self.responses = responses
 
     def note_response(self, identity: str) -> None:
         """The answer that is about to leave has this id, by which its maker may be asked to go on from it."""

@@ -5,8 +5,7 @@ caller, the target and `budgets.answer_tokens_max` let it become; where two may 
 counts at the end; where that is more, the difference is what a budget may be passed by.
 """
 
-import attrs
-
+from appliance.core.budget import Reservation
 from appliance.core.price import estimate_nusd
 from appliance.dialects.protocol import COUNT, UPLOADS, ParsedRequest
 from appliance.gateway.allowance import UNUSUAL, choices
@@ -32,23 +31,7 @@ HEARING = frozenset({"transcription", "translation"})
 SPEAKING = "speech"
 
 
-@attrs.define  # never changed after it is made, but not frozen: that costs each time
-class Foreseen:
-    """input_tokens, output_tokens: estimates; nusd: what they cost at most."""
-
-    input_tokens: int
-    output_tokens: int
-    nusd: int
-
-    def told(self, _record: object) -> dict[str, object]:
-        """As `explain` shows it: what the request's budgets held for it while it ran."""
-        return {"reserved_usd": self.nusd / 1e9, "input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
-
-
-NOTHING = Foreseen(0, 0, 0)
-
-
-def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen:
+def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Reservation:
     """For every target and fallback of the route."""
     parsed, record, pricing = call.parsed, call.record, call.pricing
     route, model = resolved.route, resolved.model
@@ -56,7 +39,7 @@ def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen
     if operation == "chat" and UNUSUAL.isdisjoint(parsed.fields):
         spoken, several, every_kind = True, 1, False
     elif operation == COUNT:
-        return NOTHING
+        return Reservation(0, 0, 0)
     else:
         spoken = operation in ANSWERING
         several, every_kind = choices(parsed) if spoken else 1, not spoken or modal(parsed)
@@ -84,7 +67,7 @@ def foreseen(call: Call, resolved: Resolved, answer_tokens_max: int) -> Foreseen
             longest = answer
     if dearest:
         most = sum(sorted(dearest.values())[-2:])
-    return Foreseen(prompt, longest, most)
+    return Reservation(prompt, longest, most)
 
 
 def prompt_of(call: Call) -> int:

@@ -14,7 +14,7 @@ from appliance.gateway.account import Account
 from appliance.gateway.accounts import Accounts
 from appliance.gateway.admission import TRACE_HEADERS, forwarder
 from appliance.gateway.answers import Answers
-from appliance.gateway.call import Call, Settling
+from appliance.gateway.call import Call
 from appliance.gateway.live import Live
 from appliance.gateway.plan import Plan
 from appliance.gateway.pricing import Unpriced
@@ -91,12 +91,12 @@ class Gateway:
         """The id of a request that begins now."""
         return self.accounts.new_id(self.wall_clock())
 
-    def finish(self, record: RequestRecord, admission: Settling | None) -> None:
-        """Write a request down, once, whatever became of it. `admission` is None of one that was refused before any backend."""
+    def finish(self, record: RequestRecord, call: Call | None) -> None:
+        """Write a request down, once, whatever became of it. `call` is None of one that was refused before it was known where it goes."""
         record.ended_at = trio.current_time()
         self.used[record.key] = record.wall_time
-        if admission is not None:
-            admission.close(record)
+        if call is not None and call.opened is not None:
+            self.accounts.close(call)
         if record.trace is not None:
             self._finish_trace(record, record.trace)
         fold(record, self.cells)

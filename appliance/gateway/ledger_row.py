@@ -3,10 +3,9 @@
 The rule: a row says what is known. Tokens and costs are those of every attempt that a backend bills, not of the last one alone.
 """
 
-from appliance.core.budget import Counted
+from appliance.core.budget import Counted, Reservation
 from appliance.core.record import RequestRecord
 from appliance.gateway.billed import UNBILLED, billed
-from appliance.gateway.budgets import Held
 from appliance.gateway.plan import Resolved
 from appliance.store.row import TEXT_MAX_CHARS, USER_MAX_CHARS, LedgerRow, Opened, attempts_text
 
@@ -16,11 +15,14 @@ BYTES_PER_TOKEN = 4
 ATTEMPTS_MAX = 8
 """Attempts of one request that its row names, the last ones; more take more room than the journal keeps for a row."""
 
+BEGUN = Opened._fields.index("model")
+"""So many fields, with which both entries begin: who asked, and by which route."""
+
 _new = tuple.__new__
 """Makes a named tuple of all of its fields, in their order: at half the price of its own constructor, which is written in Python."""
 
 
-def opened_of(record: RequestRecord, resolved: Resolved, held: Held | None) -> Opened:
+def opened_of(record: RequestRecord, resolved: Resolved, held: Reservation | None) -> Opened:
     """What is written down before a backend sees the request. The served model is not known yet; the requested one is.
 
     Without a budget nobody needs to know its tokens beforehand: the size of its body stands for the prompt, which is not looked through.
@@ -29,8 +31,7 @@ def opened_of(record: RequestRecord, resolved: Resolved, held: Held | None) -> O
         asked, answered, nusd = record.bytes_in // BYTES_PER_TOKEN, 0, 0
         spent: tuple[Counted, ...] = ()
     else:
-        most = held.foreseen
-        asked, answered, nusd, spent = most.input_tokens, most.output_tokens, most.nusd, held.reservation.spent
+        asked, answered, nusd, spent = held.input_tokens, held.output_tokens, held.nusd, held.spent
     return _new(Opened, (
         int(record.id, 16), record.wall_time, "" if record.request_id == record.id else record.request_id, record.tenant, record.key,
         record.user[:USER_MAX_CHARS], resolved.route.name, resolved.model[:TEXT_MAX_CHARS], record.dialect, record.operation, record.stream,
@@ -47,8 +48,7 @@ def row_of(record: RequestRecord, opened: Opened, spent: tuple[Counted, ...]) ->
         usage, more = billed(record), _attempts(record)
     first, fault = record.first_token_at, record.fault
     return _new(LedgerRow, (
-        opened.id, opened.started, opened.request_id, opened.tenant, opened.key, opened.user, opened.route, record.backend,
-        record.model[:TEXT_MAX_CHARS], opened.dialect, opened.operation, record.stream, record.status,
+        *opened[:BEGUN], record.backend, record.model[:TEXT_MAX_CHARS], record.dialect, record.operation, record.stream, record.status,
         "" if fault is None else fault.row.label, usage.source,
         usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens,
         usage.input_audio_tokens, usage.output_audio_tokens, usage.search_units, record.cost_nusd,

@@ -177,9 +177,9 @@ def _copied(call: Call, resolved: Resolved, record: RequestRecord, lane: Lane) -
         return to
     outlet = Outlet(_discard, record, record.started_at)
     copied = Call(
-        record, call.parsed, call.body, call.language, call.key, call.forwarded, call.headers, outlet, lambda: "shutdown", call.pricing,
-        anew=call.anew, wrapped=call.wrapped,
+        record, call.parsed, call.body, call.language, call.key, call.forwarded, call.headers, outlet, lambda: "shutdown", call.pricing
     )  # fmt: skip
+    copied.anew, copied.wrapped = call.anew, call.wrapped
     return copied, to
 
 

@@ -5,7 +5,6 @@ Every request leaves exactly one record, written in `finally`, also when the cli
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -14,10 +13,9 @@ from appliance.core.record import RequestRecord
 from appliance.dialects.json_scan import holds_more, too_many
 from appliance.dialects.language import Language, Verbatim
 from appliance.dialects.protocol import COUNT, UPLOADS, CallerDialect, ParsedRequest
-from appliance.gateway.accounts import Admission
 from appliance.gateway.admission import given_request_id
 from appliance.gateway.answer_head import variant_headers
-from appliance.gateway.call import Call, Outlet, Settling
+from appliance.gateway.call import Call, Outlet
 from appliance.gateway.decision import Decision
 from appliance.gateway.faults import CLIENT_GONE, DRAINING
 from appliance.gateway.following import following
@@ -31,9 +29,6 @@ from appliance.server.body import read_body, too_large
 from appliance.server.caller import Caller, caller_of
 from appliance.server.paths import envelope_of
 from appliance.server.reply import HeaderList, header_map, reply
-
-if TYPE_CHECKING:
-    from appliance.gateway.upload import Upload
 
 EndReason = Callable[[], str | None]
 """Why the engine ended the request, None while it did not."""
@@ -55,8 +50,7 @@ async def serve_operation(
     outlet = Outlet(send, record, record.started_at, engine)
     gateway.live.requests += 1
     end_reason = _client_gone if engine is None else lambda: engine.end_reason
-    admission: Settling | None = None
-    cached: Call | None = None  # one that the cache is asked for
+    call: Call | None = None
     try:
         fault: Fault | None
         admitted = await _admit(gateway, scope, receive, caller, outlet, engine, end_reason, language, anonymous=anonymous)
@@ -66,18 +60,13 @@ async def serve_operation(
             call, resolved = admitted
             cache = resolved.route.cache
             if cache is not None and cache.may_serve(call) and (asked := gateway.answers.asked(call, resolved, caller.pin)) is not None:
-                cached = call
                 fault = await gateway.answers.serve(call, resolved, asked, skip=caller.skip_cache)
             else:
-                if call.upload is None:
-                    let_in = await gateway.accounts.admit(call, resolved, record.started_at)
-                else:
-                    let_in = await _holding(gateway, call, resolved, call.upload)
-                if isinstance(let_in, Fault):
-                    fault, record.decision = let_in, Decision(resolved, ())
-                else:
-                    admission = let_in
+                fault = await gateway.accounts.admit(call, resolved, record.started_at)
+                if fault is None:
                     fault = await gateway.proxy.serve(call, resolved)
+                else:
+                    record.decision = Decision(resolved, ())
         if fault is not None:
             await _tell(gateway, scope, caller, outlet, fault, engine)
         elif not outlet.ended and engine is not None:
@@ -93,10 +82,8 @@ async def serve_operation(
         if record.fault is not None and record.fault.kind is FaultKind.CLIENT_GONE:
             record.status = 499
         gateway.live.requests -= 1
-        if cached is not None:
-            admission = cached.admission
-        gateway.finish(record, admission)
-        if admission is not None and gateway.accounts.keeper is not None:
+        gateway.finish(record, call)
+        if gateway.accounts.keeper is not None and call is not None and call.opened is not None:
             with trio.CancelScope(shield=True):  # as durable as configured before this connection carries anything else
                 await gateway.accounts.kept()
 
@@ -111,17 +98,6 @@ async def _tell(gateway: Gateway, scope: Scope, caller: Caller, outlet: Outlet, 
         await refuse(outlet, envelope_of(scope["path"]), fault, record)
     elif engine is not None and engine.end_reason is None:
         engine.abort(False)  # they left in the middle of their own request
-
-
-async def _holding(gateway: Gateway, call: Call, resolved: Resolved, upload: "Upload") -> Admission | Fault:
-    """Let a request that holds a file go to a backend; what it holds goes where it may not."""
-    admission: Admission | Fault | None = None
-    try:
-        admission = await gateway.accounts.admit(call, resolved, call.record.started_at)
-        return admission
-    finally:
-        if not isinstance(admission, Admission):
-            upload.close()
 
 
 async def _admit(

@@ -157,9 +157,8 @@ def accounted(folder, name, finished, parsed, claims, scopes):
         admitting = accounts.admit(call, resolved, call.record.started_at)
         try:
             admitting.send(None)
-        except StopIteration as ended:
-            admission = ended.value
-        admission.close(finished)
+        except StopIteration:
+            accounts.close(call)
 
     return request
 

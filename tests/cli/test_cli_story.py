@@ -6,11 +6,10 @@ import pytest
 from telemetry.telemetry_samples import attempt, request
 
 from appliance.cli.story import story, usd
-from appliance.core.budget import Refused
+from appliance.core.budget import Refused, Reservation
 from appliance.core.claim import Claim, Refusal
 from appliance.core.fault import FaultKind
 from appliance.core.usage import Usage
-from appliance.gateway.foreseen import Foreseen
 
 PLAN = {
     "matched": "route", "pattern": "gpt-*", "asked_for": "gpt-4o", "conditions": {}, "prompt_tokens": None, "narrowed": [],
@@ -133,7 +132,7 @@ def test_a_limit_and_a_budget_are_told_with_their_figures() -> None:
     assert "limit      key ci has 500 tokens per minute, 900 needed; it can never pass" in told(verdict=tokens)
     budget = Refused("tenant:acme", 5_000_000_000, 4_990_000_000, 2_000_000, 30_000_000, 1_800_000_000).told(None)
     assert "budget     tenant:acme has $5: $4.99 spent, $0.002 reserved, $0.03 needed" in told(verdict=budget)
-    assert "budget     $0.03 were reserved: 12 tokens in, 800 out" in told(verdict=Foreseen(12, 800, 30_000_000).told(None))
+    assert "budget     $0.03 were reserved: 12 tokens in, 800 out" in told(verdict=Reservation(12, 800, 30_000_000).told(None))
 
 
 def test_a_price_is_told_by_whose_it_is_and_at_which_rates() -> None:

@@ -25,21 +25,12 @@ BODY = b'{"model":"m","temperature":0,"messages":[]}'
 PLAN = CachePlan(60.0, False, False, b"digest")
 
 
-class Nothing:
-    """What was taken for a request: nothing."""
-
-    def close(self, record: RequestRecord) -> None:
-        pass
-
-
 class Accounts:
-    async def admit(self, call: Call, resolved: Any, now: float) -> Nothing:
+    async def admit(self, call: Call, resolved: Any, now: float) -> None:
         await trio.sleep(1)
-        return Nothing()
 
-    async def admit_hit(self, call: Call, resolved: Any) -> Nothing:
+    async def admit_hit(self, call: Call, resolved: Any) -> None:
         await trio.lowlevel.checkpoint()
-        return Nothing()
 
 
 class Backend:

@@ -13,13 +13,13 @@ import trio.testing
 
 from appliance.config.schema import Price as OwnPrice
 from appliance.config.tenancy import Budget
-from appliance.core.budget import Terms, Warned
+from appliance.core.budget import Reservation, Terms, Warned
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.hedge import HedgePolicy
 from appliance.core.record import RequestRecord
 from appliance.dialects.openai_request import read_request
 from appliance.dialects.protocol import ParsedRequest
-from appliance.gateway.budgets import KNOWN_WAIT_S, Budgets, Held
+from appliance.gateway.budgets import KNOWN_WAIT_S, Budgets
 from appliance.gateway.ceilings import holder_of, key_scope, tenant_scope, terms_of
 from appliance.gateway.foreseen import IMAGE_TOKENS, foreseen
 from appliance.gateway.pricing import Pricing, Unpriced, own_price
@@ -149,8 +149,8 @@ def run(awaitable: Awaitable[Any]) -> Any:
     return trio.run(main)
 
 
-def held(given: Any) -> Held:
-    assert isinstance(given, Held), given
+def held(given: Any) -> Reservation:
+    assert isinstance(given, Reservation), given
     return given
 
 
@@ -197,7 +197,7 @@ def test_a_key_reserves_in_its_own_budget_and_its_tenants_and_a_refusal_says_who
     budgets, _ = budgets_of(Clock(), terms(usd=1.0), terms(KEY, 0.00015))
     first = held(run(reserve(budgets, asked(max_tokens=100), to("cheap"))))
     midnight = int(at("2026-07-14T00:00:00+02:00"))
-    assert first.reservation.spent == (Spent(TENANT, midnight, 100_000), Spent(KEY, midnight, 100_000))
+    assert first.spent == (Spent(TENANT, midnight, 100_000), Spent(KEY, midnight, 100_000))
     call = asked(max_tokens=100)
     refused = run(reserve(budgets, call, to("cheap")))
     assert isinstance(refused, Fault)
@@ -270,7 +270,7 @@ def test_requests_wait_for_a_new_budgets_figures_and_are_refused_when_none_come(
     assert outcome(needed=True, arrive=True).kind is FaultKind.BUDGET_EXCEEDED
     for broken in (False, True):
         assert outcome(needed=True, fail=broken).kind is FaultKind.LEDGER_UNAVAILABLE
-        assert isinstance(outcome(needed=False, fail=broken), Held)
+        assert isinstance(outcome(needed=False, fail=broken), Reservation)
 
 
 def test_what_an_earlier_run_warned_of_is_not_told_again_and_what_it_could_not_is() -> None:
