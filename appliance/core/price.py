@@ -66,14 +66,18 @@ class Price:
         tiers: (start, rates), ascending: a request with more than `start` input tokens costs these for all of its tokens, not for those
             above `start` alone (so Anthropic, Google and OpenAI).
         dearest: of `base`, see `dearest`; worked out once, since it is asked for of every request with a budget.
+        exact: every rate is a whole number of nano-USD, so that no amount has to be rounded.
     """
 
     base: Rates
     tiers: tuple[tuple[int, Rates], ...] = ()
     dearest: tuple[int, int, int] = attrs.field(init=False, eq=False, repr=False)
+    exact: bool = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "dearest", dearest(self.base))
+        each = (self.base, *(above for _, above in self.tiers))
+        object.__setattr__(self, "exact", not any(getattr(at, kind) % _DIVISOR for at in each for kind in KINDS))
 
     def rates(self, input_tokens: int) -> Rates:
         found = self.base
@@ -149,7 +153,7 @@ def cost_nusd(price: Price, usage: Usage) -> int:
     amount += at.output * out + at.request
     if usage.web_searches:
         amount += at.web_search * usage.web_searches
-    return _rounded(amount)
+    return amount // _DIVISOR if price.exact else _rounded(amount)
 
 
 def estimate_nusd(price: Price, prompt_tokens: int, output_tokens: int, *, every_kind: bool = False) -> int:
@@ -162,7 +166,8 @@ def estimate_nusd(price: Price, prompt_tokens: int, output_tokens: int, *, every
         asked, made, each = dearest(price.rates(prompt_tokens), every_kind=every_kind)
     else:
         asked, made, each = price.dearest
-    return _rounded(asked * prompt_tokens + made * output_tokens + each)
+    amount = asked * prompt_tokens + made * output_tokens + each
+    return amount // _DIVISOR if price.exact else _rounded(amount)
 
 
 def _input(at: Rates, usage: Usage) -> int:

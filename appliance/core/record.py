@@ -126,7 +126,7 @@ class RequestRecord:
     model: str = "unknown"
     stream: bool = False
     attempts: list[AttemptRecord] = attrs.field(factory=list)
-    fallbacks: list[tuple[str, str]] = attrs.field(factory=list)
+    fallbacks: Sequence[tuple[str, str]] = ()
     status: int = 0
     fault: Fault | None = None
     committed: bool = False

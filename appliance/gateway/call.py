@@ -7,7 +7,6 @@ makes sure that a keep-alive and an event never overlap.
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import attrs
 import trio
 
 from appliance.core.budget import Reservation
@@ -39,9 +38,8 @@ class Engine(Protocol):
     def push_whole(self, status: int, headers: HeaderList, body: bytes) -> bool | None: ...
 
 
-@attrs.define(eq=False)
 class Outlet:
-    """The answer's way to the caller.
+    """The answer's way to the caller. It begins as it stands in the class.
 
     Attributes:
         started: a status line has left (perhaps only for a keep-alive).
@@ -54,10 +52,6 @@ class Outlet:
         limited: headers that tell how the caller's limits stand; None where nothing limits them.
     """
 
-    _send: Send
-    record: RequestRecord
-    heard_at: float
-    _engine: Engine | None = None
     started: bool = False
     modelled: bool = False
     ended: bool = False
@@ -70,6 +64,9 @@ class Outlet:
     _unsent: bytes = b""
     _half_sent: bool = False
     _keeping: trio.Event | None = None
+
+    def __init__(self, send: Send, record: RequestRecord, heard_at: float, engine: Engine | None = None) -> None:
+        self._send, self.record, self.heard_at, self._engine = send, record, heard_at, engine
 
     def through(self, tap: "Tapped") -> None:
         """Send by way of `tap` from now on. Nothing has been sent yet."""

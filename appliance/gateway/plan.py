@@ -16,6 +16,7 @@ from appliance.core.claim import Claim, claims_of
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.glob import compile_globs
 from appliance.core.hedge import HedgePolicy
+from appliance.core.record import RequestRecord
 from appliance.core.step import RetryPolicy
 from appliance.dialects.language import Language
 from appliance.gateway.ceilings import key_scope, tenant_scope, terms_of
@@ -190,6 +191,12 @@ class Resolved:
     narrowed: tuple[str, ...] = ()
     prompt_tokens: int = 0
     assigned: Assigned | None = None
+
+    def told(self, record: RequestRecord) -> dict[str, object]:
+        """As what was decided of a request (`core.record.Told`): the route's targets were asked in its own order."""
+        from appliance.gateway.decision import Decision  # made of what is here
+
+        return Decision(self, self.route.order or ()).told(record)
 
     def within(self, variant: Assigned) -> "Resolved":
         """The same request in a variant of its route's experiment. Field by field: this is done whenever another user asks."""

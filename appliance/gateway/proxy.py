@@ -132,13 +132,15 @@ class Proxy:
                 candidates, seen = ordered(route, call, model, now, self.draw, self.live.turn)
             if call.parsed.operation in HAD_BY_SOME:  # go to who has them, or the first one says what to do
                 candidates = [one for one in candidates if _serves(one, call, model)] or candidates
-            decision = call.record.decision = Decision(resolved, candidates, seen)
+            record = call.record
+            record.decision = resolved if candidates is route.order else Decision(resolved, candidates, seen)
             history: list[Tried] = []
             if call.race is None and _all_available(candidates, now):
                 fault = await attempt(call, candidates[0], model, now)
                 if fault is None:
                     return None
-                history.append(tried_of(call.record, candidates[0], 0, fault))
+                history.append(tried_of(record, candidates[0], 0, fault))
+            decision = record.decision = Decision(resolved, candidates, seen)
             return await self._further_attempts(call, decision, history)
         finally:
             self.calls.discard(call)
@@ -257,7 +259,7 @@ def _note_fallback(call: Call, candidates: Sequence[TargetPlan], history: list[T
     if history:
         last, chosen = candidates[history[-1].candidate].upstream.name, candidates[index].upstream.name
         if last != chosen:
-            call.record.fallbacks.append((last, chosen))
+            call.record.fallbacks = (*call.record.fallbacks, (last, chosen))
 
 
 async def _pause(call: Call, seconds: float) -> Fault | None:

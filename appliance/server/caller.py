@@ -11,11 +11,13 @@ import attrs
 from appliance.core.fault import Fault
 from appliance.core.trace_context import Trace, read_trace
 from appliance.core.user_name import user_of_header
+from appliance.dialects.language import Language
 from appliance.gateway.admission import given_request_id, look_up, unexpired
 from appliance.gateway.plan import KeyPlan, Plan, Resolved
 from appliance.http1.asgi import Scope
 from appliance.http1.turn import Turn
 from appliance.server.body import wrong_type
+from appliance.server.paths import operation_of
 from appliance.server.reply import HeaderList, header_map
 
 NO = (b"", b"false", b"0", b"no")
@@ -33,6 +35,7 @@ class Caller:
         unsuitable: why no body of such a type is taken, None when it is.
         pin: the X-Provider header. skip_cache: X-Skip-Cache says so. user: X-User-ID, empty without one.
         trace: the one that they are in, None without a valid traceparent.
+        asks: for which operation, in which language; None where the path has none.
     """
 
     request_id: str
@@ -43,6 +46,7 @@ class Caller:
     _headers: dict[bytes, bytes] = attrs.field(repr=False)
     _length_place: int | None
     trace: Trace | None = None
+    asks: tuple[str, Language] | None = None
     _plan: Plan | None = attrs.field(default=None, repr=False)
     _anonymous: bool = False
     _expires: bool = False
@@ -98,12 +102,11 @@ class Caller:
 
 def caller_of(scope: Scope, engine: Turn | None) -> Caller:
     """Who sent this request; an engine that remembers heads gives the same one for each repeat."""
-    if engine is None:
-        return read_caller(scope)
-    remembered: dict[str, Caller] = engine.remembered
+    remembered: dict[str, Caller] = {} if engine is None else engine.remembered
     caller = remembered.get(REMEMBERED_AS)
     if caller is None:
         caller = remembered[REMEMBERED_AS] = read_caller(scope)
+        caller.asks = operation_of(scope)
     return caller
 
 

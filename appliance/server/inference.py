@@ -4,7 +4,6 @@ Every request leaves exactly one record, written in `finally`, also when the cli
 """
 
 import math
-from collections.abc import Callable
 
 import trio
 
@@ -26,34 +25,30 @@ from appliance.gateway.variants import assigned, unassigned
 from appliance.http1.asgi import Receive, Scope, Send
 from appliance.http1.turn import Turn
 from appliance.server.body import read_body, too_large
-from appliance.server.caller import Caller, caller_of
+from appliance.server.caller import Caller
 from appliance.server.paths import envelope_of
 from appliance.server.reply import HeaderList, header_map, reply
 
-EndReason = Callable[[], str | None]
-"""Why the engine ended the request, None while it did not."""
-
 
 async def serve_operation(
-    gateway: Gateway, scope: Scope, receive: Receive, send: Send, operation: str, language: Language, engine: Turn | None, *,
+    gateway: Gateway, scope: Scope, receive: Receive, send: Send, caller: Caller, asks: tuple[str, Language], engine: Turn | None,
     anonymous: bool,
 ) -> None:  # fmt: skip
     """Answer one POST of an inference operation (`chat`, `text_completion`, `embeddings`, `count_tokens`).
 
     Args:
-        language: the caller's wire language.
+        asks: the operation, and the caller's wire language.
         engine: the server below, where it is ours.
         anonymous: whether this listener may let in callers without a key.
     """
-    caller = caller_of(scope, engine)
+    operation, language = asks
     record = _new_record(gateway, scope, caller, operation, language)
     outlet = Outlet(send, record, record.started_at, engine)
     gateway.live.requests += 1
-    end_reason = _client_gone if engine is None else lambda: engine.end_reason
     call: Call | None = None
     try:
         fault: Fault | None
-        admitted = await _admit(gateway, scope, receive, caller, outlet, engine, end_reason, language, anonymous=anonymous)
+        admitted = await _admit(gateway, scope, receive, caller, outlet, engine, language, anonymous)
         if isinstance(admitted, Fault):
             fault = admitted
         else:
@@ -74,7 +69,7 @@ async def serve_operation(
             engine.abort(engine.ends_with_connection)
     except BaseException as error:
         if record.fault is None:
-            record.fault = _ended_by(error, end_reason)
+            record.fault = _ended_by(error, engine)
         raise
     finally:
         if outlet.gone and record.fault is None:
@@ -101,8 +96,8 @@ async def _tell(gateway: Gateway, scope: Scope, caller: Caller, outlet: Outlet, 
 
 
 async def _admit(
-    gateway: Gateway, scope: Scope, receive: Receive, caller: Caller, outlet: Outlet, engine: Turn | None, end_reason: EndReason,
-    language: Language, *, anonymous: bool,
+    gateway: Gateway, scope: Scope, receive: Receive, caller: Caller, outlet: Outlet, engine: Turn | None, language: Language,
+    anonymous: bool,
 ) -> tuple[Call, Resolved] | Fault:  # fmt: skip
     """Who calls, what they ask for and where that may go; or why not."""
     record, plan = outlet.record, gateway.plan
@@ -113,7 +108,7 @@ async def _admit(
     if caller.unsuitable is not None:
         if record.operation not in UPLOADS:
             return caller.unsuitable
-        return await _admit_upload(gateway, scope, receive, caller, outlet, end_reason, language, key)
+        return await _admit_upload(gateway, scope, receive, caller, outlet, engine, language, key)
     limits = plan.config.server.limits
     body: bytes | None = None if engine is None else engine.whole_body()
     if body is None:
@@ -132,11 +127,11 @@ async def _admit(
         return parsed
     if holds_more(body, parsed.fields, limits.items_max):
         return too_many(limits.items_max)
-    return _admitted(gateway, scope, caller, outlet, end_reason, language, verbatim, key, parsed, body)
+    return _admitted(gateway, scope, caller, outlet, engine, language, verbatim, key, parsed, body)
 
 
 async def _admit_upload(
-    gateway: Gateway, scope: Scope, receive: Receive, caller: Caller, outlet: Outlet, end_reason: EndReason,
+    gateway: Gateway, scope: Scope, receive: Receive, caller: Caller, outlet: Outlet, engine: Turn | None,
     language: Language, key: KeyPlan,
 ) -> tuple[Call, Resolved] | Fault:  # fmt: skip
     """The same for a form, of which no more is read than is needed to know its model."""
@@ -157,7 +152,7 @@ async def _admit_upload(
                 admitted = parsed
             else:
                 assert language.verbatim is not None  # as above
-                admitted = _admitted(gateway, scope, caller, outlet, end_reason, language, language.verbatim, key, parsed, b"")
+                admitted = _admitted(gateway, scope, caller, outlet, engine, language, language.verbatim, key, parsed, b"")
         if isinstance(admitted, tuple):
             admitted[0].upload = upload
         return admitted
@@ -167,7 +162,7 @@ async def _admit_upload(
 
 
 def _admitted(
-    gateway: Gateway, scope: Scope, caller: Caller, outlet: Outlet, end_reason: EndReason, language: Language, verbatim: Verbatim,
+    gateway: Gateway, scope: Scope, caller: Caller, outlet: Outlet, engine: Turn | None, language: Language, verbatim: Verbatim,
     key: KeyPlan, parsed: ParsedRequest, body: bytes,
 ) -> tuple[Call, Resolved] | Fault:  # fmt: skip
     """Where a request goes that has been read. A reload may have come meanwhile; from here to the proxy nothing waits."""
@@ -175,6 +170,7 @@ def _admitted(
     model = record.requested_model = parsed.model
     record.stream = parsed.stream
     record.user = caller.user or parsed.user
+    end_reason = _client_gone if engine is None else lambda: engine.end_reason
     texts = {name: value.decode("latin-1") for name, value in header_map(scope).items()} if plan.needs_headers else {}
     if model in plan.named:
         record.model = model
@@ -261,12 +257,12 @@ def _client_gone() -> str:
     return "client_gone"
 
 
-def _ended_by(error: BaseException, end_reason: EndReason) -> Fault:
+def _ended_by(error: BaseException, engine: Turn | None) -> Fault:
     """Why a request ended with an exception: it was cancelled by its engine, or by a bug of ours. Nurseries wrap either in groups."""
     bug = error.split(trio.Cancelled)[1] if isinstance(error, BaseExceptionGroup) else None if isinstance(error, trio.Cancelled) else error
     if bug is not None:
         return Fault(FaultKind.INTERNAL, "the gateway failed while answering; its log has the details")
-    return DRAINING if end_reason() == "shutdown" else CLIENT_GONE
+    return DRAINING if engine is not None and engine.end_reason == "shutdown" else CLIENT_GONE
 
 
 async def refuse(outlet: Outlet, dialect: CallerDialect, fault: Fault, record: RequestRecord) -> None:

@@ -13,12 +13,13 @@ from appliance.gateway.tenancy_keeper import TenancyKeeper
 from appliance.http1.asgi import Receive, Scope, Send
 from appliance.http1.refusal import OnRefusal
 from appliance.http1.turn import Turn
+from appliance.server.caller import caller_of
 from appliance.server.health import serve_live, serve_ready
 from appliance.server.inference import refuse_plainly, serve_operation
 from appliance.server.lifespan import serve_lifespan
 from appliance.server.metrics import may_read, serve_metrics
 from appliance.server.models import serve_models
-from appliance.server.paths import OPERATIONS, operation_of
+from appliance.server.paths import OPERATIONS
 from appliance.server.usage import serve_usage
 from appliance.server.watched import serve_watched
 from appliance.telemetry.live import LiveView
@@ -65,10 +66,9 @@ class PublicApp:
 
     def _answer(self, scope: Scope, receive: Receive, send: Send, engine: Turn | None = None) -> Awaitable[None]:
         if scope["method"] == "POST":
-            found = operation_of(scope)
-            if found is not None:
-                operation, language = found
-                return serve_operation(self.gateway, scope, receive, send, operation, language, engine, anonymous=self.anonymous)
+            caller = caller_of(scope, engine)
+            if caller.asks is not None:
+                return serve_operation(self.gateway, scope, receive, send, caller, caller.asks, engine, self.anonymous)
         return self._answer_else(scope, send)
 
     async def _answer_else(self, scope: Scope, send: Send) -> None:

@@ -277,7 +277,7 @@ async def test_the_second_is_cancelled_at_once_whatever_it_waits_for(autojump_cl
     began = trio.current_time()
     record = await asked(one)
     assert told(record) == FIRST_WON
-    assert (record.backend, record.model, record.fallbacks) == ("a", "m", [])
+    assert (record.backend, record.model, record.fallbacks) == ("a", "m", ())
     assert other.asked_at == pytest.approx(began + 0.5)
     assert other.ended_at == pytest.approx(began + 0.75)
     nothing_left(one)

@@ -124,7 +124,7 @@ RETRIED = request(
 FELL_BACK = request(
     attempt("alpha", FaultKind.CONNECT_TIMEOUT, took=0.1),
     attempt("beta", at=100.2, took=0.1, vendor="mistral", model="claude-haiku-4-5", response_model="claude-haiku-4-5-001"),
-    model="claude-haiku-4-5", fallbacks=[("alpha", "beta")],
+    model="claude-haiku-4-5", fallbacks=(("alpha", "beta"),),
 )  # fmt: skip
 UPSTREAM_FAULT = request(attempt("alpha", FaultKind.OVERLOADED), kind=FaultKind.OVERLOADED, status=502)
 CALLERS_FAULT = request(attempt("alpha", FaultKind.CONTEXT_LENGTH), kind=FaultKind.CONTEXT_LENGTH, status=400)
