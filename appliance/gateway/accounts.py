@@ -57,7 +57,14 @@ class Accounts:
                     call.outlet.limited = None  # what the limits stood at is given back
                     return reserved
                 call.held = reserved
-            return await self._written(call, resolved) if self.keeper is not None else self._write(call, resolved)
+            opened = opened_of(call.record, resolved, call.held)
+            failed = self.ledger.open(opened)
+            if failed is not None:
+                return _unavailable(failed.message)
+            if self.keeper is not None and (problem := await self._on_disk(self.keeper, opened)):
+                return _unavailable(problem)
+            call.opened = opened
+            return None
         finally:
             if call.opened is None:
                 self._give_back(call)
@@ -66,7 +73,16 @@ class Accounts:
         """Let a request have an answer that is there: the limits of requests count it, no budget has to have room for it."""
         try:
             fault = await self.allowances.admit_hit(call, resolved)
-            return fault or await self._written(call, resolved)
+            if fault is not None:
+                return fault
+            opened = opened_of(call.record, resolved, None)
+            failed = self.ledger.open(opened)
+            if failed is not None:
+                return _unavailable(failed.message)
+            if self.keeper is not None and (problem := await self._on_disk(self.keeper, opened)):
+                return _unavailable(problem)
+            call.opened = opened
+            return None
         finally:
             if call.opened is None:
                 self._give_back(call)
@@ -94,27 +110,6 @@ class Accounts:
             call.allowance = None
         if call.upload is not None:
             call.upload.close()
-
-    def _write(self, call: Call, resolved: Resolved) -> Fault | None:
-        """Write down that it is let in."""
-        opened = opened_of(call.record, resolved, call.held)
-        failed = self.ledger.open(opened)
-        if failed is not None:
-            return _unavailable(failed.message)
-        call.opened = opened
-        return None
-
-    async def _written(self, call: Call, resolved: Resolved) -> Fault | None:
-        """The same, as durable as configured."""
-        fault = self._write(call, resolved)
-        if fault is not None or self.keeper is None or call.opened is None:
-            return fault
-        opened, call.opened = call.opened, None
-        problem = await self._on_disk(self.keeper, opened)
-        if problem:
-            return _unavailable(problem)
-        call.opened = opened
-        return None
 
     async def _on_disk(self, keeper: LedgerKeeper, opened: Opened) -> str:
         """Wait until what was written is as durable as configured; it is void where that goes wrong, and why that is is given."""

@@ -99,12 +99,14 @@ def needed(parsed: ParsedRequest, answer_tokens_max: int) -> tuple[int, int]:
 
     The whole prompt is looked at for it, so it is asked only where tokens are limited.
     """
-    if parsed.operation == COUNT:
-        return 0, 0
-    prompt = parsed.prompt_tokens_estimate or 1
-    if parsed.operation not in ANSWERING:
-        return prompt, 0
-    answers, bound = choices(parsed), parsed.max_tokens
+    operation, answers = parsed.operation, 1
+    if operation != "chat" or not UNUSUAL.isdisjoint(parsed.fields):
+        if operation == COUNT:
+            return 0, 0
+        if operation not in ANSWERING:
+            return parsed.prompt_tokens_estimate or 1, 0
+        answers = choices(parsed)
+    prompt, bound = parsed.prompt_tokens_estimate or 1, parsed.max_tokens
     if bound is None:
         return prompt, answer_tokens_max * answers
     if bound > answer_tokens_max:

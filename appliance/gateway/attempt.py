@@ -55,11 +55,12 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hed
         upstream.name, upstream.provider.gen_ai_name, asked, way.served, now, outcome="cancelled", half_open=permit.half_open
     )  # fmt: skip
     request.attempts.append(record)
-    running = Running(call, target, record, permit, way, way.language is not None or call.anew or _amiss(call, asked), now)
+    translates = way.language is not None or call.anew or (way.amiss is not None and way.amiss(parsed.fields, asked))
+    running = Running(call, target, record, permit, way, translates, now)
     if hedge:
         call.beside, running.lead, record.hedge = running, False, "sent"
     else:  # what is said of the request is said of it
-        call.running, call.translated, request.model = running, running.translates, way.served
+        call.running, call.translated, request.model = running, translates, way.served
         if call.writer is not None or request.dropped_fields:  # of an attempt before this one
             call.writer, request.dropped_fields = None, ()
     if upstream.ring is not None:
@@ -86,12 +87,6 @@ async def attempt(call: Call, target: TargetPlan, model: str, now: float, *, hed
     finally:
         _settle(running, fault)
     return fault
-
-
-def _amiss(call: Call, asked: str) -> bool:
-    """Whether the model would refuse what the caller says in its own language."""
-    verbatim = call.language.verbatim
-    return verbatim is not None and verbatim.amiss is not None and verbatim.amiss(call.parsed.fields, asked)
 
 
 def _cause(running: Running, fault: Fault) -> Fault:

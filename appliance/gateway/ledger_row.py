@@ -47,14 +47,15 @@ def row_of(record: RequestRecord, opened: Opened, spent: tuple[Counted, ...]) ->
     else:
         usage, more = billed(record), _attempts(record)
     first, fault = record.first_token_at, record.fault
-    return _new(LedgerRow, (
-        *opened[:BEGUN], record.backend, record.model[:TEXT_MAX_CHARS], record.dialect, record.operation, record.stream, record.status,
+    became = (
+        record.backend, record.model[:TEXT_MAX_CHARS], record.dialect, record.operation, record.stream, record.status,
         "" if fault is None else fault.row.label, usage.source,
         usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens,
         usage.input_audio_tokens, usage.output_audio_tokens, usage.search_units, record.cost_nusd,
         round((record.ended_at - record.started_at) * 1000), round((first - record.started_at) * 1000) if first else None, more, spent,
         record.experiment, record.variant,
-    ))  # fmt: skip
+    )  # fmt: skip
+    return _new(LedgerRow, opened[:BEGUN] + became)
 
 
 def _attempts(record: RequestRecord) -> str:

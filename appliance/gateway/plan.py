@@ -68,15 +68,16 @@ class TargetPlan:
     def way(self, callers: Language, operation: str, model: str, stream: bool) -> Way:
         """How such a request is asked here; found once. model: the requested name after aliases."""
         known = self._ways.get((callers.name, operation, model, stream))
-        return known or self._find_way(callers.name, operation, model, stream)
+        return known or self._find_way(callers, operation, model, stream)
 
-    def _find_way(self, callers: str, operation: str, model: str, stream: bool) -> Way:
+    def _find_way(self, callers: Language, operation: str, model: str, stream: bool) -> Way:
         upstream, asked = self.upstream, self.model or model
-        language, called = upstream.spoken(callers, operation, asked)
+        language, called = upstream.spoken(callers.name, operation, asked)
         served = self.served or self.served_name(model)
-        found = Way(asked, served, language, called, upstream.first_phase_s(stream), upstream.refused(asked))
+        amiss = None if callers.verbatim is None else callers.verbatim.amiss
+        found = Way(asked, served, language, called, upstream.first_phase_s(stream), upstream.refused(asked), amiss)
         if len(self._ways) < WAYS_MAX:
-            self._ways[callers, operation, model, stream] = found
+            self._ways[callers.name, operation, model, stream] = found
         return found
 
     def served_name(self, requested: str) -> str:

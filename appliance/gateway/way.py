@@ -1,6 +1,7 @@
 """How a backend is asked: what every attempt for callers of one language, operation and model would find out again. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import attrs
 
@@ -17,6 +18,7 @@ class Way:
         operation: what it is said as there; empty where the vendor has no such thing.
         first_phase_s: how long an attempt may take to the first byte of a stream, or to the end of a whole answer.
         refused: members of chat messages that the vendor's model refuses, by how they stand in a body.
+        amiss: whether the model would refuse what a caller says in its own language; None where that cannot be.
     """
 
     asked: str
@@ -25,3 +27,4 @@ class Way:
     operation: str
     first_phase_s: float
     refused: Mapping[bytes, str]
+    amiss: Callable[[Mapping[str, Any], str], bool] | None
