@@ -88,6 +88,7 @@ class Account:
     Attributes:
         spent_nusd: settled; reserved_nusd: of requests under way.
         told: the highest of THRESHOLDS that was warned of in this period, 0 for none; warns_at_nusd: spent, the next one is reached.
+        most_nusd: spent and reserved, above which requests are refused; infinite where none are.
     """
 
     terms: Terms
@@ -96,10 +97,12 @@ class Account:
     reserved_nusd: int = 0
     told: int = attrs.field(default=0, init=False)
     warns_at_nusd: float = attrs.field(default=0, init=False)
+    most_nusd: float = attrs.field(default=0, init=False)
 
     def hold(self, terms: Terms, told: int) -> None:
         """From now on these terms hold, and so much was warned of."""
         self.terms, self.told = terms, told
+        self.most_nusd = terms.ceiling_nusd if terms.refuses else math.inf
         # Rounded up, so that as in `reached` 80 % is not reached just before it is.
         untold = (-(-percent * terms.ceiling_nusd // 100) for percent in THRESHOLDS if percent > told)
         self.warns_at_nusd = next(untold, math.inf)
@@ -234,13 +237,14 @@ class Book:
             if account is not None:
                 if now >= account.period.end:
                     account.roll(now)
-                terms, start = account.terms, account.period.start
-                if nusd and terms.refuses and account.spent_nusd + account.reserved_nusd + nusd > terms.ceiling_nusd:
+                reserved_nusd, start = account.reserved_nusd + nusd, account.period.start
+                if nusd and account.spent_nusd + reserved_nusd > account.most_nusd:
+                    for other, _ in parts:
+                        other.reserved_nusd -= nusd
                     return _refused(account, nusd)
+                account.reserved_nusd = reserved_nusd
                 parts.append((account, start))
                 counted.append((scope, start, nusd))
-        for account, _ in parts:
-            account.reserved_nusd += nusd
         reservation.parts = parts
         if nusd:
             reservation.spent = tuple(counted)

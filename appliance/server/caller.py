@@ -53,8 +53,6 @@ class Caller:
     _key: KeyPlan | Fault | None = attrs.field(default=None, repr=False)
     _forwarder: Callable[[Iterable[tuple[bytes, bytes]]], bytes] | None = attrs.field(default=None, repr=False)
     _forwarded: bytes = attrs.field(default=b"", repr=False)
-    _routed_by: Plan | None = attrs.field(default=None, repr=False)
-    _routed_for: KeyPlan | None = attrs.field(default=None, repr=False)
     _routed_model: str = ""
     _routed: Resolved | None = attrs.field(default=None, repr=False)
 
@@ -63,7 +61,7 @@ class Caller:
         key = self._key
         if key is None or plan is not self._plan or anonymous is not self._anonymous:
             key = self._key = look_up(plan, self._headers, query, anonymous=anonymous)
-            self._plan, self._anonymous = plan, anonymous
+            self._plan, self._anonymous, self._routed = plan, anonymous, None
             self._expires = isinstance(key, KeyPlan) and key.expires_at is not None
         return unexpired(key, wall_time) if self._expires else key
 
@@ -81,14 +79,13 @@ class Caller:
 
     def known_route(self, plan: Plan, key: KeyPlan, model: str) -> Resolved | None:
         """Where this caller's last request went, if it came with the same key for the same model under the same plan."""
-        if plan is self._routed_by and key is self._routed_for and model == self._routed_model:
-            return self._routed
-        return None
+        return self._routed if model == self._routed_model and plan is self._plan and key is self._key else None
 
     def keep_route(self, plan: Plan, key: KeyPlan, model: str, resolved: Resolved) -> None:
         """For `known_route`. Only of a plan whose routes look at nothing but the name of the model, the tenant and the path: a repeat of
         this head has the same path."""
-        self._routed_by, self._routed_for, self._routed_model, self._routed = plan, key, model, resolved
+        if plan is self._plan and key is self._key:
+            self._routed_model, self._routed = model, resolved
 
     def announced_bytes(self, headers: HeaderList) -> int:
         """The Content-Length of this request; 0 without one, or where it is no number."""
