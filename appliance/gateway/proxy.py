@@ -64,7 +64,8 @@ class Proxy:
 
     def serve(self, call: Call, resolved: Resolved) -> Awaitable[Fault | None]:
         """Answer one admitted request; to be awaited. Each coroutine around another is resumed with it: most requests have but one here."""
-        if call.parsed.stream or resolved.route.attended or resolved.assigned is not None:
+        assigned = resolved.assigned
+        if call.parsed.stream or resolved.route.attended or (assigned is not None and assigned.shadow is not None):
             return self._attended(call, resolved)
         return self._attempts(call, resolved)
 
