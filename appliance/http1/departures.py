@@ -39,18 +39,22 @@ class Departures(trio.abc.Instrument):
     _waiting: list[Callable[[], bool | None]] = attrs.field(factory=list)
 
     def add(self, leave: Callable[[], bool | None]) -> None:
-        """`leave` is called before the loop waits next, or now, and tells whether it has woken a task. It must not wait nor raise; whoever
-        owns it may have nothing left to send by then."""
-        self._waiting.append(leave)
+        """`leave` is called before the loop waits next, and tells whether it has woken a task. It must not wait nor raise; whoever owns it
+        may have nothing left to send by then. Never called from here: in the same step there may still be something to write `before` it.
+        """
         if len(self._waiting) >= TOGETHER_MAX:
             self.flush()
+        self._waiting.append(leave)
 
     def before(self, write: Callable[[], bool | None]) -> bool:
-        """`write` is called as with `add`, before everything that leaves then: for what has to be written down first. False, and nothing is
-        called, while nobody sees to departures."""
-        if self.running:
-            self._waiting.insert(0, write)
-        return self.running
+        """`write` is called as with `add`, once, before everything that leaves then: for what has to be written down first. False, and
+        nothing is called, where nothing is about to leave, or nobody sees to that."""
+        waiting = self._waiting
+        if not (self.running and waiting):
+            return False
+        if waiting[0] != write:
+            waiting.insert(0, write)
+        return True
 
     def flush(self) -> bool:
         """Everything leaves now. Whether a task was woken by that."""

@@ -65,6 +65,42 @@ async def test_what_has_to_be_written_first_is_written_before_anything_leaves():
     assert seen == ["written", "leaves"]
 
 
+async def test_what_is_to_be_written_right_after_its_answer_was_added_is_written_before_it_however_many_wait():
+    """An answer parts, and in the same step its end is held: it must not be the one with which too many wait."""
+    seen: list[str] = []
+    held: list[str] = []
+
+    def write() -> None:
+        seen.extend(held)
+        held.clear()
+
+    async with departing() as departures:
+        for number in range(2 * TOGETHER_MAX + 1):
+            departures.add(lambda number=number: seen.append(f"answer {number}"))  # type: ignore[misc]
+            if not held:
+                departures.before(write)
+            held.append(f"end {number}")
+        await trio.lowlevel.checkpoint()
+    for number in range(2 * TOGETHER_MAX + 1):
+        assert seen.index(f"end {number}") < seen.index(f"answer {number}"), number
+
+
+async def test_who_writes_is_called_once_however_often_it_asks():
+    seen: list[str] = []
+
+    def write() -> None:
+        seen.append("written")
+
+    async with departing() as departures:
+        assert not departures.before(write)  # whatever it was to be before has left already, or waits for nobody
+        departures.add(lambda: seen.append("leaves"))
+        for _ in range(2 * TOGETHER_MAX):
+            assert departures.before(write)
+        await trio.lowlevel.checkpoint()
+        assert not departures.before(write)
+    assert seen == ["written", "leaves"]
+
+
 async def test_no_more_than_so_many_wait():
     left: list[int] = []
     async with departing() as departures:
