@@ -1,5 +1,6 @@
 """Pieces pushed without waiting: the same frames on the wire as sent ones, whatever the client reads, and never out of order."""
 
+import re
 import socket
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import trio
 from http1_engine import GET, QUICK, get, post, serving
 
+from appliance.http1.server_limits import ServerLimits
 from appliance.http1.turn import ClientGone
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
@@ -164,3 +166,43 @@ async def test_a_whole_answer_shorter_than_its_length_is_not_pushed():
     async with serving(app, QUICK) as served:
         client = await served.connect()
         assert (await client.ask(GET)).body == b"ok"
+
+
+@pytest.mark.parametrize("drains", [False, True])
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        post(b"abc"),
+        post(b"abc", "Connection: close"),
+        post(b"abc").replace(b"HTTP/1.1", b"HTTP/1.0"),
+        post(b"abc", "Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0"),
+        post(b"abc").replace(b"POST", b"HEAD"),
+        post(b"y" * 100_000),
+        post(b"abc", "Expect: 100-continue"),
+    ],
+    ids=["plain", "close", "http10", "http10-kept", "head", "long", "expecting"],
+)
+async def test_a_pushed_answer_is_byte_for_byte_the_sent_one(request_bytes: bytes, reads: bool, drains: bool):
+    """Whatever is to be said of the connection, and whether or not the request's body was taken before."""
+    limits = ServerLimits(sweep_s=0.02, discard_max_bytes=10_000)
+    headers = [(b"content-length", b"5")]
+
+    async def answered(pushes: bool) -> bytes:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            turn = scope["extensions"]["http1"]
+            while reads and (await receive())["more_body"]:
+                pass
+            if drains:
+                served.server.drain()
+            if not pushes or turn.push_whole(200, headers, b"hello") is None:
+                await send({**START, "headers": headers})
+                await send(piece(b"hello", more=False))
+
+        async with serving(app, limits) as served:
+            client = await served.connect()
+            await client.send(request_bytes)
+            data = await client.some(b"\r\n\r\n" if request_bytes.startswith(b"HEAD") else b"hello")
+            return re.sub(rb"date: [^\r]*", b"date: now", data)
+
+    assert await answered(pushes=True) == await answered(pushes=False)
