@@ -90,6 +90,23 @@ async def test_headers_come_lowercased_in_order_and_stripped_and_trailers_are_dr
         assert exchange.headers == [(b"x-b", b"2"), (b"x-a", b"1"), (b"x-b", b"3"), (b"e", b""), (b"transfer-encoding", b"chunked")]
 
 
+async def test_trailers_of_one_answer_are_none_of_the_next_ones_headers() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(H + b"transfer-encoding: chunked\r\n\r\n0\r\nx-trailer: 1\r\n\r\n")
+        await peer.request()
+        await peer.send(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + H + b"content-length: 2\r\n\r\nok")
+
+    async with upstream(script) as server:
+        transport = server.transport()
+        assert await whole(await transport.send(post())) == b""
+        second = await transport.send(post())
+        assert not isinstance(second, Failure)
+        assert second.reused
+        assert second.headers == [(b"content-length", b"2")]
+        assert await whole(second) == b"ok"
+
+
 async def test_body_bytes_come_as_soon_as_there_are_any() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()

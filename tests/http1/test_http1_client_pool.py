@@ -248,6 +248,14 @@ async def test_a_peer_that_announces_a_shorter_keep_alive_is_believed(
         assert len(server.peers) == connections
 
 
+async def test_where_none_may_idle_none_is_kept() -> None:
+    async with upstream(serve_ok) as server:
+        transport = server.transport(idle_max=0)
+        for _ in range(2):
+            assert await whole(await transport.send(post())) == b"ok"
+            assert transport.stats() == PoolStats(0, 0, 0)
+
+
 async def test_no_more_than_idle_max_connections_are_kept() -> None:
     held = Held()
     async with upstream(held.script) as server:
