@@ -12,6 +12,9 @@ from appliance.core.price import Price, Rates, rates
 
 DAY_S = 86_400
 
+UNDER_WAY_MAX_S = DAY_S
+"""A request costs what held when it began; the longest that an attempt may be given is a day."""
+
 Usd = Mapping[str, str]
 """USD by kind, in decimal digits: per million tokens, or apiece."""
 
@@ -99,11 +102,11 @@ class Listed:
         return self._varied(standard, [one for one in self.variants if one.tier == tier and one.holds(now)])
 
     def lasts(self, now: float) -> bool:
-        """Whether what `price` gives at `now` for the standard tier holds ever after: nothing changes it daily, nor is it announced to
-        change."""
+        """Whether what `price` gives at `now` for the standard tier holds ever after, and for all who are still to ask: nothing changes it
+        daily, nor is it announced to change, nor has it changed while a request was under way that may be charged yet."""
         if len(self.prices) == 1:
             return True
-        return all(one.daily is None and (one.since is None or one.since <= now) for one in self.prices)
+        return all(one.daily is None and (one.since is None or one.since <= now - UNDER_WAY_MAX_S) for one in self.prices)
 
     def _varied(self, standard: Dated, variants: Sequence[Dated]) -> Price:
         key = tuple(map(id, (standard, *variants)))

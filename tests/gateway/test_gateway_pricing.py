@@ -154,6 +154,15 @@ async def test_a_price_is_remembered_once_no_time_changes_it_any_more(plan: Plan
     assert len(plan.pricing._quoted) == steady.count(True)
 
 
+async def test_a_request_that_began_before_a_change_of_price_costs_what_held_then_though_others_have_asked_since(plan: Plan):
+    house, change = target(plan, "house"), datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    line = ["x", [], [], [{"usd": {"input": "1"}}, {"usd": {"input": "2"}, "from": "2026-01-01"}]]
+    plan.pricing._known["custom", "m", "m", ""] = read_listed("v", line)
+    before, after = (plan.pricing.quote(house, "m", "", change + seconds) for seconds in (-60, 60))
+    assert before.price.base.input * 2 == after.price.base.input
+    assert plan.pricing.quote(house, "m", "", change - 60).price == before.price
+
+
 @pytest.mark.parametrize(("nusd", "text"), [(0, b"0"), (1, b"0.000000001"), (1_500_000_000, b"1.5"), (20_000_000_000, b"20")])
 def test_money_is_written_exactly_and_without_an_exponent(nusd: int, text: bytes):
     assert usd_text(nusd) == text
