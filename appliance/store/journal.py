@@ -70,14 +70,16 @@ class Journal:
     def settle(self, ledger_id: int, data: bytes, *, hold: bool = False) -> bool:
         """Append the end of a request, or hold it until `flush`, which is then to be called soon. False when there is no room, which only
         happens to ends that are much longer than foreseen."""
-        opened = self.opened.pop(ledger_id, None)
-        if opened is not None:
-            self.opened_bytes -= len(opened)
         segment = self.current
-        if segment is None or segment.at + self.held_bytes + len(data) > segment.size:
-            segment = self._rotated(len(data))
-            if segment is None:
-                return False
+        try:
+            if segment is None or segment.at + self.held_bytes + len(data) > segment.size:
+                segment = self._rotated(len(data))  # with what the request wrote when it began, which is to explain it until then
+        finally:
+            opened = self.opened.pop(ledger_id, None)
+            if opened is not None:
+                self.opened_bytes -= len(opened)
+        if segment is None:
+            return False
         if hold and len(self.held) < HELD_MAX:
             self.held.append(data)
             self.held_bytes += len(data)

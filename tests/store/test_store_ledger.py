@@ -217,6 +217,28 @@ def test_held_ends_that_a_disk_does_not_take_are_kept_in_memory_and_counted_once
     assert spent(tmp_path / "one.db", "x") == 4
 
 
+def test_an_end_for_which_the_journal_turns_over_is_explained_though_the_segment_of_its_beginning_is_gone(tmp_path):
+    path = tmp_path / "one.db"
+    ledger, due = started(path), Due()
+    ledger.defer = due.defer
+    ledger.open(opened(1))
+    first, number = ledger.journal.current, 1
+    while first.at + SETTLED_RESERVE_BYTES < first.size:
+        number += 1
+        ledger.settle(row(number))
+        due.come()
+    ledger.settle(row(1, user="u" * SETTLED_RESERVE_BYTES))
+    assert [first] == [*ledger.journal.sealed]
+    assert held_by(ledger) == [1]
+    ledger.commit()
+    assert not first.path.exists()
+    kill(ledger)
+    again = started(path)
+    assert stored(path, "id", "usage_source")[0] == (row(1).id, "estimated")
+    assert len(stored(path, "id")) == number
+    again.close()
+
+
 def test_what_is_held_at_the_end_of_a_run_is_written(tmp_path):
     ledger, due = started(tmp_path / "one.db"), Due()
     ledger.defer = due.defer
