@@ -54,6 +54,7 @@ class LedgerKeeper:
             await self._wanted.wait()
             self._wanted = trio.Event()
             running, self._next = self._next, _Sync()
+            self.ledger.flush()  # what is held is of those who wait
             try:
                 await trio.to_thread.run_sync(self.ledger.sync)
                 running.failure = ""

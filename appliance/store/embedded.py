@@ -95,7 +95,7 @@ class EmbeddedLedger:
         data = frame(SETTLED, row)
         journal = self.journal
         # A stream's last event has left already, and whoever has read it is to find its row whatever happens now.
-        hold = not row.stream and (bool(journal.held) or self.defer(self._flush))
+        hold = not row.stream and (bool(journal.held) or self.defer(self.flush))
         try:
             if journal.settle(row.id, data, hold=hold):
                 return
@@ -103,7 +103,8 @@ class EmbeddedLedger:
             pass
         self._keep(data)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Ends that are held go into the journal. In the thread that answers requests."""
         try:
             self.journal.flush()
         except OSError:
@@ -181,7 +182,7 @@ class EmbeddedLedger:
         """The end of a run, after the last request."""
         if self._lock_fd < 0:
             return
-        self._flush()
+        self.flush()
         if self.writer.fault is None:
             self.explanations.every_s = 0.0
             self.commit()

@@ -134,3 +134,17 @@ async def test_a_bug_leaves_nobody_believing_that_it_is_on_the_disk(tmp_path, mo
     with pytest.raises(ExceptionGroup):
         await ask()
     assert heard == ["it was broken off"]
+
+
+async def test_who_waits_for_the_disk_waits_for_ends_that_are_held_too(tmp_path):
+    async with kept(tmp_path / "one.db") as keeper:
+        ledger = keeper.ledger
+        ledger.defer = lambda _: True  # the pass is not over yet
+        ledger.settle(row(1))
+        assert ledger.journal.held
+        with trio.fail_after(WAIT_S):
+            assert await keeper.on_disk() == ""
+        segment = ledger.journal.current
+        assert segment is not None
+        assert not ledger.journal.held
+        assert segment.synced == segment.at
