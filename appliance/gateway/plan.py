@@ -80,6 +80,11 @@ class TargetPlan:
             self._ways[callers.name, operation, model, stream] = found
         return found
 
+    def asks_as(self, other: "TargetPlan") -> bool:
+        """Whether that one, of an earlier plan, asks the same backend for the same."""
+        said = (field.name for field in attrs.fields(TargetPlan) if field.init)
+        return all(getattr(self, name) == getattr(other, name) for name in said)
+
     def served_name(self, requested: str) -> str:
         """The model's bare name for metrics: the label, else the vendor's id without its prefix."""
         return self.label or bare_model(self.upstream.provider, self.model or requested)

@@ -102,7 +102,7 @@ class Shadows:
             return
         for name, lane in list(self._lanes.items()):
             planned = self._planned.get(name)
-            if planned is None or planned.targets[0] != lane.planned.targets[0] or planned.settings != lane.planned.settings:
+            if planned is None or not planned.targets[0].asks_as(lane.planned.targets[0]) or planned.settings != lane.planned.settings:
                 self._lanes.pop(name).scope.cancel()
         for name, planned in self._planned.items():
             if name not in self._lanes and (opened := open_lane(planned)) is not None:

@@ -146,6 +146,23 @@ def test_a_treatment_that_fails_harms_neither_callers_nor_the_backend_they_share
     assert trial["variants"]["control"]["errors"] == 0
 
 
+def test_a_reload_that_leaves_a_treatment_as_it_is_leaves_what_is_known_of_it(place: Gateway, simulator: Simulator) -> None:
+    simulator.fault("new", "503")
+    config = CONFIG.replace("{sim}", simulator.url)
+    for number in range(4):
+        ask(place)
+        eventually(lambda: sum(copies(place)[name] for name in ("error", "skipped")) == number + 1)  # noqa: B023
+    assert (copies(place)["error"], copies(place)["skipped"]) == (3, 1)
+    place.write_config('[aliases]\nother = "chat"\n' + config)
+    assert call(place.admin_url + "/admin/reload", {})[0] == 200
+    ask(place)
+    eventually(lambda: (copies(place)["error"], copies(place)["skipped"]) == (3, 2))
+    place.write_config(config.replace('model = "new"', 'model = "newer"'))
+    assert call(place.admin_url + "/admin/reload", {})[0] == 200
+    ask(place)
+    eventually(lambda: copies(place)["success"] == 1)
+
+
 def look_at_errors(gateway: Gateway) -> Any:
     found = gateway.admin("/admin/experiments")["experiments"]
     assert found[0]["variants"]["treatment"]["errors"] == 3
