@@ -13,7 +13,7 @@ from store.ledger_rows import MARCH, opened, row
 
 from appliance.store import recovery
 from appliance.store.database import open_database
-from appliance.store.frame import scan, values_of
+from appliance.store.frame import SETTLED, scan, values_of
 from appliance.store.journal import HELD_MAX, SETTLED_RESERVE_BYTES
 from appliance.store.recovery import add_left
 from appliance.store.row import Spent
@@ -192,6 +192,46 @@ def test_no_more_than_so_many_ends_are_held(tmp_path):
     assert ledger.journal.held_bytes == 0
     ledger.commit()
     assert ledger.status().rows == HELD_MAX + 1
+    ledger.close()
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_held_ends_have_their_room_whatever_comes_next(tmp_path, begins):
+    """Else they would be written past the end of their segment."""
+    ledger, due, long = started(tmp_path / "one.db"), Due(), "u" * 3 * SETTLED_RESERVE_BYTES
+    ledger.defer = due.defer
+    first, journal = ledger.journal.current, ledger.journal
+    ledger.settle(row(1, user=long))
+    while first.at + (len(journal.held) + 1) * journal.held_bytes // len(journal.held) <= first.size:
+        ledger.settle(row(len(journal.held) + 1, user=long))
+    count = len(journal.held)
+    if begins:
+        assert ledger.open(opened(100, user=long)) is None
+    else:
+        ledger.settle(row(100, user=long))
+    assert [*journal.sealed] == [first]
+    assert first.at <= first.size == first.path.stat().st_size
+    assert len(scan(first.path.read_bytes()).entries) == count
+    ledger.close()
+
+
+def test_a_segment_is_sealed_with_the_ends_that_were_held_for_it(tmp_path):
+    path, number = tmp_path / "one.db", 1
+    ledger, due = started(path), Due()
+    ledger.defer = due.defer
+    first = ledger.journal.current
+    while first.at + 2 * SETTLED_RESERVE_BYTES < first.size:
+        number += 1
+        ledger.settle(row(number))
+        due.come()
+    assert ledger.open(opened(1)) is None
+    while ledger.journal.current is first:
+        number += 1
+        ledger.settle(row(number))
+        assert held_by(ledger) == [number]
+        assert ledger.open(opened(10_000 + number, user="u" * SETTLED_RESERVE_BYTES)) is None
+    ends = [values_of(payload)[0] for kind, payload in scan(first.path.read_bytes()).entries if kind == SETTLED]
+    assert ends[-1] == row(number).id
     ledger.close()
 
 

@@ -150,6 +150,14 @@ def test_a_batch_of_any_size_is_stored_in_its_order(tables, size):
     assert [tables.spent(f"key:{number}", 0) for number in range(1, size + 1)] == list(range(1, size + 1))
 
 
+@pytest.mark.parametrize("name", ["cached_input_tokens", "cache_write_tokens", "reasoning_tokens"])
+def test_parts_of_tokens_add_up_over_batches(tables, name):
+    tables.add([row(1, **{name: 5}), row(2)])
+    tables.add([row(3)])
+    tables.add([row(4, **{name: 6})])
+    assert daily(tables, name) == [(11,)]
+
+
 def test_errors_and_estimates_are_counted_and_a_client_that_left_is_nobodys_error(tables):
     tables.add([row(1, error_type="client_gone", usage_source="estimated"), row(2, error_type="upstream_timeout", usage_source="none")])
     assert daily(tables, "requests", "errors", "estimated_requests") == [(2, 1, 1)]
