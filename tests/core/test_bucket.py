@@ -141,6 +141,17 @@ def test_a_bucket_that_was_empty_meanwhile_gives_nothing_back() -> None:
     assert bucket.left == 0
 
 
+def test_what_is_pulled_from_a_bucket_that_was_empty_meanwhile_is_not_given_back_for_others() -> None:
+    bucket, places = Bucket(10), []
+    for _ in range(2):
+        assert bucket.pull(0, 5) is not None
+        places.append(bucket.place)
+    bucket.true_up(5, 0, places[0])
+    assert bucket.pull(NS_PER_MIN // 2, 1) == (10, 9, NS_PER_MIN // 10)
+    bucket.true_up(5, 0, places[1])
+    assert bucket.standing() == (10, 9, NS_PER_MIN // 10)
+
+
 def test_more_than_was_taken_is_charged_and_at_most_one_whole_bucket_is_owed() -> None:
     bucket = Bucket(60)
     place = bucket.take(10)
@@ -188,14 +199,20 @@ def test_what_never_fits_is_told_apart_from_what_has_to_wait() -> None:
     assert (bucket.wait_ns(5), bucket.wait_ns(6)) == (NS_PER_MIN, None)
 
 
-STEPS = st.tuples(st.integers(0, 2 * NS_PER_MIN), st.integers(1, 120), st.sampled_from(["pull", "undo", "true_up"]), st.integers(0, 120))
+WHATS = st.sampled_from(["pull", "undo", "true_up", "later"])
+STEPS = st.tuples(st.integers(0, 2 * NS_PER_MIN), st.integers(1, 120), WHATS, st.integers(0, 120))
 
 
 @given(limit=st.integers(1, 100), steps=st.lists(STEPS, max_size=20))
 def test_a_pull_is_a_look_and_a_take_and_one_that_is_undone_never_was(limit: int, steps: list[tuple[int, int, str, int]]) -> None:
     pulled, plain, now_ns = Bucket(limit), Bucket(limit), 0
+    running: list[tuple[int, int, int]] = []
     for later_ns, pieces, what, real in steps:
         now_ns += later_ns
+        if running and real % 2:
+            taken, *places = running.pop(0)
+            for bucket, place in zip((pulled, plain), places, strict=True):
+                bucket.true_up(taken, real, place, now_ns)
         standing = pulled.pull(now_ns, pieces)
         assert standing in (None, pulled.standing())
         if standing is not None and what == "undo":
@@ -206,6 +223,8 @@ def test_a_pull_is_a_look_and_a_take_and_one_that_is_undone_never_was(limit: int
             if what == "true_up":
                 pulled.true_up(pieces, real, pulled.place)
                 plain.true_up(pieces, real, plain.place)
+            elif what == "later":
+                running.append((pieces, pulled.place, plain.place))
         else:
             assert not passes(plain, now_ns, pieces)
         assert pulled.standing() == plain.standing() == (limit, plain.left, plain.full_in_ns)

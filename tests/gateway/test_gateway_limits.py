@@ -140,6 +140,38 @@ def test_tokens_are_trued_up_both_ways() -> None:
     assert refusal.wait_s == pytest.approx(3.06)  # 100 + 950 of 1000, and one more
 
 
+def test_what_is_trued_up_later_is_so_at_that_time() -> None:
+    desk = Desk()
+    grant = desk.granted(TENANT, tokens=100)
+    desk.clock.now += 60
+    grant.settle(600)
+    assert desk.granted(TENANT).tokens == (1000, 500, 30_000_000_000)
+
+
+def test_of_what_took_no_tokens_none_are_counted() -> None:
+    desk = Desk()
+    desk.granted(TENANT, tokens=0).settle(50)
+    assert desk.granted(TENANT).tokens == (1000, 1000, 0)
+
+
+def test_a_request_that_is_refused_for_its_tokens_is_none() -> None:
+    desk, one = Desk(), Claim("tenant", "acme", rpm=3, tpm=100)
+    for _ in range(10):
+        desk.refused(one, tokens=101)
+    assert [desk.granted(one, tokens=1).requests for _ in range(3)] == [(3, 2, 2 * 10**10), (3, 1, 4 * 10**10), (3, 0, 6 * 10**10)]
+
+
+def test_tokens_are_told_as_they_stand_now_whatever_of_a_request_was_looked_at() -> None:
+    one, places, several = (Claim("tenant", name, rpm=rpm, tpm=60, concurrency=1) for name, rpm in (("a", 1), ("b", 9), ("c", 9)))
+    for claim, settled in ((one, True), (places, False), (several, True)):
+        desk = Desk()
+        grant = desk.granted(claim, tokens=60)
+        if settled:
+            grant.settle(60)
+        desk.clock.now += 30
+        assert desk.ask(claim, tokens=0).tokens == (60, 30, 30_000_000_000)
+
+
 def test_of_an_answer_without_a_bound_what_is_there_is_taken_and_comes_back() -> None:
     desk = Desk()
     first = desk.granted(TENANT, tokens=10, spare=4096)
