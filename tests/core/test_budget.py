@@ -198,6 +198,15 @@ def test_a_clock_that_goes_back_begins_no_period_anew():
     assert isinstance(reserve(one, ["a"], 1, NOW - 5 * DAY), Refused)
 
 
+def test_a_reservation_says_what_it_counts_against_and_nothing_where_that_is_nothing():
+    one, day = book(terms()), int(at("2026-07-14T00:00:00Z"))
+    first, second = held(reserve(one, ["a"], 700, NOW)), held(reserve(one, ["a", "b"], 0, NOW))
+    assert (first.spent, second.spent) == ((("a", day, 700),), ())
+    one.settle(first, 0)
+    one.settle(second, 5)
+    assert (first.spent, second.spent) == ((), (("a", day, 5),))
+
+
 def test_settling_twice_counts_once():
     one = book(terms())
     reservation = held(reserve(one, ["a"], 700, NOW))

@@ -243,6 +243,29 @@ def test_what_ends_while_a_budgets_figures_are_looked_up_counts_once() -> None:
     assert [one.percent for one in told] == [50]
 
 
+def test_a_request_that_held_something_counts_in_a_budget_that_came_while_it_ran_with_figures_and_without() -> None:
+    day, key = int(at("2026-07-14T00:00:00+02:00")), Key((), (TENANT, KEY))
+    budgets, _ = budgets_of(Clock(), terms(usd=0.001))
+    calls = [asked(max_tokens=100) for _ in range(2)]
+    first, second = (held(run(reserve(budgets, call, to("cheap")))) for call in calls)
+    budgets.fit([terms(usd=0.001), terms(KEY, usd=0.001)], 100)
+    both = {Spent(TENANT, day, 50_000), Spent(KEY, day, 50_000)}
+    assert set(budgets.settle(first, key, ended(calls[0], 50_000), 1)) == both  # type: ignore[arg-type]
+    figures(budgets, 0)
+    assert set(budgets.settle(second, key, ended(calls[1], 50_000), 2)) == both  # type: ignore[arg-type]
+    assert [budgets.book.accounts[scope].spent_nusd for scope in (TENANT, KEY)] == [100_000, 100_000]
+
+
+def test_a_request_that_began_while_a_budget_was_unknown_counts_in_it() -> None:
+    day, key = int(at("2026-07-14T00:00:00+02:00")), Key((), (TENANT, KEY))
+    budgets, _ = budgets_of(Clock(), terms(usd=0.001))
+    budgets.fit([terms(usd=0.001), terms(KEY, usd=0.001)], 100)
+    call = asked(max_tokens=100)
+    given = budgets.reserve(call, to("cheap"))
+    spent = budgets.settle(held(given), key, ended(call, 50_000), 1)  # type: ignore[arg-type]
+    assert set(spent) == {Spent(TENANT, day, 50_000), Spent(KEY, day, 50_000)}
+
+
 def test_requests_wait_for_a_new_budgets_figures_and_are_refused_when_none_come() -> None:
     async def main(*, needed: bool, arrive: bool = False, fail: bool = False) -> Any:
         budgets, begun = Budgets(100, needed, Clock()), trio.current_time()
