@@ -61,6 +61,11 @@ def test_a_half_is_rounded_to_even():
     assert [cost_nusd(half, Usage(count)) for count in (1, 2, 3, 5, 7)] == [0, 1, 2, 2, 4]
 
 
+def test_what_is_above_a_tier_is_rounded_though_what_is_below_needs_not_be():
+    tiered = Price(rates({"input": Decimal(1)}), ((10, rates({"input": Decimal("0.0006")})),))
+    assert [cost_nusd(tiered, Usage(tokens)) for tokens in (1, 11)] == [1_000, 7]
+
+
 def test_only_what_costs_nothing_is_free():
     assert FREE.free
     assert not price(request="0.1").free

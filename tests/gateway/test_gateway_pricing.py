@@ -104,6 +104,21 @@ async def test_a_deployment_named_at_will_costs_as_the_model_that_its_answer_nam
     assert basis(plan.pricing, azure, "prod-chat", reported="gpt-4o-2024-08-06") == "table"
 
 
+async def test_how_an_answer_was_served_is_charged_though_the_standard_price_is_remembered(plan: Plan):
+    costs = []
+    for tier in ("", "priority", "flex", ""):
+        request, one = record(), attempt(Usage(100_000, 10_000, tier=tier), model="gpt-5")
+        request.wall_time += 366 * 86_400
+        plan.pricing.charge(target(plan, "openai"), one, request)
+        costs.append(request.cost_nusd)
+    assert 0 < costs[2] < costs[0] == costs[3] < costs[1]
+
+
+async def test_a_price_of_the_callers_name_is_for_those_who_use_it(plan: Plan):
+    own, house = pricing(plan, '[prices.models."theirs"]\ninput_usd_per_mtok = 100\n'), target(plan, "house")
+    assert [own.quote(house, "m", name, NOW).basis for name in ("m", "theirs", "m", "theirs")] == ["zero", "own", "zero", "own"]
+
+
 async def test_an_attempt_is_charged_once_and_the_request_is_the_sum_of_its_attempts(plan: Plan):
     request, first, second = record(), attempt(Usage(1_000, 10), "error"), attempt(Usage(1_000, 500))
     for one in (first, second, first, second):
