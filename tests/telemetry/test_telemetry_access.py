@@ -13,7 +13,7 @@ from telemetry_samples import EVERY_KIND, RATE_LIMITED, STREAM, SUCCESS, UPSTREA
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.trace_context import Trace
-from appliance.telemetry.access import AccessLog, SecondClock, access_line, json_bytes, level_of, text_bytes, timestamp
+from appliance.telemetry.access import MIDDLES_MAX, AccessLog, SecondClock, access_line, json_bytes, level_of, text_bytes, timestamp
 from appliance.telemetry.sink import LineSink
 
 FIELDS = {
@@ -57,6 +57,21 @@ ODD = (
 def test_a_line_written_from_remembered_parts_is_the_line_written_anew(tmp_path, record) -> None:
     first, second = logged(tmp_path, record, record)
     assert first == second == json_bytes(access_line(record, SecondClock().text)).decode().rstrip("\n")
+
+
+def test_what_one_line_was_written_from_is_in_no_line_of_another_kind(tmp_path) -> None:
+    names = {"method": "PUT", "path": "/v2", "route": "r", "model": "m", "requested_model": "n", "status": 201, "stream": True}
+    kinds = [request(attempt()), request(attempt("beta")), *(request(attempt(), **{name: value}) for name, value in names.items())]
+    expected = [json_bytes(access_line(one, SecondClock().text)).decode().rstrip("\n") for one in kinds]
+    assert logged(tmp_path, *kinds, *kinds) == expected * 2
+
+
+def test_what_is_remembered_of_lines_is_bounded(tmp_path) -> None:
+    with (tmp_path / "access.log").open("wb") as stream, LineSink(stream.fileno()) as sink:
+        log = AccessLog(sink)
+        for number in range(MIDDLES_MAX + 10):
+            log.write(request(attempt(), path=f"/{number}"))
+        assert len(log._middles) == 10
 
 
 def test_a_key_in_the_query_is_not_remembered(tmp_path) -> None:

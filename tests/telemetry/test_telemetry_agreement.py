@@ -4,7 +4,7 @@ from collections import Counter
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from telemetry_samples import fault, folded, scrape, series
+from telemetry_samples import attempt, fault, folded, request, scrape, series
 
 from appliance.core.fault import FAULTS, Blame, FaultKind
 from appliance.core.record import AttemptRecord, RequestRecord
@@ -125,3 +125,12 @@ def test_a_usual_request_counts_as_it_would_on_the_long_way(given_records, cache
         for cells, count in ((short, fold), (long, _fold_unusual)):
             count(record, cells)
     assert scrape(short, form=OPENMETRICS) == scrape(long, form=OPENMETRICS)
+
+
+def test_attempts_of_one_request_each_that_ended_differently_are_counted_apart():
+    cells = Cells()
+    ends = [{}, {"outcome": "cancelled"}, {"kind": FaultKind.OVERLOADED}, {"kind": FaultKind.SERVER_ERROR}]
+    for end in ends * 2:
+        fold(request(attempt(**end), limit_type="tokens"), cells)  # type: ignore[arg-type]
+    assert sorted(cell.count for cell in cells.attempts.values()) == [2, 2, 2, 2]
+    assert sum(cells.limits.values()) == 8
