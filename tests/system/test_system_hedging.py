@@ -44,6 +44,11 @@ api_key = "sk-ant-operator-0123456789"
 provider = "custom"
 base_url = "{url}/v1"
 breaker = {{ consecutive_failures = 0, failure_ratio = 0 }}
+[backends.hasty]
+provider = "custom"
+base_url = "{url}/v1"
+timeouts = {{ first_byte_s = 1, total_s = 1 }}
+breaker = {{ consecutive_failures = 0, failure_ratio = 0 }}
 [backends.third]
 provider = "custom"
 base_url = "{url}/v1"
@@ -67,6 +72,7 @@ FAILING = 'retry = { attempts = 3, backoff_s = 0.01 }\nfallback = [ { backend = 
 ROUTES = "".join((
     route("fails", FAILING, first="broken", model="quick+500"),
     route("both", "retry = { attempts = 2 }", first="broken", model="quick+500"),
+    route("late", "retry = { attempts = 2 }", first="hasty", other="broken", model="quick+500"),
     route("hangs", model="quick+hang"),
     route("estimates", 'on_disconnect = "estimate"'),
     route("drains", 'on_disconnect = "drain"\ndrain_max_s = 0.5', model="quick+hang"),
@@ -285,6 +291,14 @@ def test_where_both_fail_the_policy_goes_on_with_both_in_its_history(gateway: Ga
         ("broken", "error", ""), ("fast", "error", "sent"), ("third", "success", "")
     ]  # fmt: skip
     assert record["fallbacks"] == [["broken", "third"]], "a hedge is no fallback"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_first_attempt_still_has_its_time_after_the_second_has_failed(gateway: Gateway, url: str, stream: bool) -> None:
+    mark = uuid.uuid4().hex
+    status, _, _ = call(f"{url}/v1/chat/completions", chat("late-sim+hang", user=mark, stream=stream), x_request_id=mark)
+    assert status == 504
+    assert {(backend, outcome) for backend, outcome, _ in attempts_of(gateway.record(mark))} == {("hasty", "error"), ("broken", "error")}
 
 
 def test_the_second_attempt_counts_against_the_budget_of_attempts(gateway: Gateway, simulator: Simulator, url: str) -> None:

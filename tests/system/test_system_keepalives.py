@@ -25,6 +25,9 @@ breaker = {{ consecutive_failures = 0, failure_ratio = 0.0 }}
 [backends.halting]
 provider = "custom"
 base_url = "{halting}/v1"
+[backends.unasked]
+provider = "custom"
+base_url = "{unasked}/v1"
 [[routes]]
 name = "falls-back"
 models = ["falls-back"]
@@ -54,6 +57,12 @@ models = ["halting"]
 targets = [ {{ backend = "halting" }} ]
 keepalive_s = {keepalive_s}
 [[routes]]
+name = "unasked"
+models = ["unasked"]
+targets = [ {{ backend = "unasked" }} ]
+retry = {{ attempts = 1 }}
+keepalive_s = {keepalive_s}
+[[routes]]
 name = "silent"
 models = ["silent"]
 targets = [ {{ backend = "sim", model = "sim@ttft=700ms" }} ]
@@ -74,10 +83,17 @@ def halt(sock) -> None:
     sock.sendall(HALF[90:] + b"\n\n" + event(delta("", "stop")) + event(b"[DONE]"))
 
 
+def answer_whole(sock) -> None:
+    """What was asked for as a stream, late and in one piece."""
+    time.sleep(3 * KEEPALIVE_S)
+    body = b'{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"content":"whole"},"finish_reason":"stop"}]}'
+    sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body)
+
+
 @pytest.fixture(scope="module")
 def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with RawUpstream(halt) as halting:
-        config = CONFIG.format(url=simulator.url, halting=halting.url, keepalive_s=KEEPALIVE_S)
+    with RawUpstream(halt) as halting, RawUpstream(answer_whole) as unasked:
+        config = CONFIG.format(url=simulator.url, halting=halting.url, unasked=unasked.url, keepalive_s=KEEPALIVE_S)
         one = Gateway(tmp_path_factory.mktemp("keepalives"), config)
         with running(one):
             yield one
@@ -143,6 +159,14 @@ def test_the_last_fault_after_a_keepalive_is_told_in_band(gateway: Gateway, url:
     assert comments(body)
     record = gateway.record(f"fails-{url[-5:]}")
     assert (record["status"], record["error_type"]) == (200, "timeout")
+
+
+def test_a_whole_answer_after_a_keepalive_is_told_in_band_to_be_none(gateway: Gateway, url: str) -> None:
+    _, body, _ = stream(url, "unasked")
+    (said,) = events(body)
+    assert said["error"]["code"] == "protocol"
+    assert comments(body)
+    assert gateway.record(f"unasked-{url[-5:]}")["error_type"] == "protocol"
 
 
 def test_a_refusal_after_a_keepalive_is_told_in_band(url: str) -> None:
