@@ -5,6 +5,7 @@ The built-in engine cuts it itself; under Hypercorn, which shields what it sends
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from raw_client import RawClient
@@ -13,9 +14,18 @@ from rig import Gateway, Simulator, chat, eventually, running
 STALL_S = 2.0
 BUFFER_BYTES = 4096
 LONG = "[[tokens=50000]]"
-"""14 MB of events. The kernel's socket buffers hold some 3 MB towards a client that does not read, and up to 10 MB on the upstream leg."""
+"""14 MB of events."""
+EVENT_BYTES = 280
+
 
 RSS_GROWTH_MAX_KB = 8 * 1024
+
+
+def endless() -> str:
+    """More than all socket buffers on the way may hold, however far the kernel lets them grow, and 14 MB beside that."""
+    grown = [int(Path(f"/proc/sys/net/ipv4/tcp_{way}").read_text().split()[2]) for way in ("rmem", "wmem")]
+    return f"[[tokens={50_000 + 2 * sum(grown) // EVENT_BYTES}]]"
+
 
 CONFIG = """
 [backends.sim]
@@ -53,7 +63,7 @@ def test_a_reader_that_stalls_is_cut_and_its_upstream_with_it(gateway: Gateway, 
     simulator.reset()
     rss_kb = gateway.rss_kb()
     with RawClient(gateway.url if engine == "builtin" else gateway.hypercorn_url, BUFFER_BYTES) as client:
-        client.ask(chat("sim@tps=0+burst", LONG, stream=True), x_request_id=f"stalled-{engine}")
+        client.ask(chat("sim@tps=0+burst", endless(), stream=True), x_request_id=f"stalled-{engine}")
         client.read_until(b'"content":"')
         begun = time.monotonic()
         seen = eventually(lambda: (one := last_of(simulator)) and one["outcome"] == "client_gone" and one)
@@ -73,7 +83,7 @@ def test_an_upstream_is_paused_while_its_client_does_not_read(gateway: Gateway, 
     simulator.reset()
     rss_kb = gateway.rss_kb()
     with RawClient(gateway.url if engine == "builtin" else gateway.hypercorn_url, BUFFER_BYTES) as client:
-        client.ask(chat("sim@tps=0", LONG, stream=True), x_request_id=f"paused-{engine}")
+        client.ask(chat("sim@tps=0", endless(), stream=True), x_request_id=f"paused-{engine}")
         client.read_until(b'"content":"')
 
         def still() -> bool:
