@@ -57,14 +57,7 @@ class Accounts:
                     call.outlet.limited = None  # what the limits stood at is given back
                     return reserved
                 call.held = reserved
-            opened = opened_of(call.record, resolved, call.held)
-            failed = self.ledger.open(opened)
-            if failed is not None:
-                return _unavailable(failed.message)
-            if self.keeper is not None and (problem := await self._on_disk(self.keeper, opened)):
-                return _unavailable(problem)
-            call.opened = opened
-            return None
+            return await self._enter(call, resolved)
         finally:
             if call.opened is None:
                 self._give_back(call)
@@ -75,17 +68,21 @@ class Accounts:
             fault = await self.allowances.admit_hit(call, resolved)
             if fault is not None:
                 return fault
-            opened = opened_of(call.record, resolved, None)
-            failed = self.ledger.open(opened)
-            if failed is not None:
-                return _unavailable(failed.message)
-            if self.keeper is not None and (problem := await self._on_disk(self.keeper, opened)):
-                return _unavailable(problem)
-            call.opened = opened
-            return None
+            return await self._enter(call, resolved)
         finally:
             if call.opened is None:
                 self._give_back(call)
+
+    async def _enter(self, call: Call, resolved: Resolved) -> Fault | None:
+        """The ledger has what the request may cost, which is then let in."""
+        opened = opened_of(call.record, resolved, call.held)
+        failed = self.ledger.open(opened)
+        if failed is not None:
+            return _unavailable(failed.message)
+        if self.keeper is not None and (problem := await self._on_disk(self.keeper, opened)):
+            return _unavailable(problem)
+        call.opened = opened
+        return None
 
     def close(self, call: Call) -> None:
         """Settle what was let in, from its finished record. One that no backend saw leaves nothing."""
