@@ -6,7 +6,6 @@ from appliance.config.loader import Loaded, Problems
 from appliance.config.masked import diff
 from appliance.config.report import problem_text
 from appliance.config.schema import Config
-from appliance.config.unenforced import not_enforced, not_enforced_lines
 from appliance.gateway.plan import Plan
 from appliance.gateway.plan_build import build_plan
 from appliance.gateway.pricing import Unpriced, make_pricing
@@ -25,9 +24,7 @@ def make_plan(config: Config, upstreams: dict[str, Upstream], prices: PriceTable
 
 
 def warn(loaded: Loaded, log: structlog.typing.FilteringBoundLogger) -> None:
-    """Say what an operator must not believe in: settings that wait for a later version, and doubts of the checker."""
-    for line in not_enforced_lines(not_enforced(loaded.config, loaded.provenance)):
-        log.warning("not_enforced_yet", settings=line)
+    """Say what an operator must not believe in: doubts of the checker, and backends that have no key."""
     for warning in loaded.warnings:
         log.warning("config_warning", problem=problem_text(warning))
     for name, settings in loaded.config.backends.items():

@@ -127,25 +127,25 @@ def _section(kind: Any, field: "attrs.Attribute[Any]", at: Steps) -> Iterator[st
     origin, inner = get_origin(field.type), get_args(field.type)
     sample = SAMPLES.get(f"{kind.__name__}.{field.name}", "")
     if origin is Mapping and not attrs.has(inner[1]):
-        yield from _heading(f"[{written(at)}]", _sentence(about(field).why), about(field).later)
+        yield from _heading(f"[{written(at)}]", _sentence(about(field).why))
         yield f"#{sample}"
     elif origin is Mapping:
         at = (*at, sample)
-        yield from _heading(f"[{written(at)}]", _sentence(inner[1].__doc__), about(field).later)
+        yield from _heading(f"[{written(at)}]", _sentence(inner[1].__doc__))
         yield from _table(inner[1], at, _vendor_keys(inner[1]))
         if inner[1] is Backend:
             yield from _vendor_samples(at[:-1])
     elif origin is tuple:
-        yield from _heading(f"[[{written(at)}]]", _sentence(inner[0].__doc__), about(field).later)
+        yield from _heading(f"[[{written(at)}]]", _sentence(inner[0].__doc__))
         yield from _table(inner[0], at)
     else:
-        yield from _heading(f"[{written(at)}]", _sentence(field.type.__doc__ if field.type else ""), about(field).later)
+        yield from _heading(f"[{written(at)}]", _sentence(field.type.__doc__ if field.type else ""))
         yield from _table(field.type, at)
 
 
-def _heading(header: str, sentence: str, later: str) -> Iterator[str]:
+def _heading(header: str, sentence: str) -> Iterator[str]:
     yield ""
-    yield f"# {sentence}" + (f" Not enforced yet: {later}." if later else "")
+    yield f"# {sentence}"
     yield header
 
 
@@ -195,7 +195,7 @@ def _vendor_samples(at: Steps) -> Iterator[str]:
     """One more backend for each vendor that has settings of its own, with these alone."""
     fields = [field for field in attrs.fields(Backend) if about(field).vendor]
     for vendor in dict.fromkeys(about(field).vendor for field in fields):
-        yield from _heading(f"[{written((*at, vendor))}]", f"Settings that {vendor} alone has.", "")
+        yield from _heading(f"[{written((*at, vendor))}]", f"Settings that {vendor} alone has.")
         yield f"provider = {quoted(vendor)}"
         if vendor in VENDOR_URLS:
             yield f"base_url = {quoted(VENDOR_URLS[vendor])}"
@@ -205,7 +205,7 @@ def _vendor_samples(at: Steps) -> Iterator[str]:
 
 
 def _details(field: "attrs.Attribute[Any]") -> str:
-    """Unit, bounds, choices and what is not enforced yet, in brackets."""
+    """Unit, bounds and choices, in brackets."""
     described = about(field)
     kind = without_none(field.type)
     if get_origin(kind) is tuple and get_args(kind):
@@ -217,8 +217,6 @@ def _details(field: "attrs.Attribute[Any]") -> str:
         parts.append(f"at least {plain(described.low)}")
     if get_origin(kind) is Literal:
         parts.append(" | ".join(get_args(kind)))
-    if described.later:
-        parts.append(f"not enforced yet: {described.later}")
     return f" ({'; '.join(parts)})" if parts else ""
 
 

@@ -12,15 +12,13 @@ import attrs
 class About:
     """Why a setting exists, and what it may hold.
 
-    `low` and `high` are inclusive. `later` names what is parsed and checked now but not enforced yet (`check` and the start-up log say
-    so); empty when it is in force. `vendor` names the one provider that reads it; for any other the setting is refused.
+    `low` and `high` are inclusive. `vendor` names the one provider that reads it; for any other the setting is refused.
     """
 
     why: str = ""
     unit: str = ""
     low: float | None = None
     high: float | None = None
-    later: str = ""
     vendor: str = ""
 
 
@@ -35,12 +33,9 @@ def default_of(attribute: "attrs.Attribute[Any]") -> Any:
     return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
 
 
-def knob(
-    default: Any, why: str, *, unit: str = "", low: float | None = None, high: float | None = None, later: str = "", vendor: str = ""
-) -> Any:
+def knob(default: Any, why: str, *, unit: str = "", low: float | None = None, high: float | None = None, vendor: str = "") -> Any:
     """A setting with its default, its reason, its unit and its bounds."""
-    metadata = {"about": About(why, unit, low, high, later, vendor)}
-    return attrs.field(default=default, metadata=metadata, kw_only=True)
+    return attrs.field(default=default, metadata={"about": About(why, unit, low, high, vendor)}, kw_only=True)
 
 
 def required(why: str, *, unit: str = "") -> Any:

@@ -11,7 +11,6 @@ from appliance.config.loader import TEXT_VARIABLE, Loaded, Problems
 from appliance.config.masked import masked
 from appliance.config.problem import Problem, Steps, quoted, written
 from appliance.config.secret import MASK
-from appliance.config.unenforced import not_enforced, not_enforced_lines
 
 EXIT_SOUND = 0
 EXIT_UNSOUND = 78
@@ -83,8 +82,6 @@ def _sound(found: Loaded, verbose: bool) -> Iterator[str]:
             _count(sum(len(tenant.keys) for tenant in config.tenants.values()), "key"),
         ]
     )
-    for line in not_enforced_lines(not_enforced(config, found.provenance)):
-        yield from _paragraph("  ", line)
     if found.warnings:
         yield _count(len(found.warnings), "warning")
         yield from _by_file(found.warnings)

@@ -16,7 +16,6 @@ from appliance.config.masked import diff, masked_dict
 from appliance.config.report import check_text
 from appliance.config.schema import Config
 from appliance.config.structure import without_none
-from appliance.config.unenforced import not_enforced
 
 PROVIDERS = {"openai": "https://api.openai.com/v1"}
 
@@ -71,7 +70,6 @@ def hold(text: str) -> None:
         assert status == 0
         json.dumps(masked_dict(found.config), allow_nan=False)
         assert diff(found.config, found.config) == []
-        not_enforced(found.config, found.provenance)
         get_value(found, "server.listen[0].address")
     else:
         assert isinstance(found, Problems)

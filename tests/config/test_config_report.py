@@ -1,15 +1,10 @@
 """What `check`, the start-up log and a reload say."""
 
 from pathlib import Path
-from typing import Any
 
-import attrs
-
-from appliance.config.knob import knob
 from appliance.config.loader import Loaded, load, load_text
 from appliance.config.masked import diff, masked_dict
 from appliance.config.report import check_text, problem_text
-from appliance.config.unenforced import not_enforced, not_enforced_lines
 
 PROVIDERS = {"openai": "https://api.openai.com/v1"}
 TEXT = """
@@ -25,11 +20,6 @@ def loaded(text: str) -> Loaded:
     found = load_text(text, env={}, providers=PROVIDERS)
     assert isinstance(found, Loaded), found
     return found
-
-
-def waiting(text: str) -> list[tuple[str, str]]:
-    found = loaded(text)
-    return not_enforced(found.config, found.provenance)
 
 
 def test_check_names_every_problem_with_path_expectation_and_hint() -> None:
@@ -76,41 +66,6 @@ def test_a_problem_fits_on_a_line_of_a_log() -> None:
     found = load_text("[server]\ndrian_s = 3\n", env={}, providers=PROVIDERS)
     assert not isinstance(found, Loaded)
     assert problem_text(found.problems[0]) == '$APPLIANCE_CONFIG_TOML: server.drian_s is not a known key; did you mean "drain_s"?'
-
-
-@attrs.frozen
-class Later:
-    """A setting that a later version enforces."""
-
-    on: float = knob(0.0, "why", later="something new")
-
-
-@attrs.frozen
-class Whole:
-    routes: tuple[Later, ...] = knob((), "why")
-
-
-def later(*on: float) -> list[tuple[str, str]]:
-    """What is said of such a setting in each of several routes; it is written in all but those where it is negative."""
-    whole: Any = Whole(routes=tuple(Later(on=one) for one in on))
-    places = {("routes", index): "c.toml" for index, _ in enumerate(on)} | {("routes",): "c.toml"}
-    return not_enforced(whole, places | {("routes", index, "on"): "c.toml" for index, one in enumerate(on) if one >= 0})
-
-
-def test_settings_that_do_nothing_yet_are_named_only_when_written() -> None:
-    assert later(1.0, -1.0) == [("routes[0].on", "something new")]
-
-
-def test_a_setting_written_as_off_is_in_force() -> None:
-    assert later(0.0) == []
-
-
-def test_unenforced_settings_are_one_line_a_feature() -> None:
-    assert not_enforced_lines(later(1.0, 2.0)) == ["not enforced yet (something new): routes[0].on, routes[1].on"]
-
-
-def test_every_setting_that_can_be_written_is_in_force() -> None:
-    assert not_enforced_lines(waiting(TEXT + "hedge = { after_s = 2 }\ncache = { ttl_s = 5 }\nstrategy = 'cheapest'\n")) == []
 
 
 def test_a_diff_names_what_changed_and_keeps_named_elements_apart() -> None:
