@@ -25,7 +25,9 @@ class Cache:
     when: Literal["deterministic", "always"] = knob(
         "deterministic", "temperature 0, a seed, embeddings, rankings, moderations, counts; or all that is not stateful"
     )
-    semantic: Semantic | None = knob(None, "also where only the last user message differs, and means the same; costs an embedding a miss")
+    semantic: Semantic | None = knob(
+        None, "with a ttl_s: also where only the last user message differs, and means the same; costs an embedding a miss"
+    )
 
 
 @attrs.frozen

@@ -64,6 +64,7 @@ SAMPLES: Mapping[str, str] = {
     "RouteLimits.concurrency": "50",
     "Route.name": '"chat"',
     "Route.fallback": '[{ backend = "openai", model = "gpt-4o" }]',
+    "Cache.ttl_s": "300",
     "Semantic.backend": '"openai"',
     "Semantic.model": '"text-embedding-3-small"',
     "Experiment.name": '"mini-trial"',

@@ -25,6 +25,8 @@ def route(more: str = "", name: str = "r", models: str = "*") -> str:
 
 TWO = '[backends.b]\nprovider = "openai"\n' + route('targets = [{ backend = "a" }]\nfallback = [{ backend = "b" }]')
 
+SEMANTIC = 'cache.semantic = { backend = "a", model = "m" }\n'
+
 
 def tenant(key: str, name: str = "t") -> str:
     return f"[tenants.{name}]\nkeys = [{key}]\n"
@@ -212,6 +214,8 @@ DOUBTED = [
     (BACKEND + route() + "retry = { fallback_on = [429] }", "routes[0].retry.fallback_on", "429"),
     (BACKEND + route() + "hedge = { after_s = 2 }", "routes[0].hedge", "no second attempt"),
     (BACKEND + TWO + "hedge = { percentile = 95 }\nretry = { attempts = 1 }", "routes[0].hedge", "no second attempt"),
+    (BACKEND + route() + SEMANTIC, "routes[0].cache.semantic", "ttl_s is 0"),
+    (BACKEND + route() + SEMANTIC + "cache.ttl_s = 0", "routes[0].cache.semantic", "ttl_s is 0"),
     (BACKEND + route() + '[[experiments]]\nname = "t"\nroute = "r"\ncontrol = { backend = "a" }\ntreatment = { backend = "a" }\n'
      "percent = 0.0004", "experiments[0].percent", "no effect"),
     ("tenants.t.rpm = 5", "tenants", "nobody can call"),
@@ -245,6 +249,8 @@ SOUND = [
     BACKEND + route(models="a?c") + route(name="s", models="a*c"),
     BACKEND + TWO + "hedge = { after_s = 2, percentile = 95 }",
     BACKEND + route() + "hedge = { max_percent = 50 }",
+    BACKEND + route() + SEMANTIC + "cache.ttl_s = 60",
+    BACKEND + route() + 'cache = { when = "always" }',
     BACKEND + route('targets = [{ backend = "a", weight = 0 }]\nstrategy = "priority"'),
     BACKEND + route('targets = [{ backend = "a" }]\nmatch = { paths = ["/v1/chat/*", "*"] }') + route(name="s"),
     BACKEND + route('targets = [{ backend = "a" }]\nmatch = { tenants = ["team-?"] }') + route(name="s"),
@@ -252,6 +258,11 @@ SOUND = [
     'aliases = { a = "b", b = "c" }',
     'tenants.t = { budget = { usd = 0.5, timezone = "Europe/Berlin" }, keys = [{ id = "k", sha256 = "' + HASH.upper() + '" }] }',
 ]
+
+
+def test_a_time_to_keep_that_was_refused_is_not_taken_for_none() -> None:
+    grave, doubts = findings(BACKEND + route() + SEMANTIC + "cache.ttl_s = -1")
+    assert (list(grave), doubts) == (["routes[0].cache.ttl_s"], {})
 
 
 @pytest.mark.parametrize("text", SOUND)

@@ -147,6 +147,8 @@ def caches(scene: Scene) -> Iterator[Finding]:
             yield Finding((*steps, "backend"), f"{quoted(semantic.backend)} is no backend", expected, meant(semantic.backend, backends))
         if not semantic.model:
             yield Finding((*steps, "model"), "is empty", "an embedding model's name")
+        if not route.cache.ttl_s and not scene.doubts(("routes", index, "cache", "ttl_s")):
+            yield Finding(steps, "has no effect: cache.ttl_s is 0, so no answer is kept", "a ttl_s above 0", grave=False)
 
 
 def aliases(scene: Scene) -> Iterator[Finding]:
