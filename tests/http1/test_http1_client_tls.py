@@ -10,8 +10,10 @@ import trio
 import trio.testing
 import trustme
 from scripted_upstream import OK, Peer, post, serve_ok, upstream, whole
+from stubborn_socket import Telling
 
 from appliance.http1.client import Http1Transport
+from appliance.http1.departures import LEAVING_MAX_BYTES
 from appliance.http1.dial import dial
 from appliance.http1.link import Link
 from appliance.http1.origin import Origin
@@ -244,6 +246,35 @@ async def test_session_tickets_on_an_idle_connection_do_not_discard_it(identity:
             link.begin(b"GET / HTTP/1.1\r\n\r\n", b"")
             assert await link.receive() == OK
             link.close()
+
+
+@pytest.mark.parametrize("secure", [True, False])
+@pytest.mark.parametrize("together", [True, False])
+async def test_small_requests_of_one_pass_leave_together_and_whole(
+    secure: bool, together: bool, identity: ssl.SSLContext, trust: ssl.SSLContext
+) -> None:
+    """Each in one write, after the last task of the pass. What is too large for that leaves at once: the test can tell the two apart."""
+    seen: list[str] = []
+    body = b"{}" if together else bytes(LEAVING_MAX_BYTES)
+    async with upstream(serve_ok, identity if secure else None, "localhost") as server:
+        transports = [server.transport(trust if secure else None) for _ in range(3)]
+        for transport in transports:
+            assert await whole(await transport.send(post())) == b"ok"
+            link = transport._pool._idle[0].link
+            assert isinstance(link, TlsLink) == secure
+            link._sock = Telling(link._sock, partial(seen.append, "leaves"))
+
+        async def ask(transport: Http1Transport) -> None:
+            seen.append("asks")
+            assert await whole(await transport.send(post(body))) == b"ok"
+
+        async with trio.open_nursery() as nursery:
+            for transport in transports:
+                nursery.start_soon(ask, transport)
+        if together:
+            assert seen == ["asks"] * 3 + ["leaves"] * 3
+        else:
+            assert seen[:4] == ["asks", "leaves", "asks", "leaves"]
 
 
 async def test_a_record_that_was_kept_back_leaves_before_the_next_request(identity: ssl.SSLContext, trust: ssl.SSLContext) -> None:
