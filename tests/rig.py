@@ -1,6 +1,6 @@
 """Real processes for tests: a simulated provider and a gateway, each started as its user would start it, on ports of their own.
 
-Ports are chosen by the kernel and read back, so that tests can run side by side; a process that does not come up fails with its own words.
+Each port is given out once (ports.py), so that tests can run side by side; a process that does not come up fails with its own words.
 """
 
 import contextlib
@@ -18,15 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
+
 START_S = 20.0
 KEY = "sk-test-0123456789abcdef"
 KEY_SHA256 = hashlib.sha256(KEY.encode()).hexdigest()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Process:
