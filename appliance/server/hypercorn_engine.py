@@ -11,6 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import hypercorn.protocol
 import hypercorn.trio.tcp_server
 import trio
 from hypercorn.config import Config
@@ -24,6 +25,7 @@ from appliance.config.doors import ServerLimits
 from appliance.http1.asgi import App, Receive, Scope, Send
 from appliance.http1.refusal import OnRefusal
 from appliance.server.strict_http1 import HeardConfig
+from appliance.server.whole_http2 import WholeHttp2
 
 OnError = Callable[[BaseException, dict[str, object]], None]
 
@@ -168,8 +170,9 @@ class _Applications(TaskGroup):
         return tell
 
 
-# The class of one connection looks this name up when the connection begins, and takes no other from its caller.
+# The class of one connection looks these names up when the connection begins, and takes no others from its caller.
 hypercorn.trio.tcp_server.TaskGroup = _Applications  # type: ignore[attr-defined]
+hypercorn.protocol.H2Protocol = WholeHttp2  # type: ignore[attr-defined,assignment]
 
 
 class _Reported:

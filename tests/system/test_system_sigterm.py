@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from doors import site
 from ledger_reader import ledger_rows, store_of
 from raw_client import RawClient, events
-from rig import Gateway, Simulator, chat, eventually, one_backend, running
+from rig import KEY, Gateway, Simulator, chat, eventually, one_backend, running
 
 ENGINES = ("builtin", "hypercorn")
 Start = Callable[[str], Gateway]
@@ -85,6 +86,20 @@ def test_running_streams_finish_whole(start: Start) -> None:
     assert {one["request_id"]: one["status"] for one in gateway.requests() if one["request_id"].startswith("stream-")} == {
         "stream-builtin": 200, "stream-hypercorn": 200
     }  # fmt: skip
+
+
+def test_a_running_stream_over_http2_finishes_whole(tmp_path: Path) -> None:
+    routes = '[backends.sim]\nprovider = "custom"\nbase_url = "{sim}"\n[[routes]]\nname = "all"\ntargets = [{ backend = "sim" }]\n'
+    body = chat("sim@tps=20", "[[tokens=40]]", stream=True)
+    with site(tmp_path, routes) as place, place.door("h2").http(headers={"authorization": f"Bearer {KEY}"}) as client:
+        with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+            assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
+            pieces = answer.iter_bytes()
+            said = next(pieces)
+            place.gateway.signal(signal.SIGTERM)
+            said += b"".join(pieces)  # raises where the stream's own end is missing
+        assert events(said)[-1] == "[DONE]"
+        assert exit_status(place.gateway, 10) == 0
 
 
 def test_readiness_says_draining_during_the_notice_and_requests_are_still_served(start: Start) -> None:

@@ -1,0 +1,212 @@
+"""Answers over HTTP/2 are whole: they end during a drain as at any time, and are over when they have left."""
+
+import socket
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+import trio
+import trio.testing
+import trustme
+from doors import certificate
+
+from appliance.config.doors import ServerLimits
+from appliance.server.hypercorn_engine import HypercornServer
+
+SMALLEST_BUFFER = 1  # the kernel makes its minimum of it, 4,608 bytes
+ONE_FRAME = bytes(12_000)  # more than such a buffer and a reader's of 2 kB hold
+WAIT_S = 10.0
+
+
+class Gate:
+    """An application whose answers begin when the test says so, those to /late after a first byte end when it says so, too.
+
+    over: of how many the end was seen, by its last `send` or by hearing of it.
+    """
+
+    def __init__(self, body: bytes, pieces: int = 1, hears: bool = True) -> None:
+        self.open, self.late = trio.Event(), trio.Event()
+        self.body, self.pieces, self.hears = body, pieces, hears
+        self.begun = self.over = 0
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        async with trio.open_nursery() as nursery:
+            if self.hears:
+                nursery.start_soon(self._hear, receive, nursery.cancel_scope)
+            self.begun += 1
+            await self.open.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            if scope["path"] == "/late":
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+                await self.late.wait()
+            else:
+                size = len(self.body) // self.pieces
+                for start in range(0, len(self.body), size):
+                    await send({"type": "http.response.body", "body": self.body[start : start + size], "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        self.over += 1
+
+    async def _hear(self, receive: Any, scope: trio.CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope.cancel()
+
+
+@attrs.define
+class Talker:
+    """A client that reads when it is told to."""
+
+    stream: trio.SSLStream[trio.SocketStream]
+    http2: h2.connection.H2Connection = attrs.field(
+        factory=lambda: h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    )
+    body: bytes = b""
+    ended: list[int] = attrs.field(factory=list)
+    goodbye: bool = False
+
+    async def begin(self) -> None:
+        self.http2.initiate_connection()
+        await self.flush()
+
+    async def ask(self, path: str = "/") -> int:
+        number: int = self.http2.get_next_available_stream_id()
+        self.http2.send_headers(number, [(":method", "GET"), (":path", path), (":scheme", "https"), (":authority", "a")], end_stream=True)
+        await self.flush()
+        return number
+
+    async def flush(self) -> None:
+        await self.stream.send_all(self.http2.data_to_send())
+
+    async def read(self) -> bool:
+        """Takes in what has come; False at the end of the connection."""
+        data = await self.stream.receive_some(4096)
+        if not data:
+            return False
+        for event in self.http2.receive_data(bytes(data)):
+            match event:
+                case h2.events.DataReceived():
+                    self.body += event.data
+                    self.http2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                case h2.events.StreamEnded():
+                    self.ended.append(event.stream_id)
+                case h2.events.ConnectionTerminated():
+                    self.goodbye = True
+        return True
+
+    async def read_until_ended(self, number: int) -> None:
+        with trio.fail_after(WAIT_S):
+            while number not in self.ended:
+                assert await self.read(), "the connection ended before the answer"
+                if not self.goodbye:
+                    await self.flush()
+
+
+@asynccontextmanager
+async def serving(gate: Gate, tmp_path: Path) -> AsyncGenerator[tuple[HypercornServer, Talker]]:
+    """A server with the smallest send buffers, and a client that has room for little."""
+    authority = trustme.CA()
+    cert, key = certificate(tmp_path, authority, "localhost")
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    trusting.set_alpn_protocols(["h2"])
+    errors: list[BaseException] = []
+    server = HypercornServer(gate.app, ServerLimits(), str(cert), str(key), lambda error, _: errors.append(error), lambda *_: None)
+    door = socket.create_server(("127.0.0.1", 0))
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve, [door])
+        sock = trio.socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        await sock.connect(door.getsockname())
+        stream = trio.SSLStream(trio.SocketStream(sock), trusting, server_hostname="localhost", https_compatible=True)
+        talker = Talker(stream)
+        await talker.begin()
+        yield server, talker
+        sock.close()
+        server.cut()
+    assert errors == []
+
+
+async def eventually(true: Any) -> None:
+    with trio.fail_after(WAIT_S):
+        while not true():  # noqa: ASYNC110 - a condition of the system under test, not of ours to signal
+            await trio.sleep(0.002)
+
+
+@pytest.mark.parametrize("pieces", [1, 4])
+async def test_answers_that_end_during_a_drain_have_their_end(pieces: int, tmp_path: Path) -> None:
+    gate = Gate(ONE_FRAME, pieces)
+    async with serving(gate, tmp_path) as (server, talker):
+        asked = [await talker.ask() for _ in range(3)]
+        await eventually(lambda: gate.begun == 3)
+        server.drain()
+        await eventually(server._context.terminated.is_set)
+        gate.open.set()
+        for number in asked:
+            await talker.read_until_ended(number)
+        assert talker.body == ONE_FRAME * 3
+        with trio.fail_after(WAIT_S):
+            while await talker.read():
+                pass
+        assert talker.goodbye
+        assert gate.over == 3
+        await eventually(lambda: not server.connections_open)
+
+
+async def test_an_answer_is_over_when_its_last_frame_has_left_however_slowly_it_is_read(tmp_path: Path) -> None:
+    """Who drains waits for requests that are in flight, and this one has to be among them."""
+    gate = Gate(ONE_FRAME)
+    async with serving(gate, tmp_path) as (server, talker):
+        number = await talker.ask()
+        gate.open.set()
+        await eventually(lambda: gate.begun)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert gate.over == 0
+        server.drain()
+        await eventually(server._context.terminated.is_set)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert gate.over == 0
+        assert server.connections_open == 1
+        await talker.read_until_ended(number)
+        assert talker.body == ONE_FRAME
+        await eventually(lambda: gate.over == 1)
+
+
+async def test_a_stream_that_is_reset_before_its_end_has_left_does_not_hold_up_others(tmp_path: Path) -> None:
+    gate = Gate(ONE_FRAME)
+    async with serving(gate, tmp_path) as (_, talker):
+        number = await talker.ask()
+        gate.open.set()
+        await eventually(lambda: gate.begun)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        talker.http2.reset_stream(number)
+        await talker.flush()
+        await talker.read_until_ended(await talker.ask())
+        await eventually(lambda: gate.over == 2)
+
+
+async def test_nobody_waits_for_the_end_of_an_answer_to_leave_once_the_connection_has_ended(tmp_path: Path) -> None:
+    """Of one whose frame is on its way, and of one that comes behind it."""
+    gate = Gate(ONE_FRAME, hears=False)
+    async with serving(gate, tmp_path) as (server, talker):
+        gate.open.set()
+        await talker.ask("/late")
+        with trio.fail_after(WAIT_S):
+            while not talker.body:
+                await talker.read()
+        await talker.ask()
+        await eventually(lambda: gate.begun == 2)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        gate.late.set()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert gate.over == 0
+        await trio.aclose_forcefully(talker.stream)
+        await eventually(lambda: not server.connections_open)
+        assert gate.over == 2
