@@ -29,6 +29,13 @@ class WholeHttp2(H2Protocol):
         if buffer is not None and buffer._complete and not self.closed:  # else it is a stream that breaks off
             await self._ending.setdefault(stream_id, trio.Event()).wait()
 
+    async def _create_stream(self, request: Any) -> None:
+        """After so many requests (1,000) Hypercorn says GOAWAY at once, and what is in flight, the last of them with it, is never
+        answered. HTTP/2 has a bound of its own, 2**30 streams, at which the client begins a new connection (RFC 9113 §5.1.1).
+        """
+        await super()._create_stream(request)
+        self.keep_alive_requests = 0
+
     async def _send_data(self, stream_id: int) -> None:
         await super()._send_data(stream_id)
         if stream_id in self._ending and stream_id not in self.stream_buffers:

@@ -210,3 +210,16 @@ async def test_nobody_waits_for_the_end_of_an_answer_to_leave_once_the_connectio
         await trio.aclose_forcefully(talker.stream)
         await eventually(lambda: not server.connections_open)
         assert gate.over == 2
+
+
+async def test_a_connection_has_no_last_request_that_is_not_answered(tmp_path: Path) -> None:
+    """Hypercorn's own bound is 1,000."""
+    gate = Gate(b"x")
+    gate.open.set()
+    async with serving(gate, tmp_path) as (_, talker):
+        for _ in range(17):
+            asked = [await talker.ask() for _ in range(60)]
+            for number in asked:
+                await talker.read_until_ended(number)
+    assert not talker.goodbye
+    assert gate.begun == 17 * 60
