@@ -1,4 +1,5 @@
 """The way out of one run: readiness 503, a notice period, closed doors, requests that finish or are told of the end, a cut for the rest.
+A request finishes when its caller's socket has taken its answer; that is later than the record of it where the caller reads slowly.
 
 The rule: every wait here is bounded, by the configuration or by a constant below, and a second signal ends all of them at once.
 """
@@ -66,12 +67,12 @@ class Drain:
         await trio.sleep(settings.notice_s)
         self._close_doors()
         with trio.move_on_after(settings.drain_s):
-            await self._requests_end()
-        if self.gateway.live.requests:
-            self.log.warning("drain_time_over", requests=self.gateway.live.requests)
+            await self._answers_leave()
+        if self.gateway.live.requests or self._leaving():
+            self.log.warning("drain_time_over", requests=self.gateway.live.requests, leaving=self._leaving())
             self.gateway.proxy.cut_all()
             with trio.move_on_after(CUT_GRACE_S):
-                await self._requests_end()
+                await self._answers_leave()
         with trio.move_on_after(DOOR_GRACE_S):
             await self.doors_closed.wait()
 
@@ -79,10 +80,14 @@ class Drain:
         for engine in self.engines:
             engine.drain()
 
-    async def _requests_end(self) -> None:
-        """Until no request is in flight. Looking now and then costs nothing; an event on the hot path would."""
-        while self.gateway.live.requests:  # noqa: ASYNC110 - see above
+    async def _answers_leave(self) -> None:
+        """Until no request is in flight and nothing of an answer is left. Looking now and then costs nothing; an event on the hot path
+        would."""
+        while self.gateway.live.requests or self._leaving():  # noqa: ASYNC110 - see above
             await trio.sleep(DRAIN_LOOK_S)
+
+    def _leaving(self) -> int:
+        return sum(engine.answers_leaving for engine in self.engines)
 
     def _cut(self) -> None:
         self.gateway.proxy.cut_all()

@@ -25,15 +25,26 @@ KEY = "sk-test-0123456789abcdef"
 KEY_SHA256 = hashlib.sha256(KEY.encode()).hexdigest()
 
 
-class Process:
-    """A running command of ours. `log` is what it wrote so far."""
+LAUNCHER = """
+import os, sys
+number, name, *command = sys.argv[1:]
+os.dup2(int(number), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES=name)
+os.execv(sys.executable, [sys.executable, "-m", "appliance", *command])
+"""
+"""Hands over a listening socket as systemd does, which says the process's own number."""
 
-    def __init__(self, arguments: list[str], log: Path, env: dict[str, str] | None = None) -> None:
+
+class Process:
+    """A running command of ours. `log` is what it wrote so far. `door`: a listening socket that it is handed, for the address `fd:door`."""
+
+    def __init__(self, arguments: list[str], log: Path, env: dict[str, str] | None = None, door: socket.socket | None = None) -> None:
         self.log_path = log
+        start = ["-m", "appliance"] if door is None else ["-c", LAUNCHER, str(door.fileno()), "door"]
         with log.open("wb") as sink:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "appliance", *arguments], stdout=sink, stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})}, start_new_session=True,
+                [sys.executable, *start, *arguments], stdout=sink, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})},
+                pass_fds=() if door is None else (door.fileno(),), start_new_session=True,
             )  # fmt: skip
 
     @property
@@ -121,15 +132,16 @@ class Gateway(Process):
     def __init__(
         self, folder: Path, config: str, name: str = "gateway", head: str = "", env: dict[str, str] | None = None,
         tls: tuple[Path, Path] | None = None, admin: str = "", listen: tuple[str, ...] = (), store: str = "",
+        door: socket.socket | None = None,
     ) -> None:  # fmt: skip
-        """`tls`: certificate and key of one more listener, `tls_url`, which speaks HTTP/2 too. `listen`: more addresses. `head`, `admin`
-        and `store` are more lines for [server], [admin] and [store]."""
+        """`tls`: certificate and key of one more listener, `tls_url`, which speaks HTTP/2 too. `listen`: more addresses. `door`: one more
+        listener, open. `head`, `admin` and `store` are more lines for [server], [admin] and [store]."""
         self.port, self.hypercorn_port, self.admin_port, self.tls_port = free_port(), free_port(), free_port(), free_port()
         self.config_path = folder / f"{name}.toml"
         listeners = f'"127.0.0.1:{self.port}", {{ address = "127.0.0.1:{self.hypercorn_port}", engine = "hypercorn" }}'
         if tls is not None:
             listeners += f', {{ address = "127.0.0.1:{self.tls_port}", tls_cert = "{tls[0]}", tls_key = "{tls[1]}" }}'
-        listeners += "".join(f', "{address}"' for address in listen)
+        listeners += "".join(f', "{address}"' for address in (*listen, *(["fd:door"] if door is not None else [])))
         self.head = f"""
 [server]
 listen = [{listeners}]
@@ -144,7 +156,7 @@ path = "{name}.db"
 keys = [ {{ id = "test", sha256 = "{KEY_SHA256}" }} ]
 """
         self.write_config(config)
-        super().__init__(["serve", "-c", str(self.config_path)], folder / f"{name}.log", env)
+        super().__init__(["serve", "-c", str(self.config_path)], folder / f"{name}.log", env, door)
         for port in (self.port, self.hypercorn_port, self.admin_port, *([self.tls_port] if tls is not None else [])):
             self.wait_port(port)
         self.url = f"http://127.0.0.1:{self.port}"

@@ -54,7 +54,7 @@ class Server:
     listen: tuple[Listener, ...] = knob(LOOPBACK, "where applications connect; loopback until you decide otherwise")
     auth: Literal["keys", "none"] = knob("keys", "none lets anybody in, on any address")
     metrics: Literal["auto", "open", "off"] = knob("auto", "/metrics here: auto = open on loopback, elsewhere with a token")
-    drain_s: float = knob(30.0, "how long running requests may finish after SIGTERM", unit="s", low=0, high=3600)
+    drain_s: float = knob(30.0, "after SIGTERM, how long requests may run and answers be read to their end", unit="s", low=0, high=3600)
     notice_s: float = knob(0.0, "how long /readyz says 503 before listeners close; a load balancer notices", unit="s", low=0, high=300)
     user_agent: str = knob("forward", "towards backends: forward = the caller's own, else this text")
     forward_headers: tuple[str, ...] = knob((), "request headers forwarded beside the known dialect headers; a trailing * is a prefix")

@@ -140,6 +140,11 @@ class PeerSocket:
         departures.add(self._leave)
         return True
 
+    @property
+    def leaving(self) -> bool:
+        """Part of an answer is still to be sent."""
+        return not self.closed and (self.writing.waiting or self.rest is not None or self.parting != b"")
+
     async def part_wholly(self) -> None:
         """Everything that parted has left after this. Raises like `send`."""
         self._leave()

@@ -79,6 +79,11 @@ class Server:
         return sum(connection.turn is not None for connection in self._connections)
 
     @property
+    def answers_leaving(self) -> int:
+        """Answers that the sockets have not taken whole, also where the application is done with them."""
+        return sum(connection.peer.leaving for connection in self._connections)
+
+    @property
     def draining(self) -> bool:
         return self._state.draining
 

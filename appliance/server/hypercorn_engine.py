@@ -57,6 +57,11 @@ class HypercornServer:
     def connections_open(self) -> int:
         return len(self._connections)
 
+    @property
+    def answers_leaving(self) -> int:
+        """None that the application is done with: its last `send` returns when the socket has taken all."""
+        return 0
+
     async def serve(self, sockets: Sequence[socket.socket], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Accept on these listening sockets until `drain`, and return when the last connection is closed. Closes the sockets. Once only."""
         listeners = [self._listener(sock) for sock in sockets]

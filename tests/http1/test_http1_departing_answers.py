@@ -56,6 +56,32 @@ async def test_an_answer_that_the_socket_takes_in_part_arrives_whole_without_ano
     assert outcomes == [True] * 3
 
 
+async def test_an_answer_counts_as_leaving_until_the_socket_has_taken_all_of_it():
+    """Nothing else tells whoever waits for the end of it: its request is over."""
+    counts: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        counts.append(served.server.answers_leaving)
+        assert scope["extensions"]["http1"].push_whole(200, [], ANSWER)
+        counts.append(served.server.answers_leaving)
+
+    async with serving(app) as served:
+        served.door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
+        client = await served.connect(receive_buffer_bytes=2_048)
+        await client.send(GET)
+        await eventually(lambda: taken_in_part(served))
+        assert counts == [0, 1]
+        assert (served.server.answers_leaving, served.server.requests_in_flight) == (1, 0)
+        served.server.drain()
+        await trio.sleep(0.02)
+        assert served.server.answers_leaving == 1
+        assert (await client.answer()).body == ANSWER
+        await eventually(lambda: served.server.answers_leaving == 0)
+        with trio.fail_after(2):
+            await served.server.wait_idle()
+
+
 async def test_what_leaves_is_counted_once_whole_or_in_part():
     async with served_with_small_buffers([]) as (served, client):
         whole = await served.connect()

@@ -15,7 +15,11 @@ from ledger_reader import ledger_rows, store_of
 from raw_client import RawClient, events
 from rig import KEY, Gateway, Simulator, chat, eventually, one_backend, running
 
+from appliance.http1.departures import LEAVING_MAX_BYTES
+
 ENGINES = ("builtin", "hypercorn")
+SMALLEST_BUFFER = 1  # the kernel makes its minimum of it, 4,608 bytes
+HELD_BYTES = 14_000  # more than two such sockets hold, and what a client takes who looks for the head of an answer
 Start = Callable[[str], Gateway]
 
 
@@ -211,6 +215,42 @@ def test_a_stalled_reader_does_not_hold_up_the_end(start: Start, engine: str) ->
         gateway.signal(signal.SIGTERM)
         assert exit_status(gateway, 10) == 0
     assert "Traceback" not in gateway.log
+
+
+def test_who_reads_slowly_has_the_time_of_the_drain_for_what_is_left_of_his_answer(simulator: Simulator, tmp_path: Path) -> None:
+    """His request is over and written down: small answers leave behind it, as far as the socket takes them."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
+        gateway = Gateway(tmp_path, one_backend(simulator), door=door)
+        with running(gateway), RawClient(f"http://127.0.0.1:{door.getsockname()[1]}", receive_buffer_bytes=2048) as client:
+            client.ask(chat("sim", "[[tokens=2350]]"), x_request_id="slow")
+            status, headers = client.read_head()
+            size = int(headers["content-length"])
+            assert (status, HELD_BYTES < size < LEAVING_MAX_BYTES - 1000) == (200, True), size
+            gateway.record("slow")
+            door.close()
+            gateway.signal(signal.SIGTERM)
+            for _ in range(10):  # longer than any grace that is not the drain's
+                time.sleep(0.4)
+                client.seen += client.sock.recv(20)
+            assert gateway.popen.poll() is None
+            assert len(client.read_body(headers)) == size
+            assert exit_status(gateway, 5) == 0
+    assert '"drain_time_over"' not in gateway.log
+
+
+def test_who_reads_nothing_of_what_is_left_of_his_answer_is_cut_when_the_drain_is_over(simulator: Simulator, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
+        gateway = Gateway(tmp_path, one_backend(simulator), head="drain_s = 0.5", door=door)
+        with running(gateway), RawClient(f"http://127.0.0.1:{door.getsockname()[1]}", receive_buffer_bytes=2048) as client:
+            client.ask(chat("sim", "[[tokens=2350]]"), x_request_id="stalled")
+            gateway.record("stalled")
+            door.close()
+            gateway.signal(signal.SIGTERM)
+            assert exit_status(gateway, 10) == 0
+    (over,) = (one for one in gateway.events() if one["event"] == "drain_time_over")
+    assert (over["requests"], over["leaving"]) == (0, 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

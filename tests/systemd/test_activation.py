@@ -15,15 +15,7 @@ import pytest
 from ledger_reader import ledger_rows
 from notify_socket import NotifySocket
 from raw_client import RawClient, events
-from rig import KEY, KEY_SHA256, Simulator, call, chat, eventually, free_port, get_json, one_backend, running
-
-LAUNCHER = """
-import os, sys
-number, name, *command = sys.argv[1:]
-os.dup2(int(number), 3)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES=name)
-os.execv(sys.executable, [sys.executable, "-m", "appliance", *command])
-"""
+from rig import KEY, KEY_SHA256, LAUNCHER, Simulator, call, chat, eventually, free_port, get_json, one_backend, running
 
 
 @pytest.fixture(scope="module")
