@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 import trio
+import trio.testing
 
 from appliance.config.doors import ServerLimits
 from appliance.http1.asgi import App
@@ -71,20 +72,26 @@ async def endless(scope: Any, receive: Any, send: Any) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def unread(scope: Any, receive: Any, send: Any) -> None:
-    """Answers as many bytes as the path says when a part of the request's body is here, and reads nothing of it."""
-    await trio.sleep(0.1)
-    body = bytes(int(scope["path"][1:]))
-    await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"%d" % len(body))]})
-    await send({"type": "http.response.body", "body": body})
+@attrs.define
+class Unread:
+    """Answers as many bytes as the path says once a part of the request's body has been sent, and reads nothing of it."""
 
+    sent: trio.Event = attrs.field(factory=trio.Event)
 
-async def upload(stream: trio.SocketStream, path: str) -> None:
-    """The first pieces of a body that nobody reads, each in a segment of its own."""
-    await stream.send_all(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n".encode())
-    for _ in range(QUEUED):
-        await stream.send_all(b"piece")
-        await trio.sleep(0.001)
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.sent.wait()
+        body = bytes(int(scope["path"][1:]))
+        await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def upload(self, stream: trio.SocketStream, path: str) -> None:
+        """The first pieces of a body that nobody reads, each in a segment of its own."""
+        await stream.send_all(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n".encode())
+        for _ in range(QUEUED):
+            await stream.send_all(b"piece")
+            await trio.sleep(0.001)
+        await trio.testing.wait_all_tasks_blocked(0.01)  # the server has taken what it takes
+        self.sent.set()
 
 
 async def rest(stream: trio.SocketStream) -> bytes:
@@ -131,18 +138,20 @@ async def test_a_malformed_rest_before_the_answer_is_a_400_that_ends_the_connect
 
 
 async def test_an_answer_that_left_the_requests_body_unread_does_not_keep_its_connection() -> None:
-    async with serving(unread) as served:
+    unread = Unread()
+    async with serving(unread.app) as served:
         async with await served.connect() as stream:
-            await upload(stream, "/2")
+            await unread.upload(stream, "/2")
             assert await stream.receive_some(12) == b"HTTP/1.1 413"
         await served.all_closed()
         assert served.errors == []
 
 
 async def test_a_client_that_leaves_during_an_answer_that_reads_nothing_does_not_keep_its_connection() -> None:
-    async with serving(unread) as served:
+    unread = Unread()
+    async with serving(unread.app) as served:
         stream = await served.connect()
-        await upload(stream, "/30000000")  # more than any socket buffer takes
+        await unread.upload(stream, "/30000000")  # more than any socket buffer takes
         assert await stream.receive_some(12) == b"HTTP/1.1 413"
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         await stream.aclose()
@@ -152,16 +161,17 @@ async def test_a_client_that_leaves_during_an_answer_that_reads_nothing_does_not
 
 async def test_after_its_answer_an_application_hears_that_the_request_is_over() -> None:
     heard: list[str] = []
+    unread = Unread()
 
     async def curious(scope: Any, receive: Any, send: Any) -> None:
-        await unread({"path": "/2"}, receive, send)
+        await unread.app({"path": "/2"}, receive, send)
         with trio.fail_after(WAIT_S):
             while (message := await receive())["type"] != "http.disconnect":
                 assert message["body"] == b"piece"
         heard.append((await receive())["type"])
 
     async with serving(curious) as served, await served.connect() as stream:
-        await upload(stream, "/")
+        await unread.upload(stream, "/")
         await rest(stream)
         await served.all_closed()
         assert (heard, served.errors) == (["http.disconnect"], [])
