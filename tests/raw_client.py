@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from rig import KEY
 
-WAIT_S = 15.0
+WAIT_S = 30.0
 RESET = struct.pack("ii", 1, 0)
 
 Leaving = Literal["close", "fin", "rst"]

@@ -20,7 +20,10 @@ from typing import Any
 
 from ports import free_port
 
-START_S = 20.0
+START_S = 60.0
+PATIENCE_S = 30.0
+"""How long is waited for what must come: only where nothing comes does a test take so long, however busy the machine is."""
+
 KEY = "sk-test-0123456789abcdef"
 KEY_SHA256 = hashlib.sha256(KEY.encode()).hexdigest()
 
@@ -184,7 +187,7 @@ keys = [ {{ id = "test", sha256 = "{KEY_SHA256}" }} ]
         return eventually(lambda: get_json(f"{self.admin_url}/admin/requests/{request_id}"))
 
     def metrics_text(self) -> str:
-        with urllib.request.urlopen(f"{self.admin_url}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.admin_url}/metrics", timeout=PATIENCE_S) as answer:
             return str(answer.read().decode())
 
     def metric(self, text: str) -> float:
@@ -196,7 +199,7 @@ keys = [ {{ id = "test", sha256 = "{KEY_SHA256}" }} ]
 
 
 def get_json(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
         return json.load(answer)
 
 
@@ -206,7 +209,7 @@ def call(url: str, body: Any, **headers: str) -> tuple[int, dict[str, str], byte
     wanted = {"content-type": "application/json", "authorization": f"Bearer {KEY}", **{k.replace("_", "-"): v for k, v in headers.items()}}
     request = urllib.request.Request(url, data=data, method="POST", headers=wanted)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -217,7 +220,7 @@ def chat(model: str, text: str = "Hello!", **fields: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": text}], **fields}
 
 
-def eventually(look: Any, seconds: float = 10.0) -> Any:
+def eventually(look: Any, seconds: float = PATIENCE_S) -> Any:
     """The first truthy result of `look` within the time; what it raises meanwhile is not yet."""
     end = time.monotonic() + seconds
     last: Any = None

@@ -19,6 +19,7 @@ from appliance.http1.transport import Exchange, Failure, TransportLimits, Upstre
 
 HEADERS = b"host: upstream\r\nx-test: 1\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+PATIENCE_S = 120.0  # for all that a test does with one upstream; only one that hangs takes so long
 
 
 class Peer:
@@ -130,7 +131,7 @@ class Upstream:
 
 @asynccontextmanager
 async def upstream(
-    script: Script, tls: ssl.SSLContext | None = None, name: str = "127.0.0.1", patience_s: float = 15
+    script: Script, tls: ssl.SSLContext | None = None, name: str = "127.0.0.1", patience_s: float = PATIENCE_S
 ) -> AsyncIterator[Upstream]:
     server = Upstream(script, "https" if tls else "http", name, tls)
     async with trio.open_nursery() as nursery:

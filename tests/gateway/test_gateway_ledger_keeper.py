@@ -17,7 +17,7 @@ from appliance.gateway import ledger_keeper
 from appliance.gateway.ledger_keeper import LedgerKeeper
 from appliance.store import writer
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 @asynccontextmanager

@@ -18,6 +18,8 @@ from appliance.http1.server import Server
 from appliance.http1.server_limits import ServerLimits
 
 QUICK = ServerLimits(sweep_s=0.02)
+PATIENCE_S = 12.0  # for what must come, however busy the machine is; less than header_read_s, so that the end of a time limit is no answer
+TEST_S = 120.0  # for all that a test does with one server
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -53,7 +55,7 @@ class Client:
         await self.stream.send_all(data)
 
     async def answer(self, method: str = "GET") -> Answer:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             if self._parser.our_state is h11.DONE:
                 self._parser.start_next_cycle()
             self._parser.send(h11.Request(method=method, target="/", headers=[("host", "x")]))
@@ -81,7 +83,7 @@ class Client:
     async def rest(self) -> tuple[bytes, bool]:
         """Everything until the end of the connection, and whether that was a reset."""
         data = b""
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             try:
                 while piece := await self.stream.receive_some(65536):
                     data += piece
@@ -91,7 +93,7 @@ class Client:
 
     async def some(self, until: bytes) -> bytes:
         data = b""
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             while until not in data:
                 piece = await self.stream.receive_some(65536)
                 assert piece, f"ended after {data!r}"
@@ -152,7 +154,7 @@ async def serving(
         departures=departures,
     )
     served = Served(server, door.getsockname(), errors, refusals, door, departures)
-    with trio.fail_after(30):
+    with trio.fail_after(TEST_S):
         async with trio.open_nursery() as nursery:
             if departing:
                 nursery.start_soon(departures.run)
@@ -167,7 +169,7 @@ async def serving(
                 nursery.cancel_scope.cancel()
 
 
-async def eventually(true: Callable[[], object], within_s: float = 5.0) -> None:
+async def eventually(true: Callable[[], object], within_s: float = PATIENCE_S) -> None:
     with trio.fail_after(within_s):
         while not true():  # noqa: ASYNC110 - a condition of the system under test, not of ours to signal
             await trio.sleep(0.002)

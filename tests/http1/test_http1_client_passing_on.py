@@ -232,7 +232,7 @@ async def test_more_streams_than_one_look_takes_are_all_carried_whole(contexts: 
     count = EVENTS_MAX + 20 if contexts is None else 12
     whole = 0
 
-    async with listening() as arrivals, upstream(stream, contexts and contexts[0], patience_s=60) as server:
+    async with listening() as arrivals, upstream(stream, contexts and contexts[0]) as server:
         transport = server.transport(contexts and contexts[1], arrivals)
 
         async def follow() -> None:

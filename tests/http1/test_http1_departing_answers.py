@@ -180,7 +180,7 @@ def talk_in_a_thread(address: Any) -> bytes:
     """A client that gives the server's event loop nothing to wake up for but its request."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
-        sock.settimeout(2)
+        sock.settimeout(12)  # the next time limit of the loop is later
         sock.connect(address)
         time.sleep(0.05)  # the server has tried to read at once, and waits from now on
         sock.sendall(GET)

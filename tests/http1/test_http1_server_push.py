@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from http1_engine import GET, QUICK, get, post, serving
+from http1_engine import GET, PATIENCE_S, QUICK, get, post, serving
 
 from appliance.http1.server_limits import ServerLimits
 from appliance.http1.turn import ClientGone
@@ -121,7 +121,7 @@ async def test_a_push_to_a_client_that_reset_tells_so():
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.sock.close()
         reset.set()
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             await raised.wait()
 
 

@@ -22,7 +22,7 @@ NO_CHUNK = b"zz\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 PIECE = b"x" * 20
-WAIT_S = 10.0
+WAIT_S = 30.0
 RESET = struct.pack("ii", 1, 0)
 CUTS = 60
 """One in five of these met the application just as it was about to send."""
