@@ -17,6 +17,9 @@ pytestmark = [
 ]
 
 
+AT_ONCE_S = 1.0  # it takes a millisecond; the machine may be busy
+
+
 class CancelAtStep(trio.abc.Instrument):
     """Cancels a scope when its task is about to run for the n-th time, so that each await in it is hit in turn."""
 
@@ -123,7 +126,7 @@ async def test_the_server_sees_the_end_of_a_cancelled_request_at_once() -> None:
             cancelled_time = trio.current_time()
             nursery.cancel_scope.cancel()
         await server.peers[0].ended.wait()
-        assert closed_at[0] - cancelled_time < 0.1
+        assert closed_at[0] - cancelled_time < AT_ONCE_S
         assert transport.stats() == PoolStats(0, 0, 0)
 
 

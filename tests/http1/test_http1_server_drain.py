@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from http1_engine import GET, QUICK, attrs, echo, eventually, get, reply, serving
+from http1_engine import GET, PATIENCE_S, QUICK, attrs, echo, eventually, get, reply, serving
 
 from appliance.http1.server import ACCEPT_BATCH_MAX
 
@@ -50,7 +50,7 @@ async def test_drain_finishes_what_runs_and_closes_what_is_idle():
         assert served.server.draining
         assert await idle.rest() == (b"", False)
         await eventually(lambda: served.server.connections_open == 2)
-        await trio.sleep(0.1)
+        await eventually(lambda: served.door.fileno() < 0)
         with pytest.raises(OSError) as refused:  # noqa: PT011
             await served.connect()
         assert refused.value.errno == errno.ECONNREFUSED
@@ -64,7 +64,7 @@ async def test_drain_finishes_what_runs_and_closes_what_is_idle():
         data, reset = await streaming.rest()
         assert data.endswith(b"4\r\ndone\r\n0\r\n\r\n")  # its head was out already; the body still ends as it should
         assert not reset
-        with trio.fail_after(2):
+        with trio.fail_after(PATIENCE_S):
             await served.server.wait_idle()
         assert served.server.connections_open == 0
 
@@ -89,7 +89,7 @@ async def test_drain_does_not_wait_for_connections_that_never_ask():
         client = await served.connect()
         await eventually(lambda: served.server.connections_open == 1)
         served.server.drain()
-        with trio.fail_after(3):
+        with trio.fail_after(PATIENCE_S):
             await served.server.wait_idle()
         assert await client.rest() == (b"", False)
 
@@ -119,7 +119,7 @@ async def test_cut_cancels_what_is_left_and_says_why():
         await trio.sleep(0.05)
         assert served.server.connections_open == 1
         served.server.cut()
-        with trio.fail_after(2):
+        with trio.fail_after(PATIENCE_S):
             await served.server.wait_idle()
         data, _ = await client.rest()
         assert b"0\r\n\r\n" not in data, "a cut stream must not look finished"

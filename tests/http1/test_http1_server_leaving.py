@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import trio
-from http1_engine import GET, QUICK, Served, attrs, body_of, echo, eventually, get, open_fds, post, reply, serving
+import trio.testing
+from http1_engine import GET, PATIENCE_S, QUICK, Served, attrs, body_of, echo, eventually, get, open_fds, post, reply, serving
 
 from appliance.http1.refusal import plain_text_refusal
 from appliance.http1.request_body import BodyBroken
@@ -48,7 +49,7 @@ class Waiting:
             self.over.set()
 
     async def check(self, served: Served, left_at: float) -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             await self.over.wait()
         assert self.end_reason == "client_gone"
         assert isinstance(self.error, trio.Cancelled)
@@ -157,8 +158,10 @@ async def test_request_on_a_half_closed_connection_is_cancelled_at_its_first_wai
 @pytest.mark.parametrize("head", [b"Content-Length: 10\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc"])
 async def test_end_inside_the_body_is_a_broken_body(head: bytes):
     seen: list[BaseException] = []
+    reading = trio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
+        reading.set()
         try:
             await body_of(receive)
         except BodyBroken as error:
@@ -168,7 +171,8 @@ async def test_end_inside_the_body_is_a_broken_body(head: bytes):
     async with serving(app) as served:
         client = await served.connect()
         await client.send(b"POST / HTTP/1.1\r\nHost: x\r\n" + head)
-        await trio.sleep(0.02)
+        await reading.wait()
+        await trio.testing.wait_all_tasks_blocked()  # who leaves before somebody waits for the body is heard of in another way
         client.sock.shutdown(socket.SHUT_WR)
         data, reset = await client.rest()
         assert data.startswith(b"HTTP/1.1 400 ")
@@ -182,7 +186,7 @@ async def test_end_right_behind_a_whole_body_is_a_client_that_left():
     async with serving(waiting.app) as served:
         client = await served.connect()
         await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")
-        await trio.sleep(0.02)
+        await trio.testing.wait_all_tasks_blocked(0.01)
         left_at = trio.current_time()
         await client.send(b"def")
         client.sock.close()
@@ -201,7 +205,7 @@ async def test_client_that_leaves_after_its_answer_cuts_nothing_short():
         client = await served.connect()
         await client.ask(GET)
         client.reset()
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             await done.wait()
 
 
