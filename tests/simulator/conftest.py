@@ -20,7 +20,8 @@ from appliance.http1.listen import ListenFault
 from appliance.simulator.serve import open_sockets, serve
 from appliance.simulator.settings import Settings, Speed
 
-QUIET_S = 0.6  # after so long without a byte a connection counts as silent; the simulator's own pauses are far below or above
+SILENT_S = 1.0  # after so long without a byte a connection counts as silent, where that is expected
+PATIENCE_S = 30.0  # and where it is not: the machine may be busy
 
 
 @attrs.frozen
@@ -84,6 +85,11 @@ class Sim:
         self.url = url
         self.port = int(url.rpartition(":")[2])
 
+    @staticmethod
+    def quiet_s(end: str) -> float:
+        """How long is waited for the next byte of a connection that should end so."""
+        return SILENT_S if end == "silent" else PATIENCE_S
+
     async def wire(
         self,
         model: str = "sim",
@@ -92,7 +98,7 @@ class Sim:
         path: str = "/v1/chat/completions",
         fault: str = "",
         headers: Mapping[str, str] = MappingProxyType({}),
-        quiet_s: float = QUIET_S,
+        quiet_s: float = PATIENCE_S,
         **fields: Any,
     ) -> Wire:
         """One request over a connection of its own, to its end."""
@@ -105,7 +111,7 @@ class Sim:
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return await self.raw(head.encode() + b"\r\n" + body, quiet_s)
 
-    async def raw(self, request: bytes, quiet_s: float = QUIET_S) -> Wire:
+    async def raw(self, request: bytes, quiet_s: float = PATIENCE_S) -> Wire:
         connection = await trio.open_tcp_stream("127.0.0.1", self.port)
         received, end = b"", "silent"
         async with connection:
@@ -125,14 +131,14 @@ class Sim:
         return Wire(received, end)
 
     def http(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, timeout=10, verify=False)  # no TLS here, and loading its roots takes 30 ms
+        return httpx.AsyncClient(base_url=self.url, timeout=PATIENCE_S, verify=False)  # no TLS here, and loading its roots takes 30 ms
 
     def openai(self, key: str = "sk-test") -> openai.AsyncOpenAI:
         bare = openai.DefaultAsyncHttpxClient(verify=False)
-        return openai.AsyncOpenAI(base_url=self.url + "/v1", api_key=key, max_retries=0, timeout=10, http_client=bare)
+        return openai.AsyncOpenAI(base_url=self.url + "/v1", api_key=key, max_retries=0, timeout=PATIENCE_S, http_client=bare)
 
     def anthropic(self, key: str = "sk-ant-test", **options: Any) -> anthropic.AsyncAnthropic:
-        return anthropic.AsyncAnthropic(base_url=self.url, api_key=key, max_retries=0, timeout=10, **options)
+        return anthropic.AsyncAnthropic(base_url=self.url, api_key=key, max_retries=0, timeout=PATIENCE_S, **options)
 
     async def stats(self, last: int = 20) -> Any:
         async with self.http() as client:
@@ -177,13 +183,13 @@ def served(settings: Settings) -> Iterator[str]:
 
     thread = threading.Thread(target=trio.run, args=(run,), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE_S)
     url, token, scope = made[0]
     try:
         yield url
     finally:
         trio.from_thread.run_sync(scope.cancel, trio_token=token)
-        thread.join(10)
+        thread.join(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

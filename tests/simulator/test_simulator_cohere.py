@@ -29,7 +29,7 @@ UNASKED = ("id", "logprobs")
 
 @pytest.fixture(scope="module")
 def http(url):
-    with httpx.Client(base_url=url, timeout=10, verify=False) as talk:
+    with httpx.Client(base_url=url, timeout=30, verify=False) as talk:
         yield talk
 
 

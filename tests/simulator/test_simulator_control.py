@@ -12,7 +12,7 @@ from appliance.simulator.settings import Settings
 ASK = [{"role": "user", "content": "Tell me something."}]
 
 
-async def until(condition, sim, limit_s=5.0):
+async def until(condition, sim, limit_s=30.0):
     """The first stats that fulfil the condition."""
     with trio.fail_after(limit_s):
         while True:

@@ -75,14 +75,14 @@ async def test_the_header_meets_free_endpoints_too(sim):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("fault", "end"), [("reset", "reset"), ("cut", "fin"), ("hang", "silent")])
 async def test_without_a_value_it_happens_instead_of_the_head(sim, fault, end, stream):
-    wire = await sim.wire(f"sim+{fault}", stream=stream)
+    wire = await sim.wire(f"sim+{fault}", stream=stream, quiet_s=sim.quiet_s(end))
     assert (wire.raw, wire.end) == (b"", end)
 
 
 @pytest.mark.parametrize("events", [0, 1, 5])
 @pytest.mark.parametrize(("fault", "end"), [("reset", "reset"), ("cut", "fin"), ("hang", "silent")])
 async def test_with_n_it_happens_after_the_head_and_n_events(sim, fault, end, events):
-    wire = await sim.wire(f"sim+{fault}={events}", stream=True)
+    wire = await sim.wire(f"sim+{fault}={events}", stream=True, quiet_s=sim.quiet_s(end))
     assert (wire.status, wire.end, wire.complete) == (200, end, False)
     assert len(wire.events) == events
     assert b"[DONE]" not in wire.raw
@@ -91,7 +91,7 @@ async def test_with_n_it_happens_after_the_head_and_n_events(sim, fault, end, ev
 @pytest.mark.parametrize(("fault", "end"), [("reset=1", "reset"), ("cut=1", "fin"), ("hang=1", "silent")])
 async def test_a_whole_answer_stops_halfway(sim, fault, end):
     full = await sim.wire("sim")
-    wire = await sim.wire(f"sim+{fault}")
+    wire = await sim.wire(f"sim+{fault}", quiet_s=sim.quiet_s(end))
     announced = int(wire.header("content-length"))
     assert (wire.status, wire.end) == (200, end)
     assert 0 < len(wire.body) < announced
@@ -251,13 +251,14 @@ async def first_byte_and_body(sim, model, stream=True):
 
 
 async def test_latency_holds_the_head_back_and_an_early_head_only_the_body(sim):
-    head_s, body_s = await first_byte_and_body(sim, "sim+latency=300ms")
-    assert head_s >= 0.3
-    assert body_s - head_s < 0.2
-    for fault in ("early_head=400ms", "stall=0;for=400ms"):
+    """What comes at once comes within a millisecond; a second is enough for a busy machine, too."""
+    head_s, body_s = await first_byte_and_body(sim, "sim+latency=1s")
+    assert head_s >= 1
+    assert body_s - head_s < 0.9
+    for fault in ("early_head=1s", "stall=0;for=1s"):
         head_s, body_s = await first_byte_and_body(sim, f"sim+{fault}")
-        assert head_s < 0.2
-        assert body_s >= 0.4
+        assert head_s < 0.9
+        assert body_s >= 1
 
 
 async def test_a_stall_pauses_between_events(sim):
@@ -274,7 +275,8 @@ async def test_a_dropped_connection_is_closed_although_it_was_to_be_kept(sim):
     wire = await sim.raw(head + body)
     assert (wire.status, wire.complete, wire.end) == (200, True, "fin")
     assert wire.header("connection") is None
-    kept = await sim.raw((head + body).replace(b"sim+drop=50ms", b"sim").replace(b"%d" % len(body), b"%d" % (len(body) - 10)))
+    same = (head + body).replace(b"sim+drop=50ms", b"sim").replace(b"%d" % len(body), b"%d" % (len(body) - 10))
+    kept = await sim.raw(same, sim.quiet_s("silent"))
     assert (kept.complete, kept.end) == (True, "silent")
 
 

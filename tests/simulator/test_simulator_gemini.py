@@ -31,7 +31,7 @@ def client(url):
 
 @pytest.fixture(scope="module")
 def http(url):
-    with httpx.Client(base_url=url, timeout=10, verify=False) as talk:
+    with httpx.Client(base_url=url, timeout=30, verify=False) as talk:
         yield talk
 
 
