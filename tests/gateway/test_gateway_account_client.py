@@ -1,6 +1,7 @@
 """The sources of temporary credentials, asked over real sockets: each protocol step by step, and what goes wrong as a value."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,7 +126,9 @@ async def test_an_address_that_is_none_is_trouble(host: str) -> None:
 
 
 async def test_fetching_can_be_cancelled(cloud: Cloud) -> None:
-    cloud.routes = {"/": lambda _: (time.sleep(0.5), Told(200, json.dumps({}).encode()))[1]}
+    over = threading.Event()
+    cloud.routes = {"/": lambda _: (over.wait(30), Told(200, json.dumps({}).encode()))[1]}
     with trio.move_on_after(0.1) as scope:
         await fetch(Metadata(cloud.url), Reach(), clock)
+    over.set()
     assert scope.cancelled_caught

@@ -20,13 +20,13 @@ from appliance.http1.transport import Exchange, Failure, TransportLimits, Upstre
 
 WINDOW_BYTES = 65_535
 FULL_BYTES = WINDOW_BYTES - 1000  # the first request took its share of the connection's window
-QUIET_S = 0.3  # long enough for the uploading task to come to rest behind the reading one
+QUIET_S = 0.3  # long enough for the uploading task to come to rest behind the reading one; where it is not, there is nothing to wait for
 
 
 Handler = Callable[[trio.SSLStream[trio.SocketStream]], Awaitable[None]]
 
 
-async def stingy_server(stream: trio.SSLStream[trio.SocketStream]) -> None:
+async def stingy_server(first_came: trio.Event, stream: trio.SSLStream[trio.SocketStream]) -> None:
     """Never answers the first request; of the second it lets one window in at a time, and opens the next with a single write."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
     connection.initiate_connection()
@@ -34,7 +34,9 @@ async def stingy_server(stream: trio.SSLStream[trio.SocketStream]) -> None:
     arrived = 0
     while data := await stream.receive_some(WINDOW_BYTES):
         for event in connection.receive_data(data):
-            if isinstance(event, h2.events.DataReceived) and event.stream_id == 3:
+            if isinstance(event, h2.events.StreamEnded) and event.stream_id == 1:
+                first_came.set()
+            elif isinstance(event, h2.events.DataReceived) and event.stream_id == 3:
                 arrived += event.flow_controlled_length
             elif isinstance(event, h2.events.StreamEnded) and event.stream_id == 3:
                 connection.send_headers(3, [(":status", "200")])
@@ -69,7 +71,7 @@ def refusing_server(reset: bool, seen: list[str]) -> Handler:
     return serve
 
 
-async def served(authority: trustme.CA, listener: trio.SocketListener, serve: Handler = stingy_server) -> None:
+async def served(authority: trustme.CA, listener: trio.SocketListener, serve: Handler) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["h2"])
     authority.issue_cert("localhost").configure_cert(context)
@@ -98,10 +100,12 @@ async def test_an_upload_does_not_wait_for_a_window_that_is_open(tmp_path: Path,
         results.append(await transport.send(UpstreamRequest(b"POST", b"/", b"host: localhost\r\n", body)))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(served, authority, listener)
+        first_came = trio.Event()
+        nursery.start_soon(served, authority, listener, partial(stingy_server, first_came))
         nursery.start_soon(post, b"never answered")
-        await trio.sleep(QUIET_S)
-        with trio.fail_after(20):
+        await first_came.wait()
+        await trio.sleep(QUIET_S)  # its task waits for the answer
+        with trio.fail_after(60):
             await post(b"x" * size)
         nursery.cancel_scope.cancel()
     (answer,) = [one for one in results if not isinstance(one, Failure)]
@@ -140,7 +144,7 @@ async def test_a_refusal_is_heard_while_the_window_stays_shut(tmp_path: Path, re
     seen: list[str] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(served, authority, listener, refusing_server(reset, seen)))
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             for _ in range(3):  # the connection is not spoiled
                 request = UpstreamRequest(b"POST", b"/", b"host: localhost\r\n", b"" if streamed else b"x" * 1_048_576)
                 request.source = Pieces() if streamed else None

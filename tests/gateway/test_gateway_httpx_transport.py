@@ -422,9 +422,12 @@ async def test_https_upstreams_are_reached_through_a_tunnel(authority: tuple[tru
             body = await whole(exchange)
             assert isinstance(body, bytes)
             assert json.loads(body)["target"] == "/echo?a=b"
+            await served.app.started.acquire()
         assert served.app.version == ("2" if http2 else "1.1")
-        with trio.move_on_after(0.05):
-            await transport.send(post(b"/silent"))
+        async with trio.open_nursery() as leaving:
+            leaving.start_soon(transport.send, post(b"/silent"))
+            await served.app.started.acquire()
+            leaving.cancel_scope.cancel()
         await served.app.left.acquire()
         assert [line.split(b"\r\n")[0] for line in connects[:1]] == [b"CONNECT localhost:%d HTTP/1.1" % served.port]
         assert b"sk-1" not in b"".join(connects)

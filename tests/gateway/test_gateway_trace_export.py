@@ -177,7 +177,7 @@ async def test_a_collector_that_does_not_answer_is_not_waited_for_longer_than_sa
     nursery.start_soon(one.run)
     one.offer(record(1), {})
     await until(lambda: counts(one, failed=2))
-    assert one.say.said[0][2]["problem"] in ("timeout", "ReadTimeout")
+    assert "timeout" in one.say.said[0][2]["problem"].lower(), "whichever of its phases it met"
 
 
 async def test_what_finds_no_room_is_dropped_and_counted(collector: Collector, nursery: trio.Nursery) -> None:
