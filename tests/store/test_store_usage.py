@@ -206,9 +206,9 @@ def test_a_million_rows_are_summed_by_day_in_no_time(tmp_path):
     )
     found.execute("COMMIT")
     now = 1_801_440_000 + 28 * DAY_S
-    begun = time.monotonic()
+    begun = time.thread_time()  # what it computes; the machine may be busy with other things
     view = read_usage(found, UsageQuery(1_801_440_000, None, ("day",)), now)
-    taken_s = time.monotonic() - begun
+    taken_s = time.thread_time() - begun
     assert isinstance(view, dict)
     assert view["total"]["requests"] == 1_000_000
     print(f"by day: {taken_s * 1000:.1f} ms")

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from telemetry_samples import EVERY_KIND, RATE_LIMITED, STREAM, SUCCESS, UPSTREAM_FAULT, attempt, request
@@ -178,13 +179,13 @@ def test_every_line_arrives_whole_and_in_order_from_several_threads() -> None:
         assert [int(line.split()[1]) for line in lines if line.startswith(b"%d " % name)] == list(range(2_000))
 
 
-def test_a_line_is_there_within_a_second_without_being_asked_for() -> None:
+def test_a_line_is_there_soon_without_being_asked_for() -> None:
     reader, writer = os.pipe()
     sink = LineSink(writer)
     begin = time.monotonic()
     sink.write(b"hello\n")
     assert os.read(reader, 100) == b"hello\n"
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 2.0, "0.2 s is promised; ten times as much is no noise"
     sink.close()
     os.close(reader)
     os.close(writer)
@@ -241,16 +242,18 @@ def test_lines_after_close_are_counted_as_dropped() -> None:
         assert sink.dropped == 1
 
 
-def test_a_killed_process_loses_at_most_its_last_second() -> None:
+def test_a_killed_process_loses_at_most_its_last_second(tmp_path: Path) -> None:
+    """Counted by its own lines: of what it did not come to write, nothing is lost."""
+    noted = tmp_path / "noted"
     talk = (
-        "import sys, time; from appliance.telemetry.sink import LineSink; sink = LineSink(1)\n"
-        "while True: sink.write(b'%f\\n' % time.monotonic()); time.sleep(0.002)"
+        "import os, sys, time; from appliance.telemetry.sink import LineSink; sink = LineSink(1)\n"
+        "noted = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)\n"
+        "while True: line = b'%020f\\n' % time.monotonic(); sink.write(line); os.pwrite(noted, line, 0); time.sleep(0.002)"
     )
-    with subprocess.Popen([sys.executable, "-c", talk], stdout=subprocess.PIPE) as child:
+    with subprocess.Popen([sys.executable, "-c", talk, noted], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.read(100)
         time.sleep(1.5)
         child.kill()
-        killed_at = time.monotonic()
         last = child.stdout.read().splitlines()[-1]
-    assert killed_at - float(last) < 1.0
+    assert 0 <= float(noted.read_bytes()) - float(last) < 1.0

@@ -2,6 +2,7 @@
 
 import json
 import random
+from functools import partial
 
 import pytest
 import trio
@@ -98,9 +99,12 @@ async def test_lag_is_how_much_later_than_asked_a_timer_fired() -> None:
 
 async def test_lag_is_measured_on_a_real_loop_until_cancelled() -> None:
     lag = Histogram((1.0,))
-    with trio.move_on_after(0.3):
-        await watch_lag(lag, trio.sleep, trio.current_time, interval_s=0.01)
-    assert lag.count >= 3
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(watch_lag, lag, trio.sleep, trio.current_time, interval_s=0.01))
+            while lag.count < 3:  # noqa: ASYNC110 - what is counted tells nobody
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
 
 
 def test_the_samples_are_what_they_say() -> None:
