@@ -62,7 +62,10 @@ targets = [ { backend = "one" } ]
 """
 
 
-def run(*arguments: str, cwd: Path | None = None, timeout_s: float = 30, **env: str) -> subprocess.CompletedProcess[str]:
+COMMAND_S = 120.0  # for a command to end: only one that hangs takes so long
+
+
+def run(*arguments: str, cwd: Path | None = None, timeout_s: float = COMMAND_S, **env: str) -> subprocess.CompletedProcess[str]:
     known = {name: value for name, value in os.environ.items() if not name.startswith("APPLIANCE_")}
     return subprocess.run(
         [sys.executable, "-m", "appliance", *arguments], capture_output=True, text=True, timeout=timeout_s, cwd=cwd, check=False,
@@ -102,7 +105,7 @@ def test_every_command_explains_itself() -> None:
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     asked = {name: subprocess.Popen([sys.executable, "-m", "appliance", name, "--help"], **pipes) for name in COMMANDS}
     for name, process in asked.items():
-        said, complaint = process.communicate(timeout=60)
+        said, complaint = process.communicate(timeout=COMMAND_S)
         assert (process.returncode, complaint) == (0, ""), name
         assert len(said.splitlines()) > 4, name
 
@@ -237,7 +240,7 @@ def test_serve_says_when_it_is_ready_and_ends_well(tmp_path: Path) -> None:
         assert started["listen"] == [f"http://127.0.0.1:{port}"]
         assert started["admin"] == [f"http://127.0.0.1:{admin}"]
         served.signal(signal.SIGINT)
-        assert served.popen.wait(15) == 0
+        assert served.popen.wait(60) == 0
     assert "Traceback" not in served.log
 
 
@@ -340,7 +343,7 @@ def test_simulate_says_where_it_is_and_ends_quietly(tmp_path: Path) -> None:
         answer = httpx.get(f"http://127.0.0.1:{port}/v1/models", trust_env=False)
         assert answer.status_code == 401
         sim.signal(signal.SIGINT)
-        assert sim.popen.wait(15) == 0
+        assert sim.popen.wait(60) == 0
     assert "Traceback" not in sim.log
     refused(run("simulate", "--listen", "nonsense"), 1, "nonsense")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -355,17 +358,17 @@ def test_the_demo_runs_prints_a_call_that_works_and_ends_at_ctrl_c(tmp_path: Pat
         assert f"http://127.0.0.1:{port}/v1" in demo.log
         assert f"http://127.0.0.1:{admin}" in demo.log
         assert re.search(r"sk-demo-[0-9a-f]{24}", demo.log)
-        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=COMMAND_S, check=False)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["choices"][0]["message"]["content"]
         # Its own traffic fills the metrics, failover included.
         admin_url = f"http://127.0.0.1:{admin}/admin"
-        eventually(lambda: [one for one in get_json(f"{admin_url}/requests")["requests"] if one["fallbacks"]], seconds=20)
+        eventually(lambda: [one for one in get_json(f"{admin_url}/requests")["requests"] if one["fallbacks"]], seconds=60)
         assert all(one["status"] == 200 for one in get_json(f"{admin_url}/requests")["requests"])
         assert get_json(f"{admin_url}/stats")["total"]["succeeded"] >= 4
         begun = time.monotonic()
         demo.signal(signal.SIGINT)
-        assert demo.popen.wait(20) == 0
+        assert demo.popen.wait(60) == 0
         assert time.monotonic() - begun < 15
     assert "Traceback" not in demo.log
 
@@ -377,9 +380,8 @@ def test_the_demo_says_how_to_use_other_ports_when_its_own_are_taken() -> None:
 
 
 def test_output_into_a_closed_pipe_is_no_failure() -> None:
-    done = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m appliance check --help | head -n 1"], capture_output=True, text=True, timeout=30, check=False
-    )
+    command = f"{sys.executable} -m appliance check --help | head -n 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=COMMAND_S, check=False)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
 

@@ -5,7 +5,6 @@ What needs root and a mount namespace is skipped where there is none.
 """
 
 import os
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -42,12 +41,12 @@ ROOT = str(Path(__file__).parents[2])
 def run(*arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     known = {name: value for name, value in os.environ.items() if not name.startswith("APPLIANCE_") and name != "PORT"}
     return subprocess.run(
-        [sys.executable, "-m", "appliance", *arguments], capture_output=True, text=True, timeout=30, cwd=cwd, check=False,
+        [sys.executable, "-m", "appliance", *arguments], capture_output=True, text=True, timeout=120, cwd=cwd, check=False,
         env={**known, "PYTHONPATH": ROOT, **env}, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
 
-def in_namespace(script: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+def in_namespace(script: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
     """A shell as root in a mount namespace of its own: /mnt is empty and root-owned, as a fresh volume is, /tmp is new, all else is
     read-only. Our files and Python's are bound to where anybody may read them."""
     prelude = f"""
@@ -175,8 +174,7 @@ def test_health_is_asked_on_the_first_listener_without_any_secret(gateway: Gatew
 
 
 def test_health_is_asked_on_the_platforms_port() -> None:
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     done = run("healthcheck", APPLIANCE_CONFIG_TOML=BACKEND, PORT=str(port))  # nobody answers there: it says whom it asked
     assert done.returncode == 1
     assert done.stderr == f"appliance: [::]:{port} does not answer: [Errno 111] Connection refused\n"
@@ -242,7 +240,7 @@ def test_root_is_gone_for_good() -> None:
         path = "/mnt/state/appliance.db"
         '
         setpriv --groups 4,27 $entry /mnt/state serve 2>/mnt/log &
-        for _ in $(seq 200); do test -S /mnt/state/http.sock && break; sleep 0.1; done
+        for _ in $(seq 600); do test -S /mnt/state/http.sock && break; sleep 0.1; done
         as_user healthcheck
         cat /proc/$!/status
         stat -c '%n %u %a' /mnt/state/appliance.db

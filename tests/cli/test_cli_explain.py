@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -303,7 +302,5 @@ def test_a_sample_of_everything_is_kept_within_a_second_or_so(tmp_path: Path) ->
         one = Gateway(tmp_path, config(sim) + "[telemetry]\nrecent_max = 0\n", store="[store.explain]\nsample = 1.0\n")
         with running(one):
             call(f"{one.url}/v1/chat/completions", chat("spare/x", PROMPT), X_Request_Id="sampled")
-            begun = time.monotonic()
-            eventually(lambda: one.record("sampled")["kept_in"] == "store", seconds=20)
-            assert time.monotonic() - begun < 20
+            eventually(lambda: one.record("sampled")["kept_in"] == "store")
             assert one.record("sampled")["plan"]["matched"] == "prefix"

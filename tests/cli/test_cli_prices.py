@@ -30,7 +30,7 @@ def prices(folder: Path, *arguments: str, config: str = CONFIG) -> subprocess.Co
     environment = {name: value for name, value in os.environ.items() if not name.startswith("APPLIANCE_")}
     root = Path(__file__).resolve().parents[2]
     return subprocess.run(
-        [sys.executable, "-m", "appliance", "prices", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-m", "appliance", "prices", *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False,
         env={**environment, "PYTHONPATH": str(root)},
     )  # fmt: skip
 

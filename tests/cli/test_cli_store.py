@@ -13,7 +13,7 @@ from appliance.store.schema import VERSION
 
 def store(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "appliance", "store", *map(str, arguments)], capture_output=True, text=True, timeout=30, check=False,
+        [sys.executable, "-m", "appliance", "store", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
 

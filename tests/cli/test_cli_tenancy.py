@@ -27,7 +27,7 @@ def config(tmp_path: Path) -> Path:
 def run(config: Path, command: str, status: int = 0) -> tuple[str, str]:
     """Standard output and standard error of a command that ended as expected."""
     arguments = [sys.executable, "-m", "appliance", *command.split(), "-c", str(config)]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == status, done
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr
