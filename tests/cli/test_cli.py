@@ -369,7 +369,7 @@ def test_the_demo_runs_prints_a_call_that_works_and_ends_at_ctrl_c(tmp_path: Pat
         begun = time.monotonic()
         demo.signal(signal.SIGINT)
         assert demo.popen.wait(60) == 0
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 25, "it does not wait out drain_s"
     assert "Traceback" not in demo.log
 
 
