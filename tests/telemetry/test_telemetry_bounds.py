@@ -5,6 +5,7 @@ from telemetry_samples import attempt, family, fault, folded, request, scrape, s
 from appliance.core.fault import FaultKind
 from appliance.telemetry.cells import MODELS_MAX, RESPONSE_MODELS_MAX, SHAPES_MAX, Cells
 from appliance.telemetry.labels import OTHER, VALUE_MAX_CHARS, LabelValues
+from appliance.telemetry.live import LiveState
 
 
 def labels_of(cells: Cells, name: str, label: str) -> set[str]:
@@ -38,7 +39,7 @@ def test_random_model_names_on_a_catch_all_route_are_bounded_and_cannot_crowd_ou
         name = f"model-{number}"
         folded(request(attempt(model=name), model=name), cells=cells)
     folded(request(attempt(model="late"), model="late"), cells=cells)
-    counts = family(cells, "model_requests_total")
+    counts = family(cells, "model_requests_total", LiveState())
     assert len(counts) == MODELS_MAX + 2
     assert counts["model=late"] == 1
     assert counts["model=other"] == 2_000 - MODELS_MAX

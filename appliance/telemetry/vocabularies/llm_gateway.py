@@ -52,6 +52,9 @@ FAMILIES = (
     Family(
         PREFIX + "rate_limit_hits_total", "counter", "Requests refused by a limit of the tenant: requests, tokens, concurrency or budget.",
         "limits", (Label("tenant"), Label("limit_type")),
+        # A budget's first refusal is news in itself, and who has one has a gauge for it already. That of a rate is not, and would be three
+        # more series for each of up to ten thousand tenants.
+        seed=lambda live: [(name, "budget") for name in live.budgets],
     ),
     Family(
         PREFIX + "cache_operations_total", "counter", "Look-ups in the response cache.", "lookups", (Label("operation"), Label("result")),
