@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from textwrap import wrap
 from typing import Any
 
+from appliance.store.usage import plain_usd
 from appliance.telemetry.access import printable
 
 DETAIL_MAX_CHARS = 300
@@ -211,7 +212,7 @@ def _rates(rates: dict[str, str] | None) -> str:
 
 def usd(amount: float) -> str:
     """`$0.00012345`: exact to nano-USD, without an exponent."""
-    return "$" + (f"{amount:.9f}".rstrip("0").rstrip(".") or "0")
+    return f"${plain_usd(amount)}"
 
 
 def _number(value: object) -> str:

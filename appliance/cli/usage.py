@@ -24,7 +24,9 @@ _TITLES = {
 
 
 @click.command("usage")
-@click.option("--by", default="day", show_default=True, metavar="FIELDS", help=f"What to sum by, with commas: {', '.join(FIELDS)}.")
+@click.option(
+    "--by", multiple=True, metavar="FIELDS", help=f"What to sum by, with commas or once each: {', '.join(FIELDS)}.  [default: day]"
+)
 @click.option("--since", metavar="WHEN", help="A date, a time, or a span before now (7d, 24h). Default: 30 days, today included.")
 @click.option("--until", metavar="WHEN", help="The same; not included. Default: now.")
 @click.option("--tenant", metavar="NAME")
@@ -35,7 +37,7 @@ _TITLES = {
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--csv", "as_csv", is_flag=True, help="For spreadsheets.")
-def command(path: str | None, as_json: bool, as_csv: bool, **asked: str | None) -> None:
+def command(path: str | None, as_json: bool, as_csv: bool, by: tuple[str, ...], **asked: str | None) -> None:
     """Requests, tokens and spend from the ledger. Days are UTC, and so are times without a zone.
 
     \b
@@ -47,7 +49,7 @@ def command(path: str | None, as_json: bool, as_csv: bool, **asked: str | None) 
     served is there within a second.
     """
     now = time.time()
-    query = usage_query({name: text for name, text in asked.items() if text is not None}, now)
+    query = usage_query({"by": ",".join(by), **{name: text for name, text in asked.items() if text is not None}}, now)
     if isinstance(query, tuple):
         raise Stop([f"--{problem_text(problem)}" for problem in query], USAGE)
     with store_of(load_or_stop(to_show(path))) as connection:
@@ -76,4 +78,9 @@ def table(view: dict[str, Any]) -> str:
 
 
 def _figures(row: dict[str, Any]) -> list[str]:
-    return [f"{row[name]:,.4f}" if name == "cost_usd" else f"{row[name]:,}" for name in COUNTS]
+    return [_usd(row[name]) if name == "cost_usd" else f"{row[name]:,}" for name in COUNTS]
+
+
+def _usd(amount: float) -> str:
+    """To a hundredth of a cent; what is less is not told as nothing."""
+    return "<0.0001" if 0 < amount < 0.0001 else f"{amount:,.4f}"

@@ -105,12 +105,18 @@ def read_usage(connection: sqlite3.Connection, query: UsageQuery, now: float, ro
 
 
 def usage_csv(view: Mapping[str, Any]) -> str:
-    """The rows of `read_usage` as CSV (RFC 4180), with a head, without the total."""
+    """The rows of `read_usage` as CSV (RFC 4180), with a head, without the total. Money to the nano-USD, never with an exponent, which not
+    every program reads as a number."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [*view["by"], *COUNTS])
     writer.writeheader()
-    writer.writerows(view["rows"])
+    writer.writerows({**row, "cost_usd": plain_usd(row["cost_usd"])} for row in view["rows"])
     return text.getvalue()
+
+
+def plain_usd(amount: float) -> str:
+    """`0.00012345`: exact to nano-USD, without an exponent."""
+    return f"{amount:.9f}".rstrip("0").rstrip(".") or "0"
 
 
 def _parts(query: UsageQuery, now: float, tables: frozenset[str]) -> tuple[float, float, list[_Part]]:

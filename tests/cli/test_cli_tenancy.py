@@ -114,6 +114,8 @@ def test_usage_is_told_to_people_programs_and_spreadsheets(config: Path) -> None
         ["filed", "2", "0", "2,000", "20", "0", "0.0050", "0"],
         ["total", "6", "0", "6,000", "60", "0", "0.0150", "0"],
     ]
+    twice, at_once = (run(config, f"usage {by} --since 2d --csv")[0] for by in ("--by tenant --by key", "--by tenant,key"))
+    assert twice == at_once
     view = json.loads(run(config, "usage --by tenant,key --tenant acme --since 2d --json")[0])
     assert list(view) == ["from", "to", "by", "rows", "total"]
     assert view["total"] == {

@@ -151,6 +151,15 @@ def test_csv_holds_what_callers_may_put_into_names(tmp_path):
     assert text.split("\n", 1)[1] == '"m,""x""\nx",1,0,5,0,0,0.0015,0\r\n'
 
 
+@pytest.mark.parametrize(
+    ("nusd", "told"), [(0, "0"), (1, "0.000000001"), (18_450, "0.00001845"), (2_000_000_000, "2"), (10**18 + 1, "1000000000")]
+)
+def test_csv_tells_money_without_an_exponent(tmp_path, nusd, told):
+    row = LedgerRow(int(NOW * 1e6), NOW, "", "a", "k", "", "r", "x", "m", "d", "chat", False, 200, "", "provider", 5, cost_nusd=nusd)
+    text = usage_csv(asked(filled(tmp_path / "one.db", [row]), TODAY, None, ("model",)))
+    assert text.splitlines()[1].split(",")[6] == told
+
+
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01", "999999999d"])
 def test_any_time_that_can_be_told_can_be_asked_for(connection, text):
     moment = moment_s(text, NOW, ahead=False)
