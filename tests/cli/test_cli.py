@@ -122,8 +122,12 @@ def test_version_names_what_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("nonsense",), ("serve", "--colour"), ("explain",), ("config", "get"), ("check", "too", "many"), ("simulate", "--listen")]
-)
+    "arguments",
+    [
+        ("nonsense",), ("serve", "--colour"), ("explain", "one", "two"), ("config", "get"), ("check", "too", "many"),
+        ("simulate", "--listen"),
+    ],
+)  # fmt: skip
 def test_a_wrong_use_is_a_64_with_the_right_one(arguments: tuple[str, ...]) -> None:
     refused(run(*arguments), 64, "Error: ")
 
@@ -133,6 +137,8 @@ def test_check_accepts_a_sound_file(tmp_path: Path) -> None:
     done = run("check", "-c", str(tmp_path / "good.toml"))
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 backend" in done.stdout
+    assert run("check", str(tmp_path / "good.toml")).stdout == done.stdout
+    refused(run("check", str(tmp_path / "good.toml"), "-c", str(tmp_path / "good.toml")), 64, "named twice")
 
 
 def test_check_names_five_mistakes_at_once(tmp_path: Path) -> None:
@@ -294,6 +300,22 @@ def test_explain_tells_the_story_and_gives_the_record(gateway: Gateway) -> None:
     by_id = run("explain", record["id"], "--admin", gateway.admin_url, "--json")
     assert json.loads(by_id.stdout) == record
     refused(run("explain", "no/such", "--admin", gateway.admin_url), 1, "no such request")
+
+
+def test_explain_without_an_id_lists_the_latest(gateway: Gateway) -> None:
+    call(f"{gateway.url}/v1/chat/completions", chat("sim"), X_Request_Id="went-well")
+    call(f"{gateway.url}/v1/chat/completions", b"{", X_Request_Id="went-wrong")
+    well, wrong = gateway.record("went-well"), gateway.record("went-wrong")
+    heading, first, *others = run("explain", "--admin", gateway.admin_url).stdout.splitlines()
+    for word in ("time (UTC)", "id", "tenant", "model", "backend", "status", "took", "error"):
+        assert word in heading
+    assert (first[heading.index("id") :].split()[0], first.split()[-1]) == (wrong["id"], wrong["error_type"])
+    assert [line for line in others if well["id"] in line and " sim " in line and " 200 " in line]
+    failed = run("explain", "--failed", "--admin", gateway.admin_url).stdout
+    assert (wrong["id"] in failed, well["id"] in failed) == (True, False)
+    listed = json.loads(run("explain", "--latest", "2", "-c", str(gateway.config_path), "--json").stdout)
+    assert [one["id"] for one in listed] == [wrong["id"], well["id"]]
+    refused(run("explain", "went-well", "--failed", "--admin", gateway.admin_url), 64, "leave REQUEST_ID out")
 
 
 def test_explain_tells_of_a_refusal(gateway: Gateway) -> None:
