@@ -1,6 +1,8 @@
 """Keys and tenants made at run time: in force within a second, over a restart, and never where a key must not be seen."""
 
+import contextlib
 import json
+import math
 import subprocess
 import sys
 import time
@@ -46,10 +48,15 @@ def asked(gateway: Gateway, key: str, model: str = "sim") -> int:
 
 
 def within_a_second(gateway: Gateway, key: str, status: int, model: str = "sim") -> None:
-    """Measured from the end of the command; the clock has a margin for a busy machine in the rig alone, not in what is promised."""
+    """Measured from the end of the command; the margin is for a busy machine, not in what is promised."""
+    eventually(lambda: asked(gateway, key, model) == status, TAKEN_S * 10)
+
+
+def lifetime_s(gateway: Gateway) -> int:
+    """Of a key that is to work before it ends: ten times as long as this machine takes now to make one and to let it in."""
     begun = time.monotonic()
-    eventually(lambda: asked(gateway, key, model) == status, 5)
-    assert time.monotonic() - begun < TAKEN_S * 3
+    within_a_second(gateway, made(gateway, "test"), 200)
+    return max(3, math.ceil(10 * (time.monotonic() - begun)))
 
 
 def test_a_key_made_while_the_gateway_runs_works_without_a_restart_and_revoked_no_longer(gateway: Gateway) -> None:
@@ -74,20 +81,23 @@ def test_a_change_of_a_tenant_holds_for_its_keys(gateway: Gateway) -> None:
 def test_a_rotated_key_has_two_secrets_for_its_grace(gateway: Gateway) -> None:
     first = made(gateway, "test", "--id", "turning")
     within_a_second(gateway, first, 200)
-    second = run(gateway, "key", "rotate", "turning", "--grace", "3s").strip()
+    second = run(gateway, "key", "rotate", "turning", "--grace", "1h").strip()
     within_a_second(gateway, second, 200)
     assert asked(gateway, first) == 200
-    eventually(lambda: asked(gateway, first) == 401, 10)
-    assert asked(gateway, second) == 200
-    third = run(gateway, "key", "rotate", "turning", "--grace", "0").strip()
+    third = run(gateway, "key", "rotate", "turning", "--grace", "1s").strip()
     within_a_second(gateway, third, 200)
-    assert asked(gateway, second) == 401
+    assert asked(gateway, first) == 401, "only the last one works on"
+    eventually(lambda: asked(gateway, second) == 401)
+    fourth = run(gateway, "key", "rotate", "turning", "--grace", "0").strip()
+    within_a_second(gateway, fourth, 200)
+    assert asked(gateway, third) == 401
 
 
 def test_a_key_ends_when_it_expires(gateway: Gateway) -> None:
-    key = made(gateway, "test", "--expires", "3s")
+    lives_s = lifetime_s(gateway)
+    key = made(gateway, "test", "--expires", f"{lives_s}s")
     within_a_second(gateway, key, 200)
-    eventually(lambda: asked(gateway, key) == 401, 10)
+    eventually(lambda: asked(gateway, key) == 401, 3 * lives_s)
 
 
 def test_a_key_of_the_store_may_belong_to_a_tenant_of_the_file(gateway: Gateway) -> None:
@@ -102,14 +112,14 @@ def test_a_key_of_the_store_may_belong_to_a_tenant_of_the_file(gateway: Gateway)
 def test_limits_of_a_key_made_at_run_time_hold(gateway: Gateway) -> None:
     key = made(gateway, "test", "--id", "slow", "--rpm", "2")
     within_a_second(gateway, key, 200)
-    eventually(lambda: asked(gateway, key) == 429, 5)
+    eventually(lambda: asked(gateway, key) == 429)
 
 
 def test_a_limit_changed_at_run_time_leaves_what_was_used_and_a_rotated_key_begins_with_nothing_new(gateway: Gateway) -> None:
     run(gateway, "tenant", "create", "limited", "--rpm", "1")
-    first = made(gateway, "limited", "--id", "rotating", "--rpm", "1")
-    within_a_second(gateway, first, 200)
     other = made(gateway, "limited")
+    first = made(gateway, "limited", "--id", "rotating", "--rpm", "1")
+    within_a_second(gateway, first, 200)  # from here on, a request comes back to both in a minute
     within_a_second(gateway, other, 429)
     run(gateway, "tenant", "set", "limited", "--rpm", "2")
     within_a_second(gateway, other, 200)
@@ -124,7 +134,7 @@ def test_when_a_key_was_last_used_is_written_down(gateway: Gateway) -> None:
     key = made(gateway, "test", "--id", "used")
     assert listed(gateway)["used"]["last_used_at"] is None
     within_a_second(gateway, key, 200)
-    assert eventually(lambda: listed(gateway)["used"]["last_used_at"], 25)
+    assert eventually(lambda: listed(gateway)["used"]["last_used_at"], 100)
 
 
 def listed(gateway: Gateway) -> dict[str, Any]:
@@ -144,6 +154,13 @@ def test_reloads_keep_keys_and_the_file_wins(gateway: Gateway, sim: Simulator) -
     assert asked(gateway, key) == 200
 
 
+def content_of(path: Path) -> bytes:
+    """Nothing of a file that is gone meanwhile, as parts of the journal may be."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_bytes()
+    return b""
+
+
 def test_no_key_is_in_a_log_or_in_the_store(gateway: Gateway) -> None:
     key = made(gateway, "test", "--id", "canary")
     within_a_second(gateway, key, 200)
@@ -151,7 +168,8 @@ def test_no_key_is_in_a_log_or_in_the_store(gateway: Gateway) -> None:
     gateway.admin("/admin/config")
     gateway.metrics_text()
     folder = gateway.config_path.parent
-    seen = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    eventually(lambda: '"key":"canary"' in gateway.log)
+    seen = b"".join(content_of(path) for path in folder.rglob("*") if path.is_file())
     assert key.encode() not in seen
     assert b"canary" in seen
     shown = json.dumps([gateway.admin(path) for path in ("/admin/config", "/admin/requests", "/admin/stats")]) + gateway.metrics_text()
@@ -188,7 +206,7 @@ def test_callers_need_a_key_from_the_first_tenant_on_and_no_other_address_opens_
         assert call(url, chat("sim"), authorization="")[0] == 200
         tenant = [sys.executable, "-m", "appliance", "tenant", "create", "first", "-c", str(config)]
         subprocess.run(tenant, check=True, timeout=60, capture_output=True)
-        eventually(lambda: call(url, chat("sim"), authorization="")[0] == 401, 5)
+        eventually(lambda: call(url, chat("sim"), authorization="")[0] == 401, TAKEN_S * 10)
     config.write_text(text + f'[server]\nlisten = ["0.0.0.0:{port}"]\n')
     two = Process(["serve", "-c", str(config)], tmp_path / "two.log")
     with running(two):
