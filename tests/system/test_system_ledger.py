@@ -13,18 +13,21 @@ import time
 import urllib.error
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 from ledger_reader import ledger_rows, store_of
+from raw_client import RawClient
 from rig import Gateway, Process, Simulator, call, chat, eventually, get_json, one_backend, running
 
 ROUNDS = int(os.environ.get("LEDGER_KILL_ROUNDS", "3"))
 SEED = int(os.environ.get("LEDGER_KILL_SEED", str(random.randrange(2**32))))
 CLIENTS = 8
+SAID_S = 30.0
+"""How long a state of the ledger's is waited for: it takes two seconds to find out that a file is locked, and one more to try again."""
 
 
 @attrs.define
@@ -85,25 +88,35 @@ def test_whenever_it_is_killed_every_request_is_in_the_ledger_once(tmp_path, sim
     for number in range(ROUNDS):
         simulator.reset()
         gateway = Gateway(tmp_path, one_backend(simulator), store='journal_segment_bytes = 131072\ncommit_interval_s = 0.05')
-        crowd = Crowd(gateway.url, f"round{number}", draw)
-        threads = crowd.start()
-        eventually(lambda crowd=crowd: len(crowd.answered) > 20)
-        time.sleep(draw.uniform(0, 0.3))
-        gateway.popen.send_signal(signal.SIGKILL)
-        gateway.popen.wait()
-        crowd.over = True
-        for thread in threads:
-            thread.join()
-        asked |= set(crowd.asked)
+        with waiting(gateway, simulator, f"round{number}-waiting"):
+            crowd = Crowd(gateway.url, f"round{number}", draw)
+            threads = crowd.start()
+            eventually(lambda crowd=crowd: len(crowd.answered) > 20, 60)
+            time.sleep(draw.uniform(0, 0.3))
+            gateway.popen.send_signal(signal.SIGKILL)
+            gateway.popen.wait()
+            crowd.over = True
+            for thread in threads:
+                thread.join()
+        asked |= {f"round{number}-waiting", *crowd.asked}
         answered |= crowd.answered
         billed |= billed_by(simulator)
     gateway = Gateway(tmp_path, one_backend(simulator))
     rows = ledger_rows(store_of(gateway))
     call(f"{gateway.url}/v1/chat/completions", b"{")
     assert gateway.stop() == 0
-    assert "ledger_recovered" in gateway.log, "it was killed in the middle of requests"
+    assert "ledger_recovered" in gateway.log
     assert_explained(rows, asked, answered, billed)
     assert_sums(store_of(gateway), rows)
+
+
+@contextmanager
+def waiting(gateway: Gateway, simulator: Simulator, request_id: str) -> Iterator[None]:
+    """A request that has no answer yet, so that a kill always finds one."""
+    with RawClient(gateway.url) as client:
+        client.ask(chat("sim@ttft=500s", user=request_id), x_request_id=request_id)
+        eventually(lambda: simulator.stats()["requests"] == 1)
+        yield
 
 
 def assert_explained(rows: list[dict[str, Any]], asked: set[str], answered: dict[str, Any], billed: dict[str, Any]) -> None:
@@ -121,7 +134,7 @@ def assert_explained(rows: list[dict[str, Any]], asked: set[str], answered: dict
             assert (row["usage_source"], row["status"], row["error_type"]) == ("estimated", 0, "recovered"), row
     sources = Counter(row["usage_source"] for row in rows)
     print(f"{len(asked)} asked, {len(answered)} answered, {len(billed)} billed; rows: {dict(sources)}")
-    assert sources["estimated"] <= ROUNDS * CLIENTS
+    assert ROUNDS <= sources["estimated"] <= ROUNDS * (CLIENTS + 1)
     assert sources["provider"] >= len(answered) - ROUNDS * CLIENTS
 
 
@@ -138,11 +151,11 @@ def test_power_too_leaves_every_request_once_and_its_answers_wait_for_the_disk(t
     with running(gateway):
         crowd = Crowd(gateway.url, "power", random.Random(1))
         threads = crowd.start()
-        eventually(lambda: len(crowd.answered) > 50)
+        eventually(lambda: len(crowd.answered) > 50, 60)
         crowd.over = True
         for thread in threads:
             thread.join()
-        assert "service_failed" not in gateway.log
+    assert "service_failed" not in gateway.log
     rows = ledger_rows(store_of(gateway))
     assert {row["request_id"] for row in rows} == set(crowd.answered)
     assert {row["usage_source"] for row in rows} == {"provider"}
@@ -157,7 +170,7 @@ def test_a_locked_file_refuses_requests_says_so_and_is_over_by_itself(tmp_path, 
         with closing(sqlite3.connect(store_of(gateway), isolation_level=None)) as holder:
             holder.execute("BEGIN IMMEDIATE")
             assert call(url, chat("sim@tps=0"), x_request_id="during")[0] == 200, "nobody knows yet"
-            _, headers, body = eventually(lambda: (found := call(url, chat("sim@tps=0")))[0] == 503 and found)
+            _, headers, body = eventually(lambda: (found := call(url, chat("sim@tps=0")))[0] == 503 and found, SAID_S)
             assert b"ledger_unavailable" in body
             assert str(tmp_path).encode() not in body
             assert int(headers["retry-after"]) >= 1
@@ -168,10 +181,10 @@ def test_a_locked_file_refuses_requests_says_so_and_is_over_by_itself(tmp_path, 
             assert get_json(f"{gateway.url}/livez")
             assert gateway.metric("appliance_ledger_errors_total") >= 1
             assert gateway.metric("appliance_ledger_queued_rows") >= 1
-        eventually(lambda: get_json(f"{gateway.url}/readyz")["status"] == "ready")
-        eventually(lambda: ledger_rows(store_of(gateway), "during"))
+        eventually(lambda: get_json(f"{gateway.url}/readyz")["status"] == "ready", SAID_S)
+        eventually(lambda: ledger_rows(store_of(gateway), "during"), SAID_S)
         assert call(url, chat("sim@tps=0"))[0] == 200
-        eventually(lambda: gateway.metric("appliance_ledger_queued_rows") == 0)
+        eventually(lambda: gateway.metric("appliance_ledger_queued_rows") == 0, SAID_S)
         eventually(lambda: "ledger_works_again" in gateway.log)
         assert gateway.log.count('"event":"ledger_') == 2
         assert "Traceback" not in gateway.log
@@ -185,6 +198,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("this user cannot mount a small file system")
     yield place
     subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(ballast: Path) -> None:
+    """Take all room there is, whoever else takes some of it meanwhile."""
+    with ballast.open("wb", buffering=0) as sink, suppress(OSError):
+        while True:
+            sink.write(bytes(4096))
 
 
 def test_a_full_disk_refuses_requests_and_everything_that_was_answered_is_in_the_ledger_when_there_is_room(small_disk, simulator):
@@ -201,14 +221,14 @@ def test_a_full_disk_refuses_requests_and_everything_that_was_answered_is_in_the
 
         assert ask() == 200
         ballast = small_disk / "ballast"
-        ballast.write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096))
-        eventually(lambda: ask() == 503)
+        fill(ballast)
+        eventually(lambda: ask() == 503, SAID_S)
         with pytest.raises(urllib.error.HTTPError) as unready:
             get_json(f"{gateway.url}/readyz")
         assert b"ledger: full" in unready.value.read()
         ballast.unlink()
-        eventually(lambda: ask() == 200)
-        eventually(lambda: gateway.metric("appliance_ledger_queued_rows") == 0)
+        eventually(lambda: ask() == 200, SAID_S)
+        eventually(lambda: gateway.metric("appliance_ledger_queued_rows") == 0, SAID_S)
         assert get_json(f"{gateway.url}/readyz") == {"status": "ready"}
         assert [row["request_id"] for row in ledger_rows(store_of(gateway))] == answered
 
@@ -220,12 +240,12 @@ def test_with_serve_requests_are_answered_though_nothing_can_be_written(tmp_path
         with closing(sqlite3.connect(store_of(gateway), isolation_level=None)) as holder:
             holder.execute("BEGIN IMMEDIATE")
             assert call(url, chat("sim@tps=0"), x_request_id="first")[0] == 200
-            ready = eventually(lambda: (found := get_json(f"{gateway.url}/readyz")).get("warnings") and found)
+            ready = eventually(lambda: (found := get_json(f"{gateway.url}/readyz")).get("warnings") and found, SAID_S)
             assert ready == {"status": "ready", "warnings": ["ledger: locked"]}
             assert call(url, chat("sim@tps=0"), x_request_id="second")[0] == 200
         for request_id in ("first", "second"):
-            eventually(lambda request_id=request_id: ledger_rows(store_of(gateway), request_id))
-        eventually(lambda: get_json(f"{gateway.url}/readyz") == {"status": "ready"})
+            eventually(lambda request_id=request_id: ledger_rows(store_of(gateway), request_id), SAID_S)
+        eventually(lambda: get_json(f"{gateway.url}/readyz") == {"status": "ready"}, SAID_S)
 
 
 @pytest.mark.parametrize("on_failure", ["refuse", "serve"])
