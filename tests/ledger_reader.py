@@ -9,6 +9,8 @@ from typing import Any
 from rig import Gateway, eventually
 
 NAMED = ("tenant", "key", "route", "backend", "model", "dialect", "operation", "error_type", "usage_source")
+COMMIT_S = 60.0
+"""How long a row is waited for: some answers are read to their end before they have one."""
 
 
 @contextmanager
@@ -38,6 +40,6 @@ def ledger_rows(path: Path, request_id: str | None = None) -> list[dict[str, Any
 
 def ledger_row(gateway: Gateway, request_id: str) -> dict[str, Any]:
     """The one row of a request, once it is committed."""
-    rows = eventually(lambda: ledger_rows(store_of(gateway), request_id))
+    rows = eventually(lambda: ledger_rows(store_of(gateway), request_id), COMMIT_S)
     assert len(rows) == 1, rows
     return dict(rows[0])
