@@ -49,6 +49,13 @@ class NotifySocket:
         """The first state line with this text in it."""
         return str(eventually(lambda: next(status for status in self.values("STATUS") if text in status), 20.0))
 
+    def catch_up(self) -> None:
+        """Wait until everything that was sent so far has been read: a message of ours, behind all of it, has come."""
+        mark = str(time.monotonic_ns())
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(f"MARK={mark}".encode(), self._socket.getsockname())
+        eventually(lambda: mark in self.values("MARK"), 20.0)
+
     def _read(self) -> None:
         while data := self._socket.recv(65536):
             fields = dict(line.split("=", 1) for line in data.decode().split("\n") if line)

@@ -9,6 +9,7 @@ import structlog
 import trio
 from notify_socket import NotifySocket
 from rig import free_port
+from trio.testing import MockClock
 
 from appliance.composition import build_supervisor
 from appliance.config.loader import Loaded, load_text
@@ -90,6 +91,19 @@ def test_the_watchdogs_time_is_read_as_systemd_means_it(tmp_path: Path, environ:
     assert one is not None
     assert one.watchdog_s == watchdog_s
     one.close()
+
+
+async def test_a_ping_comes_in_half_the_time_that_systemd_allows(tmp_path: Path, autojump_clock: MockClock) -> None:
+    with NotifySocket(tmp_path) as told:
+        one = notifier({**told.env, "WATCHDOG_USEC": "30000000"})
+        assert one is not None
+        for until_s, pings in ((0.1, 1), (14.9, 1), (15.1, 2), (29.9, 2), (30.1, 3)):
+            told.messages.clear()
+            with trio.move_on_after(until_s):
+                await one.keep_alive()
+            told.catch_up()
+            assert len(told.values("WATCHDOG")) == pings, until_s
+        one.close()
 
 
 def test_what_could_not_be_sent_goes_with_the_next_message_but_no_late_ping(tmp_path: Path) -> None:
