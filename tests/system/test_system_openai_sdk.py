@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from doors import DOORS, Door, Site, site
@@ -30,6 +31,16 @@ provider = "custom"
 base_url = "{sim}"
 breaker = { consecutive_failures = 0, failure_ratio = 0 }
 timeouts = { connect_s = 5, first_byte_s = 0.3, idle_s = 0.3, total_s = 0.5 }
+[backends.halting]
+provider = "custom"
+base_url = "{sim}"
+breaker = { consecutive_failures = 0, failure_ratio = 0 }
+timeouts = { idle_s = 1.5 }
+[[routes]]
+name = "halting"
+models = ["halting*"]
+targets = [ { backend = "halting" } ]
+retry = { attempts = 1 }
 [[routes]]
 name = "late"
 models = ["late*"]
@@ -354,7 +365,8 @@ def test_our_refusals_are_the_sdks_exceptions(door: Door, client: openai.OpenAI)
 
 def test_the_clients_own_timeout_is_its_timeout(door: Door) -> None:
     model = f"sim-{door.name}-slow+hang"
-    with door.sdk(timeout=0.3) as client, pytest.raises(openai.APITimeoutError):
+    read_only = httpx.Timeout(20.0, read=0.3)  # however long it takes to connect: what was asked has to arrive
+    with door.sdk(timeout=read_only) as client, pytest.raises(openai.APITimeoutError):
         client.chat.completions.create(model=model, messages=ASK)
     # Over HTTP/2 this client gives a timed-out stream up without telling the server; the closed connection tells.
     records = eventually(lambda: [one for one in door.gateway.admin("/admin/requests")["requests"] if one["requested_model"] == model])
@@ -365,7 +377,7 @@ def test_the_clients_own_timeout_is_its_timeout(door: Door) -> None:
 @pytest.mark.parametrize(
     "model",
     ["sim+error_event=4", "sim+error_event=4;style=openrouter", "sim+error_event=4;style=event", "sim+cut=4", "sim+reset=4",
-     "sim+truncate=4", "sim+garbage_json=4", "late+hang=4"],
+     "sim+truncate=4", "sim+garbage_json=4", "halting@tps=0+hang=4"],
 )  # fmt: skip
 def test_a_stream_that_fails_raises_and_is_never_a_short_answer(door: Door, client: openai.OpenAI, model: str) -> None:
     raw = client.chat.completions.with_raw_response.create(model=model, messages=ASK, stream=True)
