@@ -182,7 +182,8 @@ def test_a_model_without_a_price_is_free_and_told_of_once(gateway: Gateway, simu
         status, headers, _ = call(gateway.url + "/v1/chat/completions", chat("nobody-zero"))
         assert (status, headers["x-gateway-cost-usd"]) == (200, "0")
     assert gateway.metric('appliance_unpriced_requests_total{model="nobody-zero",policy="zero"}') == 3
-    eventually(lambda: [one for one in gateway.requests() if one["model"] == "nobody-zero"][2:])  # what was said before them is written, too
+    # What was said before their own lines is written, too.
+    eventually(lambda: [one for one in gateway.requests() if one["model"] == "nobody-zero"][2:])
     told = [one for one in gateway.events() if one.get("event") == "model_without_price" and one["model"] == "nobody-zero"]
     assert [(one["level"], one["backend"], one["requests"]) for one in told] == [("warning", "house", "counted as free")]
 
