@@ -89,6 +89,11 @@ class Process:
                 return int(line.split()[1])
         raise AssertionError("no VmRSS")
 
+    def cpu_s(self) -> float:
+        """Seconds of a CPU that it has used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def open_fds(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 

@@ -13,16 +13,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from raw_client import RawClient, request_bytes
+from raw_client import WAIT_S, RawClient, request_bytes
 from rig import Gateway, Simulator, call, chat, eventually, one_backend, running
 
 REQUESTS = 1000
 AT_ONCE = 24
 ANSWER_S = 0.2
-"""How long a client waits for the answer to its nonsense. A truncated one gets none: it leaves."""
+"""How long a client waits for the answer to its nonsense before it says that there is no more. A truncated one gets none then."""
+
+FLOOD = 150
+FLOOD_CPU_S = 5.0
+"""What the gateway may compute for a flood of nonsense and the good requests beside it; typically a tenth of it."""
 
 RSS_GROWTH_MAX_KB = 4 * 1024
-ROUNDS_MAX = 3
+ROUNDS_MAX = 5
 """A leak grows in every round; the allocator's moods do not."""
 
 
@@ -108,11 +112,14 @@ def send_one(url: str, seed: int) -> str:
             client.send(data)
         if chance.random() < 0.3:
             client.sock.shutdown(socket.SHUT_WR)
-        client.sock.settimeout(ANSWER_S)
         try:
+            client.sock.settimeout(ANSWER_S)
             answer = client.sock.recv(65536)
         except TimeoutError:
-            return "silence"
+            with contextlib.suppress(OSError):  # done already, or the other side is gone
+                client.sock.shutdown(socket.SHUT_WR)
+            client.sock.settimeout(WAIT_S)
+            answer = client.sock.recv(65536)
         return answer.split(b"\r\n")[0].decode("latin-1") if answer else "closed"
     return "reset"
 
@@ -139,23 +146,26 @@ def test_1000_malformed_requests_leave_the_process_healthy(gateway: Gateway) -> 
     assert growths_kb[-1] <= RSS_GROWTH_MAX_KB
     assert sum(count for answer, count in answers.items() if " 4" in answer) > REQUESTS / 4
     assert not [answer for answer in answers if " 500" in answer], answers
-    eventually(lambda: gateway.metric("appliance_client_connections") == 0, 20)
-    assert gateway.metric("appliance_in_flight_requests") == 0
-    fds = gateway.open_fds()
-    assert fds < 60, f"{fds} descriptors are open"
-    assert "Traceback" not in gateway.log
-    assert '"level":"error"' not in gateway.log
+    eventually(lambda: gateway.metric("appliance_client_connections") == 0, 60)
+    eventually(lambda: gateway.metric("appliance_in_flight_requests") == 0)
+    # Beside those that it has from the start, only pooled upstream connections and the one that asks.
+    fds = gateway.open_fds() - gateway.provider("sim")["connections"]["open"]
+    assert fds < 40, f"{fds} descriptors are open"
     for url in (gateway.url, gateway.hypercorn_url):
         assert call(f"{url}/v1/chat/completions", chat("sim"))[0] == 200
+    gateway.stop()
+    assert "Traceback" not in gateway.log
+    assert '"level":"error"' not in gateway.log
 
 
 def test_a_flood_of_nonsense_does_not_keep_others_waiting(gateway: Gateway) -> None:
     with ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(send_one, gateway.url, seed) for seed in range(150)]
-        slowest = 0.0
+        jobs = [pool.submit(send_one, gateway.url, seed) for seed in range(FLOOD)]
+        slowest, good, cpu_s = 0.0, 0, gateway.cpu_s()
         while not all(job.done() for job in jobs):
             at = time.monotonic()
             assert call(f"{gateway.url}/v1/chat/completions", chat("sim@tps=0"))[0] == 200
-            slowest = max(slowest, time.monotonic() - at)
-    print(f"slowest good answer meanwhile {slowest * 1000:.0f} ms")
-    assert slowest < 2.0
+            slowest, good = max(slowest, time.monotonic() - at), good + 1
+    cpu_s = gateway.cpu_s() - cpu_s
+    print(f"slowest of {good} good answers meanwhile {slowest * 1000:.0f} ms; {cpu_s * 1000:.0f} ms of the gateway's CPU")
+    assert cpu_s < FLOOD_CPU_S, "not in seconds that pass: a busy machine makes everybody wait"
