@@ -14,7 +14,7 @@ from appliance.server.admin_route import DIGITS_MAX, AdminRoute, Answer, Asked, 
 from appliance.server.admin_schemas import TEXT, array, nullable, ref, table
 from appliance.store.ledger_lookup import brief, kept_request
 from appliance.store.moment import moment_s
-from appliance.telemetry.recent import PAGE_MAX, Filter
+from appliance.telemetry.recent import PAGE_MAX, Filter, Recent
 
 if TYPE_CHECKING:
     from appliance.server.admin import AdminApp
@@ -46,14 +46,24 @@ async def list_requests(app: "AdminApp", asked: Asked) -> Answer:
 
 async def show_request(app: "AdminApp", asked: Asked) -> Answer:
     recent, wanted, now = app.gateway.recent, asked.names["id"], app.gateway.wall_clock()
+    remembered = _remembered(recent, wanted)
+    if remembered is None:
+        found = await app.tenants.at_desk(asked.actor, lambda desk: kept_request(desk.connection, wanted, now), changes=False)
+        remembered = _remembered(recent, wanted)  # one that ended meanwhile, of which the store may have less, or nothing yet
+        if remembered is None and found is None:
+            return Answer({"error": f"no such request among the last {len(recent)}, nor in the store"}, 404)
+        if remembered is None:
+            return answered(found)
+    return Answer(remembered)
+
+
+def _remembered(recent: Recent, wanted: str) -> dict[str, object] | None:
+    """A request by either id, as it is shown; None of one that memory does not have."""
     record = recent.find(wanted)
-    if record is not None:
-        others = [] if record.id == wanted else recent.same(wanted, record)
-        return Answer({**record.as_dict(), "kept_in": "memory", "others": [brief(one.as_dict()) for one in others]})
-    found = await app.tenants.at_desk(asked.actor, lambda desk: kept_request(desk.connection, wanted, now), changes=False)
-    if found is None:
-        return Answer({"error": f"no such request among the last {len(recent)}, nor in the store"}, 404)
-    return answered(found)
+    if record is None:
+        return None
+    others = [] if record.id == wanted else recent.same(wanted, record)
+    return {**record.as_dict(), "kept_in": "memory", "others": [brief(one.as_dict()) for one in others]}
 
 
 def _filter(asked: Mapping[str, str], now: float) -> Filter | Problem:
