@@ -14,7 +14,7 @@ from appliance.core.record import AttemptRecord, RequestRecord
 from appliance.dialects.protocol import COUNT, ParsedRequest
 from appliance.gateway.billed import ANSWERING
 from appliance.gateway.call import Call, HeaderList
-from appliance.gateway.limits import Limiter
+from appliance.gateway.limits import Granted, Limiter
 from appliance.gateway.plan import KeyPlan, Resolved
 
 NEVER = (b"x-should-retry", b"false")
@@ -71,6 +71,19 @@ class Allowances:
             return refused(granted)
         call.allowance = granted
         return None
+
+    async def admit_waiting(self, call: Call, resolved: Resolved) -> Granted | Fault | None:
+        """A place among its limits' requests at once for a request that waits for the answer to another, which is to be settled before it
+        asks for more; None where it needs none. It counts as a request of a minute when it goes on, with the limits of that moment."""
+        claims = call.key.claims + resolved.route.claims
+        if not claims:
+            return None
+        granted = await self.limiter.take_place(claims, user_of(call.key, call.record.user), trio.current_time())
+        if isinstance(granted, Refusal):
+            call.outlet.limited = limit_headers(granted.requests, granted.tokens)
+            call.record.limit_type, call.record.verdict = granted.kind, granted
+            return refused(granted)
+        return granted
 
     async def standing(self, key: KeyPlan) -> HeaderList | None:
         """What a caller is told whose request was refused before its limits were asked: how those of its tenant and key stand."""

@@ -4,7 +4,8 @@ The rule: limits count a request whoever answers it, but tokens and budgets only
 longer than for the time that is set; who has waited in vain goes to a backend by itself.
 
     asked for before      the answer again: a hit; it counts as a request and at once with others, costs nothing, and passes without budget
-    being asked for now   the same, once that answer is whole; should it fail, one of those that wait asks a backend, and so on
+    being asked for now   the same, once that answer is whole; should it fail, one of those that wait asks a backend, and so on. Who waits
+                          is among those at once meanwhile, and counts as a request when it goes on
     else                  a miss: as if there were no cache, and the answer is kept if it is whole and good
     X-Skip-Cache          the last, and nothing is looked up or waited for: the new answer takes the old one's place
 """
@@ -95,7 +96,15 @@ class Answers:
             flight = self.flights.flying(tenant, key)
             if flight is None:
                 return await self._lead(call, resolved, plan, asked)
-            if not await self._landed(call, flight, until):
+            place = await self.accounts.allowances.admit_waiting(call, resolved)
+            if isinstance(place, Fault):
+                return place
+            try:
+                landed = await self._landed(call, flight, until)
+            finally:
+                if place is not None:
+                    place.settle(0)
+            if not landed:
                 if call.cut_fault is not None:
                     return call.cut_fault
                 return await self._recorded(call, resolved, plan, asked, MISS, Flight())

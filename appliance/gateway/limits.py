@@ -62,6 +62,11 @@ class Limiter(Protocol):
         """
         ...
 
+    async def take_place(self, claims: Sequence[Claim], user: str, now: float) -> Granted | Refusal:
+        """Take a place among the requests at once of all of the claims, and nothing else, or nothing from any: of a request that waits,
+        and asks for the rest when it goes on. Settled with no tokens."""
+        ...
+
     async def look(self, claims: Sequence[Claim], user: str, now: float) -> tuple[Figures | None, Figures | None]:
         """How the tightest limits of requests and of tokens stand. Nothing is taken."""
         ...
@@ -234,6 +239,23 @@ class EmbeddedLimiter:
             holder.running -= 1
         assert refusing is not None  # one of them has too little
         return Refusal(*refusing, longest_ns / NS_PER_S, tokens, *_tightest(holders))
+
+    async def take_place(self, claims: Sequence[Claim], user: str, now: float) -> Grant | Refusal:
+        now_ns = int(now * NS_PER_S)
+        holders: list[Holder] = []
+        full: Claim | None = None
+        for claim in claims:
+            holder = self._holder(claim, user, now_ns)
+            holder.running += 1
+            holders.append(holder)
+            if full is None and claim.concurrency is not None and holder.running > claim.concurrency:
+                full = claim
+        if full is None:
+            return Grant([(holder, 0) for holder in holders], 0, self.clock, None, None)
+        for holder in holders:
+            holder.running -= 1
+            holder.advance(now_ns)
+        return Refusal(full, "concurrency", CONCURRENCY_WAIT_NS / NS_PER_S, 0, *_tightest(holders))
 
     async def look(self, claims: Sequence[Claim], user: str, now: float) -> tuple[Figures | None, Figures | None]:
         now_ns = int(now * NS_PER_S)

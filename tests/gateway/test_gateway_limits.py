@@ -40,6 +40,10 @@ class Desk:
     def ask(self, *claims: Claim, user: str = "u", tokens: int = 0, spare: int = 0) -> Grant | Refusal:
         return at_once(self.limiter.admit(claims, user, tokens, spare, self.clock.now))
 
+    def wait(self, *claims: Claim, user: str = "u") -> Grant | Refusal:
+        """One that asks for a place alone."""
+        return at_once(self.limiter.take_place(claims, user, self.clock.now))
+
     def granted(self, *claims: Claim, **more: Any) -> Grant:
         answer = self.ask(*claims, **more)
         assert isinstance(answer, Grant), answer
@@ -121,6 +125,34 @@ def test_places_are_given_back_once_however_often_a_request_ends() -> None:
         grants[0].release()
     desk.granted(TENANT)
     assert desk.refused(TENANT).kind == "concurrency"
+
+
+def test_who_waits_has_a_place_and_nothing_else() -> None:
+    desk = Desk()
+    running = [desk.granted(TENANT, KEY, tokens=100), desk.wait(TENANT, KEY), desk.wait(TENANT, EACH_USER)]
+    assert all(isinstance(one, Grant) for one in running)
+    refusal = desk.wait(TENANT, KEY)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.claim, refusal.kind, refusal.retry_after_s) == (TENANT, "concurrency", 1)
+    told = [None if figures is None else figures[:2] for figures in (refusal.requests, refusal.tokens)]
+    assert told == [(4, 3), (1000, 900)], "as the limits stand, those of one request taken"
+    assert desk.refused(TENANT).kind == "concurrency"
+    for one in running[1:]:
+        one.settle(0)
+        one.settle(0)
+    left = desk.granted(KEY).requests
+    assert left is not None
+    assert left[1] == 2, "waiting counted as no request"
+    assert [holder.running for holder in desk.limiter.holders.values()] == [1, 2]
+    assert desk.limiter.users["user:chat\0u"].running == 0
+
+
+def test_a_place_that_one_of_several_limits_has_not_is_taken_from_none() -> None:
+    desk = Desk()
+    narrow = Claim("key", "narrow", concurrency=1)
+    desk.wait(narrow)
+    assert isinstance(desk.wait(TENANT, narrow), Refusal)
+    assert [isinstance(desk.wait(TENANT), Grant) for _ in range(4)] == [True, True, True, False]
 
 
 def test_a_released_request_leaves_every_limit_as_it_was() -> None:
@@ -249,6 +281,7 @@ def test_the_headers_tell_of_the_tightest_limit_of_each_kind() -> None:
 
 OPERATIONS = st.one_of(
     st.tuples(st.just("ask"), st.integers(0, 2), st.integers(0, 1200)),
+    st.tuples(st.just("take a place"), st.integers(0, 2), st.just(0)),
     st.tuples(st.just("settle"), st.integers(0, 9), st.integers(0, 1500)),
     st.tuples(st.just("release"), st.integers(0, 9), st.just(0)),
     st.tuples(st.just("wait"), st.integers(1, 40), st.just(0)),
@@ -257,7 +290,7 @@ OPERATIONS = st.one_of(
 
 @given(operations=st.lists(OPERATIONS, max_size=80))
 def test_whatever_comes_between_places_are_exact_and_all_is_free_again_in_the_end(operations: list[tuple[str, int, int]]) -> None:
-    desk, running, requests = Desk(), [], []
+    desk, running, requests, places = Desk(), [], [], []
     sets = [(TENANT,), (TENANT, KEY), (TENANT, EACH_USER)]
     for what, number, tokens in operations:
         if what == "ask":
@@ -266,12 +299,18 @@ def test_whatever_comes_between_places_are_exact_and_all_is_free_again_in_the_en
             if isinstance(answer, Grant):
                 running.append(answer)
                 requests.append(desk.clock.now)
+        elif what == "take a place":
+            answer = desk.wait(*sets[number])
+            assert isinstance(answer, Grant) == (len(running) < 3)
+            if isinstance(answer, Grant):
+                running.append(answer)
+                places.append(answer)
         elif what == "wait":
             desk.clock.now += number
         elif number < len(running):
             ended = running.pop(number)
-            if what == "settle":
-                ended.settle(tokens)
+            if what == "settle" or ended in places:
+                ended.settle(0 if ended in places else tokens)
             else:
                 ended.release()
                 requests.clear()  # which of them it was does not matter: those that follow are held to the limit anew

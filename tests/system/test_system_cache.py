@@ -25,6 +25,8 @@ TENANTS = {
     "poor": "budget = { usd = 0.3 }",
     "once": "rpm = 1",
     "steady": "rpm = 60",
+    "few": "concurrency = 3",
+    "two": "concurrency = 2",
 }
 PATIENCE_S = 20.0
 SHORT_S = 1.0
@@ -402,13 +404,48 @@ def test_who_has_waited_in_vain_has_the_limits_of_the_moment_that_it_asks_a_back
     assert sorted(status for status, _, _ in answers) in ([200, 500], [200, 502])
 
 
+def test_who_waits_for_anothers_answer_is_one_of_the_requests_at_once(url: str, simulator: Simulator, gateway: Gateway) -> None:
+    def waiting() -> float:
+        return gateway.metric("appliance_cache_waiting_requests")
+
+    body = cold("places", model="sim@ttft=60s")
+    with RawClient(url) as leader, RawClient(url) as other, RawClient(url) as leaving:
+        for number, client in enumerate((leader, other, leaving)):
+            client.ask(body, authorization=f"Bearer {key_of('few')}")
+            eventually(lambda number=number: (simulator.stats()["requests"], waiting()) == (1, number))
+        for one_more in (body, cold("another")):
+            status, headers, said = ask(url, one_more, tenant="few")
+            assert (status, headers["retry-after"]) == (429, "1")
+            assert b"3 requests at once for the tenant 'few'" in said
+        assert gateway.record(headers["x-request-id"])["verdict"]["limit_type"] == "concurrency"
+        leaving.sock.close()
+        eventually(lambda: waiting() == 1)
+        assert ask(url, cold("another"), tenant="few")[0] == 200, "who has left has no place"
+        assert simulator.stats()["requests"] == 2
+    eventually(lambda: gateway.metric("appliance_in_flight_requests") == 0)
+
+
+def test_who_has_waited_gives_its_place_back(url: str, simulator: Simulator) -> None:
+    """For an answer, and for one that came to nothing; as often as it may be."""
+    for number in range(3):
+        for model, asked in (("sim@ttft=300ms", 1), ("sim@ttft=200ms+latency=200ms+500;first=1", 2)):
+            simulator.reset()
+            body = cold(f"back {number}", model=model)
+            with ThreadPoolExecutor(2) as pool:
+                answers = list(pool.map(lambda _, body=body: ask(url, body, tenant="two"), range(2)))
+            assert 200 in [status for status, _, _ in answers]
+            assert 429 not in [status for status, _, _ in answers]
+            assert simulator.stats()["requests"] == asked
+
+
 def test_a_stream_waits_for_another_no_longer_than_for_its_keep_alive(simulator: Simulator, tmp_path: Path) -> None:
+    """Then it goes by itself, in the place that it had while it waited: its limit lets two pass at once."""
     text = config(simulator).replace('name = "all"', 'name = "all"\nkeepalive_s = 0.3')
     one = Gateway(tmp_path, text)
     with running(one), ThreadPoolExecutor(2) as pool:
         body = cold("slow", model="sim@ttft=3000ms", stream=True)
         begun = time.monotonic()
-        answers = list(pool.map(lambda _: ask(one.url, body), range(2)))
+        answers = list(pool.map(lambda _: ask(one.url, body, tenant="two"), range(2)))
         assert [headers["x-cache"] for _, headers, _ in answers] == ["MISS", "MISS"]
         assert time.monotonic() - begun < 6
         assert simulator.stats()["requests"] == 2
