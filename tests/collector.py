@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
+from threaded_server import ThreadedServer
 
 KINDS = {2: "server", 3: "client"}
 
@@ -90,13 +91,10 @@ class Collector:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
             def handle_error(self, *_: Any) -> None:
                 pass  # a gateway that does not wait any longer
 
-        self.server = Server(("127.0.0.1", port), Handler)
+        self.server = ThreadedServer(("127.0.0.1", port), Handler)
         self.port = self.server.server_port
         self.url = f"http://127.0.0.1:{self.port}/v1/traces"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()

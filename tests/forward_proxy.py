@@ -21,6 +21,8 @@ class ForwardProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # closing alone does not wake who waits for the next, who would be let in
         self._listener.close()
 
     def _accept(self) -> None:

@@ -3,8 +3,10 @@
 import json
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from threaded_server import ThreadedServer
 
 WORDS = ("cat", "dog", "weather", "price", "tea")
 ALIKE = {"feline": "cat", "hound": "dog"}
@@ -45,12 +47,11 @@ class TellingUpstream:
             def log_message(self, *_: object) -> None:
                 pass
 
-        class Server(ThreadingHTTPServer):
+        class Server(ThreadedServer):
             def handle_error(self, *_: object) -> None:
                 """Callers leave when they have waited long enough."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> "TellingUpstream":

@@ -1,5 +1,6 @@
 """What is held of an upload is given back as it came, from memory and from a file that has no name."""
 
+import gc
 import os
 import random
 from pathlib import Path
@@ -88,6 +89,7 @@ async def test_a_disk_that_takes_nothing_is_an_os_error(tmp_path: Path, monkeypa
 
 
 async def test_cancelled_while_the_file_is_opened_nothing_is_left_open() -> None:
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     held = Held(0, 1000)
     with trio.CancelScope() as scope:
