@@ -25,6 +25,10 @@ from appliance.http1.transport import Hold
 if TYPE_CHECKING:
     from appliance.gateway.upload_attempt import UploadSource
 
+STALL_MIN_S = 0.5
+"""What has been on its way to the caller for less is just leaving. Some engines take several turns of the event loop for a piece, so that a
+busy stream is nearly always sending, and its caller would be blamed for a backend that takes too long."""
+
 
 @attrs.define(eq=False)
 class Batches:
@@ -143,7 +147,7 @@ class Running:
 
     def out_of_time(self) -> Fault:
         """The deadline has passed: of which phase, and through whose fault."""
-        if self.call.outlet.sending and not self.call.outlet.gone:
+        if self._unread_s() >= STALL_MIN_S:
             return STALLED
         if self.uploading is not None:
             return self.uploading.out_of_time()
@@ -151,3 +155,10 @@ class Running:
         if self.call.parsed.stream and not self.first_byte and timeouts.first_byte_s < timeouts.total_s:
             return timeout_fault(FaultKind.FIRST_BYTE_TIMEOUT, self.record.backend, timeouts.first_byte_s)
         return timeout_fault(FaultKind.TOTAL_TIMEOUT, self.record.backend, timeouts.total_s)
+
+    def _unread_s(self) -> float:
+        """How long what is on its way to the caller has waited for them."""
+        outlet = self.call.outlet
+        if outlet.gone or not outlet.sending:
+            return 0.0
+        return trio.current_time() - max(self.read_at, outlet.heard_at)
