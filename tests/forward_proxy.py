@@ -55,6 +55,7 @@ class ForwardProxy:
                 opening = "\r\n".join([f"{method} {path} HTTP/1.1", *kept, "connection: close", "", ""]).encode("latin-1") + rest
                 reply = b""
             with socket.create_connection((host, int(port)), timeout=20) as upstream:
+                upstream.settimeout(None)  # a tunnel may be silent for as long as its ends like
                 client.sendall(reply)
                 upstream.sendall(opening)
                 other = threading.Thread(target=self._pump, args=(client, upstream), daemon=True)

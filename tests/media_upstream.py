@@ -133,14 +133,15 @@ class MediaUpstream:
     def _converse(self, sock: socket.socket) -> None:
         self._open.add(sock)
         with sock, contextlib.suppress(OSError, EOFError):
-            sock.settimeout(20)
             rest = b""
             while True:
+                sock.settimeout(None)  # a kept connection that is closed here may be on its way to be used
                 while b"\r\n\r\n" not in rest:
                     data = sock.recv(PIECE_BYTES)
                     if not data:
                         return
                     rest += data
+                sock.settimeout(20)
                 head, _, rest = rest.partition(b"\r\n\r\n")
                 asked = Asked(sock, head, rest)
                 self.asked.append(asked)
