@@ -241,6 +241,14 @@ def eventually(look: Any, seconds: float = PATIENCE_S) -> Any:
 
 
 @contextlib.contextmanager
+def refusing_port() -> Iterator[int]:
+    """A port that nobody listens on, and that nobody else gets meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
+
+
+@contextlib.contextmanager
 def running(*processes: Process) -> Iterator[None]:
     """Stops them at the end, whatever happened."""
     try:

@@ -1,14 +1,14 @@
 """Every way in and every way out: unix sockets, IPv6, passed descriptors; upstreams over TLS, HTTP/2 and an HTTP proxy."""
 
 import base64
+import contextlib
 import json
 import socket
 import ssl
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,11 +19,14 @@ import pytest
 import trustme
 from doors import Door, certificate
 from forward_proxy import ForwardProxy
-from rig import KEY, KEY_SHA256, Gateway, Process, Simulator, chat, eventually, free_port, one_backend, running
+from raw_client import RawClient
+from rig import KEY, KEY_SHA256, Gateway, Process, Simulator, chat, eventually, free_port, one_backend, refusing_port, running
 
 NO_BREAKER = "breaker = { consecutive_failures = 0, failure_ratio = 0 }"
 GOOD = ("plain", "socket", "tls", "h2", "proxied", "tunnelled", "h2tunnelled")
 BAD_TLS = ("untrusted", "misnamed", "h2untrusted", "cleartext")
+HASTY = "timeouts = { first_byte_s = 1, idle_s = 1 }"
+"""Of a second backend for each good way, for tests of silence: what is to succeed is given the usual time."""
 AUTHORIZATION = {"authorization": f"Bearer {KEY}"}
 PLAIN = {**AUTHORIZATION, "x-provider": "plain"}
 
@@ -47,7 +50,7 @@ def has_ipv6() -> bool:
         return False
 
 
-def front_config(sim: Simulator, folder: Path, tls: Gateway, proxy: ForwardProxy) -> str:
+def front_config(sim: Simulator, folder: Path, tls: Gateway, proxy: ForwardProxy, nowhere: int) -> str:
     secure, ca = f"https://localhost:{tls.tls_port}/v1", f'ca = "{folder}/ca.pem"'
     through = f'proxy = "http://user:secret-word@127.0.0.1:{proxy.port}"'
     backends = {
@@ -62,12 +65,12 @@ def front_config(sim: Simulator, folder: Path, tls: Gateway, proxy: ForwardProxy
         "h2untrusted": (secure, "http2 = true"),
         "misnamed": (f"https://127.0.0.1:{tls.tls_port}/v1", ca),
         "cleartext": (f"https://localhost:{sim.port}/v1", ca),
-        "noproxy": (f"{sim.url}/v1", f'proxy = "http://127.0.0.1:{free_port()}"'),
+        "noproxy": (f"{sim.url}/v1", f'proxy = "http://127.0.0.1:{nowhere}"'),
     }
+    backends |= {f"{name}-hasty": (url, f"{more}\n{HASTY}") for name, (url, more) in backends.items() if name in GOOD}
     targets = ", ".join(f'{{ backend = "{name}" }}' for name in backends)
     return f'[[routes]]\nname = "any"\ntargets = [ {targets} ]\nretry = {{ attempts = 1 }}\n' + "".join(
         f'[backends.{name}]\nprovider = "custom"\nbase_url = "{url}"\napi_key = "{KEY}"\n{more}\n{NO_BREAKER}\n'
-        "timeouts = { first_byte_s = 0.4, idle_s = 0.4 }\n"
         for name, (url, more) in backends.items()
     )
 
@@ -79,13 +82,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     sim = Simulator(folder)
     proxy = ForwardProxy()
-    with running(sim):
+    with running(sim), refusing_port() as nowhere:
         up = f"unix:{folder}/up.sock"
         once = "retry = { attempts = 1 }"
         tls = Gateway(folder, one_backend(sim, once, NO_BREAKER), name="tls", tls=certificate(folder, authority, "localhost"), listen=(up,))
         listen = (f"unix:{folder}/in.sock", *(["[::1]:0"] if has_ipv6() else []))
         with running(tls):
-            gateway = Gateway(folder, front_config(sim, folder, tls, proxy), listen=listen)
+            gateway = Gateway(folder, front_config(sim, folder, tls, proxy, nowhere), listen=listen)
             with running(gateway):
                 yield World(sim, tls, proxy, gateway, folder)
     proxy.close()
@@ -150,25 +153,35 @@ def test_every_way_tells_of_its_faults(world: World, backend: str) -> None:
     door = builtin(world)
     assert ask(door, backend, chat("sim+422")).status_code == 422
     assert ask(door, backend, chat("sim+500")).status_code == 502
-    silent = ask(door, backend, chat("sim+hang", stream=True))
-    assert silent.status_code == 504
     cut = ask(door, backend, chat("sim+cut=4", stream=True))
     *passed, last = [event for event in cut.content.split(b"\n\n") if event]
     assert len(passed) == 4
     assert json.loads(last.removeprefix(b"data: "))["error"]["message"]
     assert b"[DONE]" not in cut.content
-    stalled = ask(door, backend, chat("sim+hang=4", stream=True))
-    assert b'"code":"idle_timeout"' in stalled.content
+
+
+def test_every_way_has_its_bound_on_silence(world: World) -> None:
+    """All at once, since each takes its time."""
+    door = builtin(world)
+
+    def answers(backend: str) -> list[httpx.Response]:
+        return [ask(door, f"{backend}-hasty", chat(model, stream=True)) for model in ("sim+hang", "sim+hang=4")]
+
+    with ThreadPoolExecutor(len(GOOD)) as pool:
+        for backend, (silent, stalled) in zip(GOOD, pool.map(answers, GOOD), strict=True):
+            assert silent.status_code == 504, backend
+            assert stalled.status_code == 200, backend
+            assert b'"code":"idle_timeout"' in stalled.content, backend
 
 
 @pytest.mark.parametrize("backend", GOOD)
 def test_every_way_ends_when_the_client_leaves(world: World, door: Door, backend: str) -> None:
     world.sim.reset()
     with door.http(headers=AUTHORIZATION) as client:
-        body, pin = chat("sim@tps=5", stream=True), {"x-provider": backend}
+        body, pin = chat("sim@tps=5+endless", stream=True), {"x-provider": backend}
         with client.stream("POST", "/v1/chat/completions", json=body, headers=pin) as answer:
             next(answer.iter_raw())
-    eventually(lambda: [one for one in world.sim.stats()["last"] if one["outcome"] == "client_gone"], seconds=5)
+    eventually(lambda: [one for one in world.sim.stats()["last"] if one["outcome"] == "client_gone"])
 
 
 @pytest.mark.parametrize("backend", BAD_TLS)
@@ -193,20 +206,26 @@ def sockets_to(port: int) -> int:
     return found
 
 
+@contextlib.contextmanager
+def begun(ways: Iterable[tuple[str, str]]) -> Iterator[list[tuple[RawClient, bytes]]]:
+    """Streams without an end, one for each backend and door's URL: who reads them, and the first chunk of each."""
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for backend, url in ways:
+            client = stack.enter_context(RawClient(url))
+            client.ask(chat("sim@tps=20+endless", stream=True), x_provider=backend)
+            status, headers = client.read_head()
+            assert (status, headers["x-served-by"]) == (200, backend)
+            clients.append((client, client.read_chunk()))
+        yield clients
+
+
 def test_http2_shares_one_connection_and_http1_does_not(world: World, door: Door) -> None:
     def streams(backend: str) -> tuple[int, int]:
         """Connections before and while five streams run."""
         before = sockets_to(world.tls.tls_port)
-        body = chat("sim@tps=30", "[[tokens=30]]", stream=True)
-        threads = [threading.Thread(target=ask, args=(door, backend, body)) for _ in range(5)]
-        for thread in threads:
-            thread.start()
-        eventually(lambda: world.gateway.provider(backend)["in_flight"] == 5)
-        time.sleep(0.2)
-        during = sockets_to(world.tls.tls_port)
-        for thread in threads:
-            thread.join()
-        return before, during
+        with begun((backend, door.url) for _ in range(5)):
+            return before, sockets_to(world.tls.tls_port)
 
     ask(door, "h2", chat("sim"))
     before, during = streams("h2")
@@ -291,25 +310,13 @@ def test_a_passed_socket_that_was_not_passed_is_one_line(tmp_path: Path) -> None
 
 def test_a_provider_killed_in_the_middle_is_told_in_band_on_every_way(world: World) -> None:
     """Last of the tests, since the TLS server does not come back."""
-    got: dict[str, bytes] = {}
-
-    def stream(backend: str, url: str) -> None:
-        with httpx.Client(base_url=url, headers=AUTHORIZATION, trust_env=False, verify=False, timeout=20) as client:
-            body, pin = chat("sim@tps=5", stream=True), {"x-provider": backend}
-            got[backend + url] = client.post("/v1/chat/completions", json=body, headers=pin).content
-
     urls = (world.gateway.url, world.gateway.hypercorn_url)
-    threads = [threading.Thread(target=stream, args=(one, url)) for one in ("tls", "h2", "tunnelled", "h2tunnelled") for url in urls]
-    for thread in threads:
-        thread.start()
-    eventually(lambda: sum(one["in_flight"] for one in world.gateway.admin("/admin/providers")["providers"]) == len(threads))
-    time.sleep(0.5)
-    world.tls.popen.kill()
-    for thread in threads:
-        thread.join()
-    assert len(got) == len(threads)
-    for name, body in got.items():
-        *passed, last = [event for event in body.split(b"\n\n") if event]
-        assert passed, name
-        assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "stream_cut", name
-        assert b"[DONE]" not in body
+    ways = [(backend, url) for backend in ("tls", "h2", "tunnelled", "h2tunnelled") for url in urls]
+    with begun(ways) as clients:
+        world.tls.popen.kill()
+        for way, (client, first) in zip(ways, clients, strict=True):
+            body = first + client.read_body({"transfer-encoding": "chunked"})
+            *passed, last = [event for event in body.split(b"\n\n") if event]
+            assert passed, way
+            assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "stream_cut", way
+            assert b"[DONE]" not in body
