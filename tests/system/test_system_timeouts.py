@@ -5,6 +5,7 @@ time the upstream's connection is closed.
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from raw_client import RawClient, events
@@ -19,7 +20,7 @@ timeouts = {{ first_byte_s = 0.4 }}
 [backends.idle]
 provider = "custom"
 base_url = "{url}/v1"
-timeouts = {{ idle_s = 0.4 }}
+timeouts = {{ idle_s = 1.0 }}
 [backends.total]
 provider = "custom"
 base_url = "{url}/v1"
@@ -27,7 +28,7 @@ timeouts = {{ total_s = 0.6 }}
 [backends.patient]
 provider = "custom"
 base_url = "{url}/v1"
-timeouts = {{ total_s = 2.0 }}
+timeouts = {{ total_s = 5.0 }}
 [backends.connect]
 provider = "custom"
 base_url = "http://127.0.0.1:{full}/v1"
@@ -49,7 +50,7 @@ def trickle_for_ever(sock) -> None:
     """An answer whose end only the connection's end could show, and which never ends."""
     sock.sendall(STREAM_HEAD + event(delta("hello")))
     while True:
-        time.sleep(0.1)
+        time.sleep(0.02)
         sock.sendall(b": still here\n\n")
 
 
@@ -77,10 +78,12 @@ def _upstream_closed(gateway: Gateway, simulator: Simulator) -> Iterator[None]:
     simulator.reset()
     yield
     eventually(lambda: simulator.stats()["in_flight"] == 0)
-    for one in gateway.admin("/admin/providers")["providers"]:
-        assert one["in_flight"] == 0
-        assert one["connections"]["open"] == one["connections"]["idle"], one
+    eventually(lambda: not [one for one in gateway.admin("/admin/providers")["providers"] if in_use(one)])
     assert "Traceback" not in gateway.log
+
+
+def in_use(provider: dict[str, Any]) -> bool:
+    return bool(provider["in_flight"] or provider["connections"]["open"] > provider["connections"]["idle"])
 
 
 def ask(url: str, model: str, *, stream: bool) -> tuple[int, bytes, float]:
@@ -100,7 +103,7 @@ def error_code(body: bytes) -> str:
 def check_504(answer: tuple[int, bytes, float], code: str, at_least_s: float) -> None:
     status, body, took_s = answer
     assert (status, error_code(body)) == (504, code)
-    assert at_least_s * 0.9 < took_s < at_least_s + 1
+    assert at_least_s * 0.9 < took_s < at_least_s * 10
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -137,7 +140,7 @@ def test_a_stream_that_falls_silent(gateway: Gateway, simulator: Simulator, url:
     assert status == 200
     assert said[-1]["error"]["code"] == "idle_timeout"
     assert len(said) == 5, "the four events that came, and the error"
-    assert 0.35 < took_s < 2.5
+    assert 0.9 < took_s < 10
     eventually(lambda: simulator.stats(1)["last"][0]["outcome"] == "client_gone")
     record = gateway.record(f"r-idle-sim-True-{url[-5:]}")
     assert (record["status"], record["error_type"]) == (200, "timeout")
@@ -151,12 +154,12 @@ def test_pauses_shorter_than_the_bound_are_no_silence(simulator: Simulator, url:
 
 
 def test_a_stream_that_goes_on_too_long(simulator: Simulator, url: str) -> None:
-    status, body, took_s = ask(url, "total/sim@tps=20+endless", stream=True)
+    status, body, took_s = ask(url, "total/sim@tps=100+endless", stream=True)
     said = events(body)
     assert status == 200
     assert said[-1]["error"]["code"] == "total_timeout"
     assert len(said) > 5
-    assert 0.55 < took_s < 2.5
+    assert 0.55 < took_s < 6
     eventually(lambda: simulator.stats(1)["last"][0]["outcome"] == "client_gone")
 
 
@@ -170,7 +173,7 @@ def test_a_stream_without_an_end_is_not_taken_for_whole_when_its_time_is_up(gate
 def test_slow_backends_are_passed_over_in_turn(gateway: Gateway, url: str) -> None:
     status, body, took_s = ask(url, "falls-back", stream=True)
     assert (status, events(body)[-1]) == (200, "[DONE]")
-    assert 0.7 < took_s < 4
+    assert 0.7 < took_s < 8
     attempts = gateway.record(f"r-falls-back-True-{url[-5:]}")["attempts"]
     assert [(one["backend"], one["error_type"]) for one in attempts] == [("connect", "timeout"), ("first", "timeout"), ("idle", "")]
 
@@ -178,11 +181,11 @@ def test_slow_backends_are_passed_over_in_turn(gateway: Gateway, url: str) -> No
 def test_a_timeout_counts_against_the_backend_and_a_client_that_does_not_read_does_not(gateway: Gateway, simulator: Simulator) -> None:
     errors = gateway.provider("total")["errors"]
     ask(gateway.url, "total/sim+hang", stream=False)
-    assert gateway.provider("total")["errors"] == errors + 1
+    eventually(lambda: gateway.provider("total")["errors"] == errors + 1)
     with RawClient(gateway.url, receive_buffer_bytes=4096) as client:
-        client.ask(chat("patient/sim@tps=0+burst", "[[tokens=50000]]", stream=True), x_request_id="does-not-read")
+        client.ask(chat("patient/sim@tps=0+burst", "[[tokens=100000]]", stream=True), x_request_id="does-not-read")
         headers = client.read_head()[1]
-        time.sleep(2.2)
+        eventually(lambda: simulator.stats(1)["last"][0]["outcome"] == "client_gone", 20)
         assert events(client.read_body(headers))[-1]["error"]["code"] == "client_gone"
     assert gateway.record("does-not-read")["error_type"] == "client_gone"
     assert gateway.provider("patient")["errors"] == 0
