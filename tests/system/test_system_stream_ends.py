@@ -17,14 +17,14 @@ STEADY = 20
 ERROR = b'{"error":{"message":"the model fell over","type":"server_error","code":500}}'
 
 
-def then(last: bytes) -> Script:
+def then(last: bytes, pause_s: float = 0.005) -> Script:
     """Steady deltas, each in a packet of its own; then `last`; then silence on an open connection."""
 
     def script(sock: socket.socket) -> None:
         sock.sendall(STREAM_HEAD)
         for number in range(STEADY):
             sock.sendall(event(delta(f"word{number} ")))
-            time.sleep(0.005)
+            time.sleep(pause_s)
         sock.sendall(last)
         sock.settimeout(LINGER_S)
         sock.recv(1)
@@ -66,7 +66,7 @@ targets = [ {{ backend = "{name}" }} ]
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with contextlib.ExitStack() as stack:
         scripts = {name: then(last) for name, last in LASTS.items()}
-        scripts |= {"speed": scripts["done"], "at-once": at_once(b""), "role-first": at_once(event(delta("")))}
+        scripts |= {"speed": then(LASTS["done"], 0.05), "at-once": at_once(b""), "role-first": at_once(event(delta("")))}
         ups = {name: stack.enter_context(RawUpstream(script)) for name, script in scripts.items()}
         one = Gateway(tmp_path_factory.mktemp("ends"), "".join(BACKEND.format(name=name, url=up.url) for name, up in ups.items()))
         stack.enter_context(running(one))
@@ -103,7 +103,8 @@ def test_a_token_that_comes_with_the_end_has_its_time(gateway: Gateway, name: st
 
 
 def test_the_speed_of_a_steady_stream_is_that_of_its_tokens(gateway: Gateway) -> None:
-    """20 tokens, one every 5 ms or a little more: 200 a second at most. Were only the ends of it noticed, it would seem much faster."""
+    """20 tokens, one every 50 ms or a little more: 20 a second at most, and one noticed late makes little of it. Were only the ends of it
+    noticed, it would seem a hundred times as fast."""
     with RawClient(gateway.url) as client:
         client.ask(chat("speed", stream=True), x_request_id="speed")
         client.read_body(client.read_head()[1])
@@ -114,4 +115,4 @@ def test_the_speed_of_a_steady_stream_is_that_of_its_tokens(gateway: Gateway) ->
         if "tokens_per_second{" in line and "speed" in line
     ]
     assert len(speeds) == 1
-    assert 5 < speeds[0] < 210
+    assert 2 < speeds[0] < 200
