@@ -186,8 +186,7 @@ def test_an_unchanged_backend_keeps_its_connections_and_its_breaker(gateway: Gat
         assert call(gateway.url + CHAT, chat("sim+500"))[0] == 502
     assert call(gateway.url + CHAT, chat("steady/sim"))[0] == 200
     assert gateway.provider("one")["breaker"] == "open"
-    steady = gateway.provider("steady")
-    assert steady["connections"]["idle"] == 1
+    steady = eventually(lambda: (one := gateway.provider("steady"))["in_flight"] == 0 and one["connections"]["idle"] == 1 and one)
     result = reload(gateway, config(one, None, weight=7, more=policy, retry=retry) + other)
     assert any("weight" in change for change in result["changes"]), result
     assert gateway.provider("one")["breaker"] == "open"

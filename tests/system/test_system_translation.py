@@ -83,7 +83,7 @@ def test_a_message_is_answered_by_an_openai_compatible_provider(url: str) -> Non
 
 
 def test_a_streamed_message_has_the_whole_order_of_events(url: str, gateway: Gateway) -> None:
-    said = post(url, "/v1/messages", messages("sim", "[[say=Good morning to you]]", stream=True), x_request_id="order")
+    said = post(url, "/v1/messages", messages("sim", "[[say=Good morning to you]]", stream=True), x_request_id=f"order-{url[-5:]}")
     assert said.headers["content-type"].startswith("text/event-stream")
     found = events(said.text)
     assert [one["type"] for one in found if one["type"] != "content_block_delta"] == [
@@ -92,7 +92,7 @@ def test_a_streamed_message_has_the_whole_order_of_events(url: str, gateway: Gat
     text = "".join(one["delta"]["text"] for one in found if one["type"] == "content_block_delta")
     assert text == "Good morning to you"
     assert found[-2]["usage"]["output_tokens"] == 4
-    record = gateway.record("order")
+    record = gateway.record(f"order-{url[-5:]}")
     assert (record["dialect"], record["usage"]["output_tokens"], record["usage"]["source"]) == ("anthropic_messages", 4, "provider")
     assert record["ttft_ms"] > 0
 
@@ -186,7 +186,7 @@ def test_an_anthropic_client_gets_the_models_in_its_own_shape(url: str) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_chat_is_answered_by_anthropic(url: str, gateway: Gateway, stream: bool) -> None:
     body = {"model": "rec/anthropic/anthropic-text", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
-    said = post(url, "/v1/chat/completions", body, x_request_id=f"chat-{stream}")
+    said = post(url, "/v1/chat/completions", body, x_request_id=f"chat-{stream}-{url[-5:]}")
     assert said.status_code == 200
     if stream:
         lines = [line.removeprefix("data: ") for line in said.text.split("\n\n") if line]
@@ -198,7 +198,7 @@ def test_a_chat_is_answered_by_anthropic(url: str, gateway: Gateway, stream: boo
         text = said.json()["choices"][0]["message"]["content"]
         assert said.json()["choices"][0]["finish_reason"] == "stop"
     assert len(text) > 20
-    record = gateway.record(f"chat-{stream}")
+    record = gateway.record(f"chat-{stream}-{url[-5:]}")
     assert record["attempts"][0]["backend"] == "claude"
     assert record["usage"]["output_tokens"] > 0
 
