@@ -61,7 +61,7 @@ async def test_pings_stop_while_the_loop_is_blocked_and_go_on_after_it(tmp_path:
                 structlog.reset_defaults()
         times = told.times("WATCHDOG")
         # One may have been on its way when the loop was blocked.
-        assert [at for at in times if begun + BLOCKED_S / 4 < at < ended] == []
+        assert [at for at in times if begun + BLOCKED_S / 2 < at < ended] == []
         assert len([at for at in times if at < begun]) >= 5
         assert len([at for at in times if at > ended]) >= 5
 
