@@ -126,6 +126,7 @@ def test_readiness_says_draining_during_the_notice_and_requests_are_still_served
 
 def test_listeners_close_when_the_notice_is_over_and_not_before(start: Start) -> None:
     gateway = start("notice_s = 1.2")
+    assert readiness(gateway.url) == 200, "before it serves, the signal would just end it"
     at = time.monotonic()
     gateway.signal(signal.SIGTERM)
     for port in (gateway.port, gateway.hypercorn_port):
