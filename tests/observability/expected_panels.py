@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from watched_run import Watched
 
 FIVE_MINUTES_S = 300.0
-CLOCK_S = 0.25
+CLOCK_S = 0.5
 """On a busy machine the gateway may look at its clock so much later than the caller who has got the last byte already."""
 Bounds = tuple[float, float]
 Expected = dict[Key, float | Bounds]

@@ -97,7 +97,7 @@ STEPS = (
     Step("claude streamed", "globex", "claude", "claude", "claude", "claude-3-5-haiku", 1, 4, attempts=OF_CLAUDE, path=MESSAGES,
          stream=True, floor_s=SLOW_S),
     Step("gemini", "globex", "gemini-2.5-flash", "others", "beta", "gemini-2.5-flash", 1, 8, attempts=OF_BETA),
-    Step("llama", "acme", "llama", "llama", "beta", "llama-3.1-8b", 1, 2, attempts=OF_BETA, stream=True, text="Go on [[tokens=26]]"),
+    Step("llama", "acme", "llama", "llama", "beta", "llama-3.1-8b", 1, 2, attempts=OF_BETA, stream=True, text="Go on [[tokens=101]]"),
     Step("embedding", "globex", "embedder", "others", "beta", "embedder", 1, 3, attempts=OF_BETA, path=EMBEDDINGS),
     Step("without a price", "acme", "house", "others", "beta", "house", 1, 2, attempts=OF_BETA),
     Step("failing", "acme", "failing", "failing", "flaky", "mistral-small", 1, 40, 502, "server_error", OF_FLAKY),

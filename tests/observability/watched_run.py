@@ -38,7 +38,8 @@ NONSENSE = b"GET / HTTP/1.1\r\nhost: x\r\nbad header\r\n\r\n"
 RELOADS = {"ok": 1, "failed": 1}
 REFUSALS = 2
 SETTLED_S = 1.5
-"""For what is written a moment after an answer: its record, its row, its spans, the budget's warning."""
+"""For what is on its way when nothing waits any more: the last spans, the budget's warning."""
+WAITING = ("appliance_in_flight_requests", "appliance_trace_queued_requests", "appliance_ledger_queued_rows")
 
 
 @attrs.frozen
@@ -103,13 +104,21 @@ def watched(folder: Path) -> Iterator[Watched]:
         gateway = Gateway(folder, config(simulator.url, sink))
         with running(gateway), httpx.Client(base_url=gateway.url, timeout=PATIENCE_S, trust_env=False) as client:
             warm = first_round(Callers(client), gateway)
+            settle(gateway)
             before = asked_of(simulator)
             with prometheus(folder, f"127.0.0.1:{gateway.admin_port}") as eyes:
                 since = eyes.scraped_after(time.time())
                 seen, streaming_at = watched_round(Callers(client), gateway, eyes)
-                until = eyes.scraped_after(time.time() + SETTLED_S)
+                settle(gateway)
+                until = eyes.scraped_after(time.time())
                 asked = {name: times - before.get(name, 0) for name, times in asked_of(simulator).items()}
                 yield Watched(gateway, eyes, warm, seen, since, until, streaming_at, asked)
+
+
+def settle(gateway: Gateway) -> None:
+    """Waits for what is written a moment after an answer: its record, its row, its spans."""
+    eventually(lambda: not any(gateway.metric(name) for name in WAITING), PATIENCE_S)
+    time.sleep(SETTLED_S)
 
 
 def first_round(callers: Callers, gateway: Gateway) -> tuple[Seen, ...]:
