@@ -172,6 +172,7 @@ class Soak:
             raise AssertionError(f"under way for 30 s: {still}; backends: {backends}; log in {self.gateway.log_path}") from None
         eventually(lambda: self.sim.stats()["in_flight"] == 0, 30)
         eventually(lambda: self.gateway.metric("appliance_client_connections") <= 1, 30)
+        eventually(lambda: self.gateway.metric("appliance_ledger_queued_rows") == 0, 30)
         time.sleep(1.5)
 
     def second_half(self) -> list[Sample]:

@@ -143,4 +143,4 @@ def test_restarts_under_load_with_the_socket_held_refuse_and_lose_nothing(simula
     assert sorted(rows) == sorted(load.answered), "each is in the ledger once"
     for number in range(4):
         assert "Traceback" not in (tmp_path / f"serve-{number}.log").read_text()
-    assert get_json(f"{simulator.url}/sim/stats?last=1")["in_flight"] == 0
+    eventually(lambda: get_json(f"{simulator.url}/sim/stats?last=1")["in_flight"] == 0)

@@ -212,7 +212,7 @@ def test_the_gateway_does_all_of_its_work_in_the_units_sandbox(service: Service,
         command = service.command("-m", "appliance", "serve", "-c", config)
         with subprocess.Popen(command, stdout=sink, stderr=sink, env=service.environ) as served:
             try:
-                eventually(lambda: get_json(f"{url}/livez") or served.poll() is not None, 20)
+                eventually(lambda: get_json(f"{url}/livez") or served.poll() is not None, 60)
                 assert served.poll() is None, log.read_text()
                 confined(served.pid)
                 talk(url, sim)
