@@ -20,6 +20,7 @@ from appliance.http1.transport import Exchange, Failure, TransportLimits, Upstre
 HEADERS = b"host: upstream\r\nx-test: 1\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 PATIENCE_S = 120.0  # for all that a test does with one upstream; only one that hangs takes so long
+PATIENT = {"connect_s": PATIENCE_S, "queue_s": PATIENCE_S, "stale_s": PATIENCE_S}  # limits that a busy machine may not meet
 
 
 class Peer:
@@ -124,7 +125,8 @@ class Upstream:
     def transport(self, tls: ssl.SSLContext | None = None, arrivals: Arrivals | None = None, **limits: float) -> Http1Transport:
         """A transport to here, shut down at the end so that the sockets left then are leaks. Its small requests leave together."""
         traffic = Traffic(Arrivals() if arrivals is None else arrivals, self.departures)
-        transport = Http1Transport(self.origin(), TransportLimits(**limits), tls, traffic)  # type: ignore[arg-type]
+        bounds = TransportLimits(**{**PATIENT, **limits})  # type: ignore[arg-type]
+        transport = Http1Transport(self.origin(), bounds, tls, traffic)
         self.transports.append(transport)
         return transport
 

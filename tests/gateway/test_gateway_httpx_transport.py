@@ -18,7 +18,7 @@ import trio
 import trio.testing
 import trustme
 from hypercorn.config import Config
-from scripted_upstream import OK, PATIENCE_S, Peer, Upstream, serve_ok, upstream, whole
+from scripted_upstream import OK, PATIENCE_S, PATIENT, Peer, Upstream, serve_ok, upstream, whole
 
 from appliance.gateway.httpx_failure import failure_of
 from appliance.gateway.httpx_transport import HttpxTransport, httpx_transport
@@ -137,7 +137,7 @@ async def serving(
         port = int(binds[0].rsplit(":", 1)[1])
         origin = Origin.parse(f"https://localhost:{port}")
         assert isinstance(origin, Origin)
-        bounds = TransportLimits(**limits)  # type: ignore[arg-type]
+        bounds = TransportLimits(**{**PATIENT, **limits})  # type: ignore[arg-type]
         transport = httpx_transport(origin, bounds, trust(authority[1]), http2=http2, proxy=None)
         nursery.start_soon(transport.keep)
         with trio.fail_after(PATIENCE_S):

@@ -19,7 +19,7 @@ from appliance.http1.server_limits import ServerLimits
 
 QUICK = ServerLimits(sweep_s=0.02)
 PATIENCE_S = 12.0  # for what must come, however busy the machine is; less than header_read_s, so that the end of a time limit is no answer
-TEST_S = 120.0  # for all that a test does with one server
+TEST_S = 300.0  # for all that a test does with one server
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
