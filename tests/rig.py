@@ -5,6 +5,7 @@ Each port is given out once (ports.py), so that tests can run side by side; a pr
 
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import signal
@@ -191,6 +192,10 @@ keys = [ {{ id = "test", sha256 = "{KEY_SHA256}" }} ]
         """The record of a request, once it is written."""
         return eventually(lambda: get_json(f"{self.admin_url}/admin/requests/{request_id}"))
 
+    def settle(self) -> None:
+        """Wait until no request is in flight. An answer is with its caller a moment before it is counted, recorded and kept."""
+        eventually(lambda: self.metric("appliance_in_flight_requests") == 0)
+
     def metrics_text(self) -> str:
         with urllib.request.urlopen(f"{self.admin_url}/metrics", timeout=PATIENCE_S) as answer:
             return str(answer.read().decode())
@@ -234,7 +239,7 @@ def eventually(look: Any, seconds: float = PATIENCE_S) -> Any:
             last = look()
             if last:
                 return last
-        except (urllib.error.URLError, ConnectionError, StopIteration, AssertionError) as error:
+        except (OSError, http.client.HTTPException, StopIteration, AssertionError) as error:
             last = error
         time.sleep(0.02)
     raise AssertionError(f"not within {seconds} s; last seen: {last!r}")

@@ -99,6 +99,7 @@ def refused(answer: httpx.Response, status: int, code: str, word: str, kind: str
 
 def counts(place: Site, status: int, tenant: str = "test", model: str = "unknown") -> tuple[float, float, float]:
     """A refusal as two vocabularies count it, and everything that reached a backend."""
+    place.gateway.settle()
     word = {401: "unauthorized", 403: "unauthorized", 404: "no_provider"}.get(status, "bad_request")
     metric = place.gateway.metric
     return (
