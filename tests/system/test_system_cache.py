@@ -117,6 +117,7 @@ def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(autouse=True)
 def _empty(gateway: Gateway, simulator: Simulator) -> None:
+    gateway.settle()
     call(gateway.admin_url + "/admin/cache/flush", {})
     simulator.reset()
 
@@ -252,12 +253,14 @@ def test_only_whole_good_answers_are_kept(url: str, gateway: Gateway, name: str)
     path, body = ("/v1/messages", {**BAD[name], "max_tokens": 99}) if name == "a refusal" else (CHAT, BAD[name])
     for _ in range(2):
         assert ask(url, body, path)[1]["x-cache"] == "MISS"
+        gateway.settle()
     assert gateway.admin("/admin/cache")["entries"] == 0
 
 
 def test_a_longer_answer_than_may_be_kept_passes_and_is_forgotten(url: str, gateway: Gateway) -> None:
     body = cold(f"[[tokens={30000}]]", model="sim@ttft=1ms,tps=0")
     assert [ask(url, {**body, "stream": stream})[1]["x-cache"] for stream in (False, True, False, True)] == ["MISS"] * 4
+    gateway.settle()
     assert gateway.admin("/admin/cache")["entries"] == 0
 
 
@@ -279,12 +282,13 @@ def test_an_answer_ages_out(url: str, simulator: Simulator) -> None:
     assert simulator.stats()["requests"] == asked + 1
 
 
-def test_skipping_the_cache_asks_the_backend_and_keeps_what_it_says(url: str, simulator: Simulator) -> None:
+def test_skipping_the_cache_asks_the_backend_and_keeps_what_it_says(url: str, simulator: Simulator, gateway: Gateway) -> None:
     for number in (1, 2):
         _, headers, _ = ask(url, cold(), x_skip_cache="true")
         assert "x-cache" not in headers
         assert headers["x-served-by"] == "sim"
         assert simulator.stats()["requests"] == number
+    gateway.settle()
     assert ask(url, cold(), x_skip_cache="no")[1]["x-cache"] == "HIT"
 
 
@@ -323,6 +327,7 @@ def test_a_hit_is_in_the_ledger_and_in_every_vocabulary_as_the_caches_own(simula
             assert f'aigateway_cache_hits_total{{tenant_id="{tenant}"}} 0' in one.metrics_text()
             assert f'aigateway_cache_misses_total{{tenant_id="{tenant}"}} 0' in one.metrics_text()
         answers = [ask(one.url, cold(stream=stream)) for stream in (False, False, True, True)]
+        one.settle()
         record = one.record(answers[1][1]["x-request-id"])
         assert (record["cache"], record["cost_usd"], record["attempts"], record["model"]) == ("hit", 0, [], "sim")
         prefix = "llm_gateway_llm_gateway_"
@@ -358,10 +363,11 @@ def test_of_many_at_once_one_asks_the_backend(url: str, simulator: Simulator, ga
 
 
 LEAVING = {
-    "before anything came": ("sim@ttft=600ms", False, b""),
-    "before the first event": ("sim@ttft=600ms", True, b""),
-    "in the middle of a stream": ("sim@ttft=300ms,tps=20", True, b"data: "),
+    "before anything came": ("sim+hang;first=1", False, b""),
+    "before the first event": ("sim+hang;first=1", True, b""),
+    "in the middle of a stream": ("sim+hang=3;first=1", True, b"data: "),
 }
+"""What the leader waits for in vain, and the next one gets."""
 
 
 @pytest.mark.parametrize("name", LEAVING)
@@ -444,11 +450,10 @@ def test_a_stream_waits_for_another_no_longer_than_for_its_keep_alive(simulator:
     one = Gateway(tmp_path, text)
     with running(one), ThreadPoolExecutor(2) as pool:
         body = cold("slow", model="sim@ttft=3000ms", stream=True)
-        begun = time.monotonic()
         answers = list(pool.map(lambda _: ask(one.url, body, tenant="two"), range(2)))
         assert [headers["x-cache"] for _, headers, _ in answers] == ["MISS", "MISS"]
-        assert time.monotonic() - begun < 6
-        assert simulator.stats()["requests"] == 2
+        first, second = simulator.stats()["last"]
+        assert second["started_monotonic_s"] < first["ended_monotonic_s"]
 
 
 def test_what_a_reload_changes_is_not_answered_with_what_was_kept_before(simulator: Simulator, tmp_path: Path) -> None:
@@ -476,6 +481,7 @@ def _reload(gateway: Gateway) -> None:
 def test_an_operator_sees_the_cache_and_empties_it(url: str, gateway: Gateway) -> None:
     for tenant in ("acme", "globex"):
         ask(url, cold(), tenant=tenant)
+    gateway.settle()
     shown = gateway.admin("/admin/cache")
     assert shown["entries"] == 2
     assert shown["tenants"]["acme"]["entries"] == 1
