@@ -63,7 +63,9 @@ answer_tokens_max = 100
 request_usd = 0.04
 [prices.models.house]
 output_usd_per_mtok = 1000
-[prices.models."house@ttft=600ms"]
+[prices.models."house@ttft=2s"]
+output_usd_per_mtok = 1000
+[prices.models."house@ttft=6s"]
 output_usd_per_mtok = 1000
 [prices.models."house+500"]
 output_usd_per_mtok = 1000
@@ -120,6 +122,17 @@ def webhook() -> Iterator[Webhook]:
     one.server.shutdown()
 
 
+def events(gateway: Gateway, name: str) -> list[dict[str, Any]]:
+    return [line for line in gateway.events() if line.get("event") == name]
+
+
+def delivered(gateway: Gateway, count: int) -> None:
+    """Wait until so many warnings are known to be delivered, in the store too: a restart repeats none of them."""
+    with reading(store_of(gateway)) as connection:
+        wanted = "SELECT count(*) FROM budget_warnings WHERE delivered_at IS NOT NULL"
+        eventually(lambda: connection.execute(wanted).fetchone()[0] == count)
+
+
 def hooked(webhook: Webhook) -> str:
     return f'[alerts]\nwebhook = {{ url = "{webhook.url}" }}\n'
 
@@ -144,8 +157,10 @@ class Caller:
         return call(self.url + path, body, authorization=f"Bearer {self.key}", **headers)
 
     def spend(self, tokens: int, model: str = "house") -> int:
-        """Ask for an answer of so many tokens, at a thousandth of a dollar each."""
-        return self.ask(chat(model, f"[[tokens={tokens}]]", max_tokens=tokens))[0]
+        """Ask for an answer of so many tokens, at a thousandth of a dollar each, and wait until that is booked."""
+        status = self.ask(chat(model, f"[[tokens={tokens}]]", max_tokens=tokens))[0]
+        self.gateway.settle()
+        return status
 
     @property
     def ratio(self) -> float:
@@ -163,7 +178,8 @@ def test_of_many_requests_at_once_exactly_those_that_fit_pass_and_no_backend_see
     simulator.reset()
     one = Caller(gateway, engine, "edge")
     with ThreadPoolExecutor(20) as pool:
-        statuses = list(pool.map(one.spend, [40] * 20))
+        statuses = list(pool.map(lambda _: one.ask(chat("house", "[[tokens=40]]", max_tokens=40))[0], range(20)))
+    gateway.settle()
     assert sorted(statuses) == [200] * 5 + [402] * 15
     assert simulator.stats()["requests"] == 5
     assert one.ratio == 1.0
@@ -235,12 +251,13 @@ def test_pictures_and_sound_count_by_what_is_known_of_their_price(gateway: Gatew
     with pytest.raises(openai.APIStatusError) as refused:
         form.audio.transcriptions.create(model="drawn", file=("a.wav", b"x" * 100_000))
     assert refused.value.status_code == 402
+    gateway.settle()
     assert one.ratio == 0.8
 
 
 def test_what_a_failed_request_held_is_free_again(gateway: Gateway, engine: str) -> None:
     one = Caller(gateway, engine, "failed")
-    assert [one.ask(chat("house+500", max_tokens=50))[0] for _ in range(3)] == [502] * 3
+    assert [one.spend(50, "house+500") for _ in range(3)] == [502] * 3
     assert one.ratio == 0
     assert one.spend(50) == 200
 
@@ -249,11 +266,13 @@ def test_a_request_without_a_bound_holds_what_the_operator_says_and_costs_what_i
     one = Caller(gateway, engine, "whole")
     before = one.ratio
     assert one.ask(chat("house", "[[tokens=7]]"))[0] == 200
+    gateway.settle()
     assert one.ratio == pytest.approx(before + 0.00007)
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(one.ask, chat("house@ttft=600ms", "[[tokens=3]]"))
+        slow = pool.submit(one.ask, chat("house@ttft=2s", "[[tokens=3]]"))
         eventually(lambda: one.ratio == pytest.approx(before + 0.00107))
         slow.result()
+    gateway.settle()
     assert one.ratio == pytest.approx(before + 0.0001)
 
 
@@ -265,7 +284,7 @@ def test_each_threshold_reaches_the_webhook_once_through_failures_restarts_and_r
     with running(gateway):
         one = Caller(gateway, "builtin", "hook")
         assert [one.spend(tokens) for tokens in (40, 20, 10)] == [200] * 3
-        eventually(lambda: webhook.taken)
+        delivered(gateway, 1)
         assert webhook.tries == 3
         said = webhook.taken[0]
         assert (said["event"], said["tenant"], said["key"], said["threshold_percent"]) == ("budget_threshold", one.name, None, 50)
@@ -273,7 +292,7 @@ def test_each_threshold_reaches_the_webhook_once_through_failures_restarts_and_r
         assert said["period_start"].endswith("T00:00:00+00:00")
         assert said["idempotency"] == said["id"]
         assert said["path"] == "/hook/s3cret-token"
-        failed = [line for line in gateway.events() if line.get("event") == "budget_webhook_failed"]
+        failed = eventually(lambda: len(found := events(gateway, "budget_webhook_failed")) == 2 and found)
         assert [line["problem"] for line in failed] == ["500", "500"]
         assert gateway.metric('appliance_budget_webhooks_total{result="sent"}') == 1
         eventually(lambda: len(ledger_rows(store_of(gateway))) == 3)
@@ -284,11 +303,10 @@ def test_each_threshold_reaches_the_webhook_once_through_failures_restarts_and_r
         assert one.spend(5) == 402
         eventually(lambda: len(webhook.taken) == 4)
         gateway.signal(signal.SIGHUP)
-        eventually(lambda: [line for line in gateway.events() if line.get("event") == "reloaded"])
+        eventually(lambda: events(gateway, "reloaded"))
         assert one.spend(5) == 402
         assert [line["threshold_percent"] for line in webhook.taken] == [50, 80, 95, 100]
-        told = [line["threshold_percent"] for line in gateway.events() if line.get("event") == "budget_threshold"]
-        assert told == [80, 95, 100]
+        assert [line["threshold_percent"] for line in events(gateway, "budget_threshold")] == [80, 95, 100]
         assert "s3cret-token" not in gateway.log
     webhook.server.shutdown()
 
@@ -306,10 +324,8 @@ def test_a_warning_that_could_not_be_delivered_is_delivered_after_the_next_start
     with running(gateway):
         eventually(lambda: webhook.taken)
         assert [(one["threshold_percent"], one["spent_usd"]) for one in webhook.taken] == [(50, 0.06)]
-        assert not [line for line in gateway.events() if line.get("event") == "budget_threshold"]
-        with reading(store_of(gateway)) as connection:
-            wanted = "SELECT count(*) FROM budget_warnings WHERE delivered_at IS NOT NULL"
-            eventually(lambda: connection.execute(wanted).fetchone()[0] == 1)
+        delivered(gateway, 1)
+    assert not events(gateway, "budget_threshold")
     webhook.server.shutdown()
 
 
@@ -317,10 +333,10 @@ def test_a_restart_and_a_reload_keep_what_was_spent_and_a_new_budget_knows_what_
     simulator: Simulator, tmp_path: Path
 ) -> None:
     def reload(budget: str) -> None:
-        known = len([one for one in gateway.events() if one.get("event") == "reloaded"])
+        known = len(events(gateway, "reloaded"))
         gateway.write_config(config(simulator, {"kept": budget}))
         gateway.signal(signal.SIGHUP)
-        eventually(lambda: len([one for one in gateway.events() if one.get("event") == "reloaded"]) > known)
+        eventually(lambda: len(events(gateway, "reloaded")) > known)
 
     gateway = Gateway(tmp_path, config(simulator, {"kept": ""}))
     with running(gateway):
@@ -328,11 +344,12 @@ def test_a_restart_and_a_reload_keep_what_was_spent_and_a_new_budget_knows_what_
         assert [one.spend(10) for _ in range(3)] == [200] * 3
         assert one.ratio == 0
         with ThreadPoolExecutor(1) as pool:
-            slow = pool.submit(one.ask, chat("house@ttft=600ms", "[[tokens=10]]"))  # admitted without a budget, ends under one
+            slow = pool.submit(one.ask, chat("house@ttft=6s", "[[tokens=10]]"))  # admitted without a budget, ends under one
             eventually(lambda: simulator.stats()["in_flight"] == 1)
             reload("budget = { usd = 0.1, period = 'month' }")
             assert eventually(lambda: one.ratio) == pytest.approx(0.3)
             slow.result()
+        gateway.settle()
         assert one.ratio == pytest.approx(0.4)
         reload("budget = { usd = 0.2, period = 'month' }")
         assert one.ratio == pytest.approx(0.2)
@@ -368,7 +385,7 @@ def test_a_budget_set_at_run_time_holds_within_a_second_and_knows_what_was_spent
 
     def run(*arguments: str) -> str:
         command = [sys.executable, "-m", "appliance", *arguments, "-c", str(gateway.config_path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -379,14 +396,14 @@ def test_a_budget_set_at_run_time_holds_within_a_second_and_knows_what_was_spent
         def spend(tokens: int) -> int:
             return call(gateway.url + CHAT, chat("house", f"[[tokens={tokens}]]", max_tokens=tokens), authorization=f"Bearer {key}")[0]
 
-        eventually(lambda: spend(30) == 200, 5)
+        eventually(lambda: spend(30) == 200)
         run("tenant", "set", "late", "--budget", "0.1/day")
-        eventually(lambda: gateway.metric('aigateway_budget_usage_ratio{tenant_id="late"}') == pytest.approx(0.3), 5)
+        eventually(lambda: gateway.metric('aigateway_budget_usage_ratio{tenant_id="late"}') == pytest.approx(0.3))
         assert [spend(60), spend(20)] == [200, 402]
         run("tenant", "set", "late", "--budget", "none")
-        eventually(lambda: spend(20) == 200, 5)
+        eventually(lambda: spend(20) == 200)
         run("tenant", "set", "late", "--budget", "0.1/day")
-        eventually(lambda: spend(20) == 402, 5)
+        eventually(lambda: spend(20) == 402)
         assert gateway.metric('aigateway_budget_usage_ratio{tenant_id="late"}') >= 1.1
 
 
@@ -402,11 +419,11 @@ def test_while_the_store_is_locked_a_budget_lets_pass_if_it_may_and_counts_later
     with running(gateway):
         one = Caller(gateway, "builtin", "later")
         assert one.spend(80) == 200
-        eventually(lambda: [line for line in gateway.events() if line.get("event") == "budgets_unknown"], 15)
+        eventually(lambda: events(gateway, "budgets_unknown"), 60)
         begun = time.monotonic()
         assert one.spend(30) == 200
         assert time.monotonic() - begun < 2
         locking.close()
-        eventually(lambda: one.ratio == pytest.approx(1.2), 15)
+        eventually(lambda: one.ratio == pytest.approx(1.2), 60)
         assert one.spend(1) == 402
-        assert len([line for line in gateway.events() if line.get("event") == "budgets_unknown"]) == 1
+        assert len(events(gateway, "budgets_unknown")) == 1
