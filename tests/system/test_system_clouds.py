@@ -153,11 +153,17 @@ def gateway(cloud: Cloud, config: Callable[[str], str], tmp_path_factory: pytest
     }  # fmt: skip
     one = Gateway(folder, config(""), env=env, head='forward_headers = ["x-amz-*", "x-team"]')
     with running(one):
+        # The doors open before the first tokens are there.
+        for name in ("role", "machine", "file"):
+            eventually(lambda name=name: one.provider(name)["credentials"]["valid_s"] > 0)
+        for name in ("down", "refused"):
+            eventually(lambda name=name: one.provider(name)["credentials"]["problem"])
         yield one
 
 
 @pytest.fixture(autouse=True)
-def forget(cloud: Cloud) -> None:
+def forget(cloud: Cloud, gateway: Gateway) -> None:
+    """Whatever the gateway asked for by itself as it started is not a test's affair."""
     cloud.asked.clear()
 
 
@@ -363,7 +369,7 @@ def test_tokens_are_replaced_before_they_end(cloud: Cloud, gateway: Gateway, con
     gateway.write_config(config(backend))
     assert call(gateway.admin_url + "/admin/reload", {})[0] == 200
     assert ask(gateway, "short")[0] == 200, "a request that comes before the first token waits for it"
-    eventually(lambda: short.given >= 3, 20)
+    eventually(lambda: short.given >= 3, 60)
     asked = cloud.to("/short-token")
     assertion = parse_qs(asked[0].body.decode())["assertion"][0]
     head, claims, signature = assertion.split(".")
@@ -372,7 +378,7 @@ def test_tokens_are_replaced_before_they_end(cloud: Cloud, gateway: Gateway, con
     for _ in range(3):
         ask(gateway, "short")
     assert all(one.header("authorization").startswith("Bearer ya29.number-") for one in cloud.to("/short/"))
-    assert gateway.provider("short")["credentials"]["valid_s"] > 0
+    eventually(lambda: gateway.provider("short")["credentials"]["valid_s"] > 0)
     assert cloud.to("/token") == [] == cloud.to("/computeMetadata/"), "the others kept theirs"
     assert gateway.metric('appliance_service_restarts_total{service="credentials:short"}') == 0
 
@@ -393,6 +399,4 @@ def test_nothing_secret_is_in_the_log_or_on_the_operators_screens(cloud: Cloud, 
     screens = [json.dumps(get_json(gateway.admin_url + path)) for path in ("/admin/providers", "/admin/config", "/admin/requests")]
     for text in (body.decode(), gateway.log, gateway.metrics_text(), *screens):
         assert [secret for secret in (*SECRETS, PEM[60:100], "eyJ") if secret in text] == []
-    events = [one["event"] for one in gateway.events()]
-    assert "credentials_renewed" in events
-    assert "credentials_failed" in events
+    eventually(lambda: {"credentials_renewed", "credentials_failed"} <= {one["event"] for one in gateway.events()})
