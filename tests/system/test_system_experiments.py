@@ -72,7 +72,7 @@ percent = 100
 name = "slow"
 route = "patient"
 control = { backend = "main", model = "old" }
-treatment = { backend = "tried", model = "new@ttft=1s" }
+treatment = { backend = "tried", model = "new@ttft=2s" }
 percent = 100
 """
 

@@ -18,7 +18,7 @@ provider = "custom"
 base_url = "{sim}"
 api_key = "sk-operator-first-0123456789"
 breaker = { consecutive_failures = 0, failure_ratio = 0 }
-timeouts = { connect_s = 5, first_byte_s = 0.5, idle_s = 0.5, total_s = 1 }
+timeouts = { connect_s = 5, first_byte_s = 1, idle_s = 1, total_s = 2 }
 limits = { event_max_bytes = 100000 }
 [backends.second]
 provider = "custom"

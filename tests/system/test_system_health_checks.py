@@ -20,7 +20,7 @@ CONFIG = """
 [backends.watched]
 provider = "custom"
 base_url = "{one.url}/v1"
-health = {{ mode = "active", path = "{path}", interval_s = 0.1, timeout_s = 0.3, failures = 2 }}
+health = {{ mode = "active", path = "{path}", interval_s = 0.1, timeout_s = 1, failures = 2 }}
 [backends.spare]
 provider = "custom"
 base_url = "{two.url}/v1"
@@ -81,7 +81,7 @@ def test_a_backend_that_froze_is_noticed_within_the_probes_timeout(gateway: Gate
         at = time.monotonic()
         eventually(lambda: health(gateway) == 0)
         print(f"down after {time.monotonic() - at:.2f} s")
-        assert "no answer within 0.3 s" in gateway.provider("watched")["last_probe"]
+        assert "no answer within 1 s" in gateway.provider("watched")["last_probe"]
         assert served_by(gateway) == "spare"
     finally:
         one.signal(signal.SIGCONT)
@@ -100,9 +100,9 @@ def test_probes_cost_nothing_and_carry_the_key(gateway: Gateway, simulators: tup
 def test_a_bare_connect_is_a_probe_too(simulators: tuple[Simulator, Simulator], tmp_path: Path) -> None:
     one, two = simulators
     one.reset()
-    port = free_port()
+    nobody = free_port()
     text = CONFIG.format(one=one, two=two, path="")
-    gateway = Gateway(tmp_path, text + f'[backends.nobody]\nprovider = "custom"\nbase_url = "http://127.0.0.1:{port}/v1"\n'
+    gateway = Gateway(tmp_path, text + f'[backends.nobody]\nprovider = "custom"\nbase_url = "http://127.0.0.1:{nobody}/v1"\n'
                       'health = { mode = "active", path = "", interval_s = 0.1, failures = 2 }\n')  # fmt: skip
     with running(gateway):
         eventually(lambda: gateway.provider("watched")["last_probe"] == "ok")
@@ -126,8 +126,8 @@ class Flaky:
 
 async def test_a_killed_health_checker_is_started_again_and_counted(simulators: tuple[Simulator, Simulator], tmp_path: Path) -> None:
     one, two = simulators
-    port = free_port()
-    text = f'[server]\nlisten = ["127.0.0.1:{free_port()}"]\n[admin]\nlisten = "127.0.0.1:{port}"\n'
+    public, admin = free_port(), free_port()
+    text = f'[server]\nlisten = ["127.0.0.1:{public}"]\n[admin]\nlisten = "127.0.0.1:{admin}"\n'
     providers = {name: provider.base_url for name, provider in PROVIDERS.items()}
     loaded = load_text(text + CONFIG.format(one=one, two=two, path="/models"), env={}, providers=providers)
     assert isinstance(loaded, Loaded)
@@ -142,7 +142,7 @@ async def test_a_killed_health_checker_is_started_again_and_counted(simulators: 
                     state = supervisor.gateway.plan.upstreams["watched"].state
                     state.last_probe = ""
                     await _until(lambda: state.last_probe == "ok")  # it probes again
-                    text = await trio.to_thread.run_sync(_metrics, port)
+                    text = await trio.to_thread.run_sync(_metrics, admin)
                     assert 'appliance_service_restarts_total{service="health:watched"} 1' in text
                     assert 'appliance_service_restarts_total{service="breakers"} 0' in text
                     supervisor.stop()
