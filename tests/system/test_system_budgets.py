@@ -368,7 +368,7 @@ def test_a_restart_and_a_reload_keep_what_was_spent_and_a_new_budget_knows_what_
 
 
 def test_the_first_request_after_a_start_finds_the_budget_as_it_was(simulator: Simulator, tmp_path: Path) -> None:
-    text = config(simulator, {"first": "budget = { usd = 0.05 }"}, key_lines=", budget = { usd = 0.01, period = 'day' }")
+    text = config(simulator, {"first": "budget = { usd = 0.05 }"}, key_lines=", budget = { usd = 0.01, period = 'total' }")
     gateway = Gateway(tmp_path, text)
     with running(gateway):
         assert Caller(gateway, "builtin", "first").spend(10) == 200
@@ -397,12 +397,12 @@ def test_a_budget_set_at_run_time_holds_within_a_second_and_knows_what_was_spent
             return call(gateway.url + CHAT, chat("house", f"[[tokens={tokens}]]", max_tokens=tokens), authorization=f"Bearer {key}")[0]
 
         eventually(lambda: spend(30) == 200)
-        run("tenant", "set", "late", "--budget", "0.1/day")
+        run("tenant", "set", "late", "--budget", "0.1/total")
         eventually(lambda: gateway.metric('aigateway_budget_usage_ratio{tenant_id="late"}') == pytest.approx(0.3))
         assert [spend(60), spend(20)] == [200, 402]
         run("tenant", "set", "late", "--budget", "none")
         eventually(lambda: spend(20) == 200)
-        run("tenant", "set", "late", "--budget", "0.1/day")
+        run("tenant", "set", "late", "--budget", "0.1/total")
         eventually(lambda: spend(20) == 402)
         assert gateway.metric('aigateway_budget_usage_ratio{tenant_id="late"}') >= 1.1
 
