@@ -425,16 +425,18 @@ def test_who_waits_for_anothers_answer_is_one_of_the_requests_at_once(url: str, 
             assert b"3 requests at once for the tenant 'few'" in said
         assert gateway.record(headers["x-request-id"])["verdict"]["limit_type"] == "concurrency"
         leaving.sock.close()
-        eventually(lambda: waiting() == 1)
+        eventually(lambda: gateway.metric("appliance_in_flight_requests") == 2)
+        assert waiting() == 1
         assert ask(url, cold("another"), tenant="few")[0] == 200, "who has left has no place"
         assert simulator.stats()["requests"] == 2
-    eventually(lambda: gateway.metric("appliance_in_flight_requests") == 0)
+    gateway.settle()
 
 
-def test_who_has_waited_gives_its_place_back(url: str, simulator: Simulator) -> None:
+def test_who_has_waited_gives_its_place_back(url: str, simulator: Simulator, gateway: Gateway) -> None:
     """For an answer, and for one that came to nothing; as often as it may be."""
     for number in range(3):
         for model, asked in (("sim@ttft=300ms", 1), ("sim@ttft=200ms+latency=200ms+500;first=1", 2)):
+            gateway.settle()
             simulator.reset()
             body = cold(f"back {number}", model=model)
             with ThreadPoolExecutor(2) as pool:
