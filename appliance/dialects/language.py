@@ -60,6 +60,7 @@ class Verbatim:
             too. Empty where streams pass in the frame that they come in.
         tap: reads along with a stream; answer: what a whole answer (or its last part) says of itself, by operation; hidden: the fault
             inside one of status 200.
+        size: bytes that a model wrote in a whole answer, see answer_size; None where it cannot be read. Asked where no usage was told.
     """
 
     read: Callable[[bytes, str], ParsedRequest | Fault]
@@ -67,6 +68,7 @@ class Verbatim:
     tap: Callable[[TapWish], StreamTap]
     answer: Callable[[bytes, str], Answer | Fault]
     hidden: Callable[[bytes, str, Sequence[bytes]], Fault | None]
+    size: Callable[[bytes], int | None] | None = None
     token_field: str = "max_tokens"
     goes_on: str = ""
     wrapped: bytes = WRAPPED.encode()

@@ -18,6 +18,7 @@ from appliance.dialects.anthropic_unthought import unthought
 from appliance.dialects.bedrock import BEDROCK
 from appliance.dialects.codec import Spoken
 from appliance.dialects.cohere import COHERE
+from appliance.dialects.completion_size import body_size
 from appliance.dialects.gemini import GEMINI, GEMINI_ARRAY
 from appliance.dialects.gemini_array_tap import ArrayTap
 from appliance.dialects.gemini_path import GeminiCall, renamed
@@ -86,8 +87,8 @@ ANTHROPIC_MESSAGES = Language(
     Verbatim(
         _messages_request, rewrite,
         lambda wish: ReadingTap(ANTHROPIC.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
-        partial(_said, ANTHROPIC, operations.ANTHROPIC_MESSAGES, _ANTHROPIC_TAIL), _nothing_hidden, mended=unthought,
-        wrapped=WRAPPED_SEAL, unsealed=anthropic_seals.unsealed,
+        partial(_said, ANTHROPIC, operations.ANTHROPIC_MESSAGES, _ANTHROPIC_TAIL), _nothing_hidden, partial(body_size, ANTHROPIC),
+        mended=unthought, wrapped=WRAPPED_SEAL, unsealed=anthropic_seals.unsealed,
     ),
     lambda: operations.ANTHROPIC_MESSAGES,
 )  # fmt: skip
@@ -97,8 +98,8 @@ OPENAI_RESPONSES = Language(
     Verbatim(
         _responses_request, rewrite,
         lambda wish: ReadingTap(RESPONSES.stream_reader(wish.event_max_bytes, wish.backend), wish.event_max_bytes),
-        partial(_said, RESPONSES, operations.OPENAI_RESPONSES, _RESPONSES_TAIL), _nothing_hidden, token_field="max_output_tokens",
-        goes_on="previous_response_id", unsealed=unsealed,
+        partial(_said, RESPONSES, operations.OPENAI_RESPONSES, _RESPONSES_TAIL), _nothing_hidden, partial(body_size, RESPONSES),
+        token_field="max_output_tokens", goes_on="previous_response_id", unsealed=unsealed,
     ),
     lambda: operations.OPENAI_RESPONSES,
 )  # fmt: skip
@@ -115,7 +116,7 @@ def gemini_call(path: str, query: str) -> tuple[str, Language] | None:
     tap = _gemini_array_tap if call.array else _gemini_tap
     verbatim = Verbatim(
         partial(_gemini_request, call), _gemini_rewrite, tap, partial(_said, GEMINI, operations.GEMINI, _GEMINI_TAIL), _nothing_hidden,
-        token_field="", wrapped=WRAPPED_QUOTED, amiss=lacks_signature if operation == "chat" else None,
+        partial(body_size, GEMINI), token_field="", wrapped=WRAPPED_QUOTED, amiss=lacks_signature if operation == "chat" else None,
         endpoint=_GEMINI_ENDPOINTS.get(call.method, ""), framed=door.stream_type if call.array else b"",
     )  # fmt: skip
     beside = operations.GEMINI_SINGLE if call.method == "embedContent" else operations.GEMINI

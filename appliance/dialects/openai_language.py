@@ -9,6 +9,7 @@ from appliance.core.seal import WRAPPED_QUOTED
 from appliance.dialects.language import Language, TapWish, Verbatim
 from appliance.dialects.openai_chat import OPENAI, OpenAIStreamTap, classify, hidden_error, read_answer, read_request, rewrite
 from appliance.dialects.openai_members import without_members
+from appliance.dialects.openai_size import body_size
 from appliance.dialects.protocol import StreamTap
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _completions() -> "Accepted":
 
 OPENAI_CHAT = Language(
     "openai_chat", classify, _spoken, OPENAI, _accepted,
-    Verbatim(read_request, rewrite, _tap, read_answer, hidden_error, wrapped=WRAPPED_QUOTED, without=without_members),
+    Verbatim(read_request, rewrite, _tap, read_answer, hidden_error, body_size, wrapped=WRAPPED_QUOTED, without=without_members),
     _operations,
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.usage import Usage
+from appliance.dialects.openai_size import chunk_size, delta_size
 from appliance.dialects.openai_usage import parse_json, text_of, usage_of
 from appliance.dialects.protocol import Answer
 from appliance.dialects.sse import BOM, EventCutter, read_event
@@ -25,6 +26,9 @@ _GENERATED = re.compile(
 )
 """A delta that carries something of the model's. Mistral's `content` may be a list of parts, OpenRouter's reasoning a list of details."""
 
+NO_FRAME = (b"\0", b"", 0, 0)
+"""No event begins like that."""
+
 FRAMES_MAX = 8
 """How often the surroundings of a delta's text are learnt anew."""
 
@@ -33,7 +37,7 @@ _PLAIN_TEXT = re.compile(rb'[^"\\\x00-\x1f]++')
 
 _TEXT_START = re.compile(rb'"(?:content|reasoning_content|reasoning|text)"\s*+:\s*+"')
 
-_PLAIN_CONTENT, _EMPTY_CONTENT = b'"content":"', b'"content":""'
+_PLAIN_CONTENT = b'"content":"'
 
 _COMPACT = (b'"usage":null', b'"finish_reason":null', b'"index":0')
 _SPACED = (b'"usage": null', b'"finish_reason": null', b'"index": 0')
@@ -49,7 +53,7 @@ class OpenAIStreamTap:
     __slots__ = (
         "_backend", "_choices", "_cutter", "_done", "_ended", "_event_max_bytes", "_finish_reason", "_finished_choices", "_frame",
         "_frames_left", "_hide_usage", "_lf_passes", "_model", "_nulls", "_secrets", "_steady", "_usage", "_virgin", "committed", "deltas",
-        "fault", "finished", "token_seen",
+        "fault", "finished", "size",
     )  # fmt: skip
 
     def __init__(self, hide_usage: bool, event_max_bytes: int, backend: str = "", secrets: tuple[bytes, ...] = ()) -> None:
@@ -57,8 +61,7 @@ class OpenAIStreamTap:
         secrets: what was sent to it to prove who asks, kept out of every fault."""
         self.committed = False
         self.fault: Fault | None = None
-        self.token_seen = False
-        self.deltas = 0
+        self.deltas = self.size = 0
         self.finished = False
         self._hide_usage = hide_usage
         self._event_max_bytes = event_max_bytes
@@ -74,7 +77,7 @@ class OpenAIStreamTap:
         self._usage: Usage | None = None
         self._model = ""
         self._finish_reason = ""
-        self._frame = (b"", b"")
+        self._frame = NO_FRAME
         self._frames_left = FRAMES_MAX
         self._choices = {0}  # the first choice always exists, told or not
         self._finished_choices: set[int] = set()
@@ -83,37 +86,35 @@ class OpenAIStreamTap:
     def complete(self) -> bool:
         return self.finished
 
+    @property
+    def token_seen(self) -> bool:
+        return self.deltas > 0
+
     def answer(self) -> Answer:
         return Answer(self._usage, self._model, self._finish_reason)
 
     def feed(self, data: bytes) -> bytes:
-        before, after = self._frame
-        if (
-            before
-            and self._steady
-            and data.startswith(before)
-            and data.endswith(after)
-            and _PLAIN_TEXT.fullmatch(data, len(before), len(data) - len(after)) is not None
-            and len(data) <= self._event_max_bytes
-            and self.fault is None
-        ):
-            # The very bytes of an ordinary delta seen before, but for the text in it.
-            self.token_seen = True
-            self.deltas += 1
-            return data
-        if (
-            self._steady
-            and data.find(b"\n") == len(data) - 2  # one line and its blank line: exactly one event
-            and data.endswith(b"}\n\n")
-            and data.startswith(b"data: {")
-            and b"\r" not in data
-            and len(data) <= self._event_max_bytes
-            and self.fault is None
-            and self._pass_dull(data)
-        ):
-            if self._frames_left:
-                self._learn_frame(data)
-            return data
+        if self._steady and (length := len(data)) <= self._event_max_bytes:
+            before, after, start, rest = self._frame
+            if (
+                data.startswith(before)
+                and data.endswith(after)
+                and _PLAIN_TEXT.fullmatch(data, start, length - rest) is not None
+            ):  # fmt: skip
+                # The very bytes of an ordinary delta seen before, but for the text in it.
+                self.deltas += 1
+                self.size += length - start - rest
+                return data
+            if (
+                data.find(b"\n") == length - 2  # one line and its blank line: exactly one event
+                and data.endswith(b"}\n\n")
+                and data.startswith(b"data: {")
+                and b"\r" not in data
+                and self._pass_dull(data)
+            ):
+                if self._frames_left:
+                    self._learn_frame(data)
+                return data
         return self._feed(data)
 
     def _learn_frame(self, delta: bytes) -> None:
@@ -125,7 +126,7 @@ class OpenAIStreamTap:
             return
         text = _PLAIN_TEXT.match(delta, start.end())
         if text is not None and delta[text.end() : text.end() + 1] == b'"':
-            self._frame = (delta[: start.end()], delta[text.end() :])
+            self._frame = (delta[: start.end()], delta[text.end() :], start.end(), len(delta) - text.end())
 
     def end(self) -> bytes:
         """Also decides on an event without its blank line: completed when it is whole JSON, else dropped, so that no half event stands
@@ -251,9 +252,13 @@ class OpenAIStreamTap:
             or text.count(b'"index"') != text.count(index)
         ):
             return False
-        if (_PLAIN_CONTENT in text and _EMPTY_CONTENT not in text) or _GENERATED.search(text) is not None:
-            self.token_seen = True
+        words = text.partition(_PLAIN_CONTENT)[2].partition(b'"')[0]
+        if words and b"\\" not in words:
             self.deltas += 1
+            self.size += len(words)
+        elif _GENERATED.search(text) is not None:
+            self.deltas += 1
+            self.size += delta_size(text)
         return True
 
     def _judge_object(self, chunk: dict[str, Any], data: bytes, named_error: bool) -> bool:
@@ -268,8 +273,8 @@ class OpenAIStreamTap:
         if not self._model:
             self._model = text_of(chunk.get("model"))
         if _GENERATED.search(data) is not None:
-            self.token_seen = True
             self.deltas += 1
+            self.size += chunk_size(chunk)
         usage = usage_of(chunk)
         if usage is not None:
             self._usage = usage  # cumulative where every chunk has it (Perplexity, xAI): the last one counts

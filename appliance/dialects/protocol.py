@@ -90,16 +90,20 @@ class StreamTap(Protocol):
         committed: the first good model event has been seen (comments and keep-alives of the upstream do not count).
         fault: an error hidden inside the stream, garbage where an event should be, or an event above the bound. Set once, then sticky.
         token_seen: a content, reasoning or tool-call delta has been seen (a role-only chunk does not count).
-        deltas: how many such events, the basis of an estimate when the provider's own count never comes.
+        deltas: how many such events. size: bytes that the model wrote in them, see answer_size; the basis of an estimate when the
+            provider's own count never comes.
         finished: the stream said that it is complete; a stream that ends without it was cut.
         complete: finished; or, where a language has no word for that, what has come may be all there is.
     """
 
     committed: bool
     fault: Fault | None
-    token_seen: bool
     deltas: int
+    size: int
     finished: bool
+
+    @property
+    def token_seen(self) -> bool: ...
 
     @property
     def complete(self) -> bool: ...

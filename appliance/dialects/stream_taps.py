@@ -13,7 +13,9 @@ from appliance.core.delta import Delta, Finished, PartStarted, Started, TextAdde
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.message import Foreign, Media, ToolCall
 from appliance.core.usage import Usage
+from appliance.dialects.answer_size import text_size
 from appliance.dialects.codec import StreamReader, StreamWriter
+from appliance.dialects.completion_size import part_size
 from appliance.dialects.protocol import Answer
 from appliance.dialects.sse import EventCutter
 from appliance.dialects.tool_names import restored_deltas
@@ -36,14 +38,14 @@ class Followed:
     overloaded): that still leaves the choice of another backend.
     """
 
-    __slots__ = ("_eager", "_finish", "_id", "_model", "_usage", "committed", "deltas", "fault", "finished", "reader", "token_seen")
+    __slots__ = ("_eager", "_finish", "_id", "_model", "_usage", "committed", "deltas", "fault", "finished", "reader", "size")
 
     def __init__(self, reader: StreamReader, *, eager: bool = False) -> None:
         self.reader = reader
         self._eager = eager
-        self.committed = self.token_seen = self.finished = False
+        self.committed = self.finished = False
         self.fault: Fault | None = None
-        self.deltas = 0
+        self.deltas = self.size = 0
         self._usage: Usage | None = None
         self._model = self._finish = self._id = ""
 
@@ -51,19 +53,25 @@ class Followed:
     def complete(self) -> bool:
         return self.finished or bool(getattr(self.reader, "complete", False))
 
+    @property
+    def token_seen(self) -> bool:
+        return self.deltas > 0
+
     def answer(self) -> Answer:
         return Answer(self._usage, self._model, self._finish, self._id)
 
     def _follow(self, deltas: Sequence[Delta]) -> None:
         for delta in deltas:
             if isinstance(delta, TextAdded):
-                self.token_seen = self.committed = True
+                self.committed = True
                 self.deltas += 1
+                text = delta.text
+                self.size += len(text) if text.isascii() else text_size(text)
             elif isinstance(delta, PartStarted):
                 self.committed = True
                 if isinstance(delta.part, ToolCall | Media | Foreign):
-                    self.token_seen = True
                     self.deltas += 1
+                self.size += part_size(delta.part)
             elif isinstance(delta, Started):
                 self.committed = self.committed or self._eager
                 self._model = delta.model or self._model
@@ -107,7 +115,7 @@ class ReadingTap(Followed):
     def _feed(self, data: bytes) -> bytes:
         if self.fault is not None or self.finished or not data:
             return b""
-        cutter = self._cutter
+        cutter, reader = self._cutter, self.reader
         prefix = b""
         if cutter.trailing_lf:
             cutter.trailing_lf = False
@@ -116,17 +124,19 @@ class ReadingTap(Followed):
         block = cutter.take(data) if data else b""
         passed = 0
         for start, _, end in cutter.cut(block) if block else []:
-            self._follow(self.reader.feed(block[start:end]))
-            self.fault, self.finished = self.reader.fault, self.reader.finished
-            if self.fault is not None:
+            self._follow(reader.feed(block[start:end]))
+            if reader.fault is not None:
+                self.fault, self.finished = reader.fault, reader.finished
                 return prefix + self._passing(block[:start])
             passed = end
-            if self.finished:
+            if reader.finished:
+                self.finished = True
                 break
-        self._lf_passes = bool(passed)
+        self._lf_passes = passed > 0
         if cutter.held_bytes > self._event_max_bytes + 2:
             self.fault = Fault(FaultKind.PROTOCOL, f"the backend sent an event of more than {self._event_max_bytes} bytes")
-        return prefix + self._passing(block[:passed])
+        passing = block[:passed]
+        return prefix + (passing if self._comments else self._passing(passing))
 
     def end(self) -> bytes:
         if self.fault is not None or self.finished:
@@ -140,7 +150,7 @@ class ReadingTap(Followed):
 
     def _passing(self, events: bytes) -> bytes:
         """Whole events as they go on; of a comment its line's end stays, which means nothing."""
-        if self._comments or not (b"\n:" in events or events[:1] == b":"):
+        if self._comments or not (b"\n:" in events or events.startswith(b":")):
             return events
         return _COMMENT.sub(b"", events)
 
@@ -170,18 +180,20 @@ class TranslatingTap(Followed):
     def _written(self, deltas: Sequence[Delta]) -> bytes:
         """What these deltas are in the caller's language; with the end of the answer once the reader has seen it. Deltas in front of a
         fault are passed on: they came before it."""
-        self.fault = self.reader.fault
+        reader, writer = self.reader, self.writer
         self._follow(deltas)
         if not self.committed or self._waiting:
             deltas = self._started(deltas)
         if self._names:
             deltas = restored_deltas(deltas, self._names)
-        out = self.writer.write(deltas) if deltas else b""
-        if self.fault is None and self.writer.full:
+        out = writer.write(deltas) if deltas else b""
+        if reader.fault is not None:
+            self.fault = reader.fault
+        elif writer.full:
             self.fault = Fault(FaultKind.PROTOCOL, "the backend's answer has more parts under way at once than can be put in order")
-        if self.fault is None and self.reader.finished:
+        elif reader.finished:
             self.finished = True
-            out += self.writer.end()
+            out += writer.end()
         return out
 
     def _started(self, deltas: Sequence[Delta]) -> Sequence[Delta]:

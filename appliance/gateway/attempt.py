@@ -25,6 +25,7 @@ from appliance.gateway.pump import forward
 from appliance.gateway.rotation import next_key, settle_key
 from appliance.gateway.running import Running
 from appliance.gateway.tracer import forwarded
+from appliance.gateway.uncounted import size_so_far
 from appliance.http1.transport import Exchange, Failure, Hold, UpstreamRequest
 from appliance.providers import request_rewrite
 
@@ -305,7 +306,7 @@ def _bill(running: Running, fault: Fault | None) -> None:
     record, call = running.record, running.call
     if record.outcome != "success" or record.usage is None or call.drained:
         owed = call.owed_tokens if call.end_reason() != "shutdown" else 0
-        passed = Passed(running.deltas, call.record.bytes_out, running.slot, call.drained, owed)
+        passed = Passed(running.deltas, size_so_far(running), running.slot, call.drained, owed)
         record.usage = attempt_usage(record, fault, call.parsed, passed)
     call.pricing.charge(running.target, record, call.record)
 

@@ -5,8 +5,9 @@ nobody bills. A provider bills what it processed, whoever broke the answer off; 
 
     ended                                     tokens                                              source
     whole, and counted                        the provider's                                      provider, or drained
-    whole, and not counted                    prompt estimated, answer as it passed               estimated
-    broken off, by whomever                   input as told or estimated, answer as it passed     estimated
+    whole, and not counted                    prompt estimated, answer by what the model wrote    estimated
+    broken off, by whomever                   input as told or estimated, answer as far as it     estimated
+                                              had come
     the same with on_disconnect = estimate,   answer at least as long as the request would have   estimated
       when the client had left or another     let it become (limits.answer_tokens_max at most)
       attempt had answered first
@@ -18,13 +19,11 @@ import attrs
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.record import AttemptRecord, RequestRecord
 from appliance.core.usage import Usage
+from appliance.dialects.answer_size import BYTES_PER_TOKEN
 from appliance.dialects.protocol import COUNT, ParsedRequest
 
 ANSWERING = frozenset({"chat", "text_completion"})
 """Operations whose answers are tokens."""
-
-CHARS_PER_TOKEN = 4
-"""Of an answer whose backend counts nothing, with all that is around its words: rather too many."""
 
 NOTHING_BILLED = "none"
 UNBILLED = Usage(source=NOTHING_BILLED)
@@ -42,14 +41,14 @@ class Passed:
     """What passed of an attempt's answer.
 
     Attributes:
-        deltas: content events of a stream; bytes_out: of an answer, to the caller.
+        deltas: content events of a stream. size: bytes that the model wrote, see dialects.answer_size and uncounted.
         sent: the request may have left.
         drained: the client had left, and the answer was read on.
         owed_tokens: of an answer that its client broke off, at least; 0 where what passed is enough.
     """
 
     deltas: int = 0
-    bytes_out: int = 0
+    size: int = 0
     sent: bool = True
     drained: bool = False
     owed_tokens: int = 0
@@ -65,14 +64,11 @@ def attempt_usage(record: AttemptRecord, fault: Fault | None, parsed: ParsedRequ
         return None
     if not whole and known is None and not passed.deltas and not _may_be_billed(record, fault, passed):
         return None
-    answer = passed.deltas
+    answer = 0
     if parsed.operation in ANSWERING:
-        if whole and not parsed.stream:
-            answer = passed.bytes_out // CHARS_PER_TOKEN
-        elif record.outcome == "cancelled":
+        answer = -(-passed.size // BYTES_PER_TOKEN)
+        if record.outcome == "cancelled":
             answer = max(answer, passed.owed_tokens)
-    else:
-        answer = 0
     if known is None or not known.input_tokens:
         return Usage(max(1, parsed.prompt_tokens_estimate), answer, source="estimated")
     return attrs.evolve(known, output_tokens=max(known.output_tokens, answer), source="estimated")

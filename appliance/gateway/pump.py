@@ -7,7 +7,6 @@ fault up to there can be retried elsewhere.
 import re
 
 from appliance.core.fault import Fault
-from appliance.dialects.answer_summary import summary_of
 from appliance.dialects.protocol import FORWARDED, SHARED, Answer
 from appliance.gateway.answer_head import JSON, Head, is_json, read_head, response_headers
 from appliance.gateway.call import HeaderList
@@ -17,6 +16,7 @@ from appliance.gateway.faults import CLIENT_GONE, protocol_fault, wire_fault
 from appliance.gateway.pricing import usd_text
 from appliance.gateway.running import Running
 from appliance.gateway.streaming import stream
+from appliance.gateway.uncounted import note_size
 from appliance.http1.transport import Exchange, Failure
 
 HOLD_MAX_BYTES = 1_048_576
@@ -85,17 +85,24 @@ async def forward(running: Running, answer: Exchange) -> Fault | None:
 async def _gathered(running: Running, answer: Exchange, undo: Decoder | None) -> bytes | Fault:
     """The whole body; or more than HOLD_MAX_BYTES of it, and the rest is still to be read."""
     pieces: list[bytes] = []
+    running.pieces = pieces
     size = 0
     most = running.target.upstream.settings.limits.response_max_bytes if running.translates else HOLD_MAX_BYTES
     while size <= most:
         piece = await (answer.read() if undo is None else read_decoded(answer, undo))
         if not piece or isinstance(piece, Failure):
-            return _end_fault(running, piece, undo) or b"".join(pieces)
+            fault = _end_fault(running, piece, undo) if piece or undo is not None else None
+            if fault is not None:
+                return fault
+            break
         pieces.append(piece)
         size += len(piece)
-    if running.translates:
-        return protocol_fault(running.record.backend, f"answered with more than {most} bytes")
-    return b"".join(pieces)
+    else:
+        if running.translates:
+            return protocol_fault(running.record.backend, f"answered with more than {most} bytes")
+    body = b"".join(pieces)
+    pieces.clear()  # else a long answer would be held twice while its caller reads it
+    return body
 
 
 def _judged(running: Running, body: bytes) -> Answer | Fault:
@@ -116,6 +123,8 @@ def _whole_headers(running: Running, head: Head, body: bytes, said: Answer | Non
     headers, length = response_headers(running, head), (b"content-length", b"%d" % len(body))
     if record.usage is None:
         headers.append(length)
+        if not running.translates:  # else it was done while its values were there
+            note_size(running, body)
     else:
         call.pricing.charge(running.target, record, call.record)
         headers += ((b"x-gateway-cost-usd", usd_text(call.record.cost_nusd)), length)
@@ -132,7 +141,11 @@ def _translated(running: Running, head: Head, body: bytes) -> bytes | Fault | No
     answer = read_whole(running, body)
     if isinstance(answer, Fault):
         return answer
-    _note_whole(running, summary_of(answer))
+    record = running.record
+    record.usage, record.response_model = answer.usage, answer.model
+    record.finish_reason = answer.candidates[0].finish if answer.candidates else ""
+    if answer.usage is None:
+        note_size(running, answer)
     return written_whole(running, answer)
 
 
@@ -185,6 +198,7 @@ async def _large(running: Running, answer: Exchange, undo: Decoder | None, head:
     await call.outlet.start(head.status, headers)
     call.outlet.modelled = True
     tail, total = begun[-TAIL_BYTES:], len(begun)
+    running.passed_bytes = total
     piece = begun
     while True:
         await call.outlet.write(piece)
@@ -198,6 +212,7 @@ async def _large(running: Running, answer: Exchange, undo: Decoder | None, head:
             break
         piece = following
         total += len(piece)
+        running.passed_bytes = total
         if total > limit:
             return protocol_fault(record.backend, f"answered with more than {limit} bytes")
         tail = (tail + piece)[-TAIL_BYTES:]

@@ -5,6 +5,7 @@ watch compares with the clock, so moving it costs nothing.
 """
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -52,7 +53,8 @@ class Running:
         hold: ends it at its upstream; scope: ends it while it waits for a slot, or where the transport knows no holds. cut_fault: why.
         deadline: when the running phase is over time.
         read_at: when upstream last gave a byte; idle_s: how long it may be silent now, 0 for no bound.
-        deltas: content events, the basis of an estimate when no usage came.
+        deltas: content events; size: bytes that the model wrote, the basis of an estimate when no usage came.
+        pieces: of a whole answer, as they come; passed_bytes: of one that is not held, as they pass.
         pace: where it is kept how quickly this model answers, None where no strategy asks for it; paced: its first byte is noted there.
         lead: it speaks for the request: not a second attempt that is made beside the first, until its answer begins first.
         dropped: what its backend's language could not say. writer: what speaks within a stream that is translated or framed anew.
@@ -64,6 +66,9 @@ class Running:
     scope: trio.CancelScope | None = None
     idle_s: float = 0.0
     deltas: int = 0
+    size: int = 0
+    pieces: Sequence[bytes] = ()
+    passed_bytes: int = 0
     lead: bool = True
     writer: InBand | None = None
     owed: Usage | None = None

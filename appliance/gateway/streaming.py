@@ -148,10 +148,15 @@ class _Passage:
         """One piece of a stream that flows steadily: read along and sent on the spot. False when the loop has to go on with it. This runs
         once a chunk: everything in it is paid thousands of times a second.
         """
-        tap, running = self.tap, self.running
-        at = running.read_at = trio.current_time()
+        tap = self.tap
+        at = self.running.read_at = trio.current_time()
         out = tap.feed(data)
-        self._note_token(at)
+        if (deltas := tap.deltas) > self.noted:  # as in _note_token
+            self.noted = deltas
+            record = self.record
+            record.last_token_at = at
+            if not record.first_token_at:
+                record.first_token_at = at
         if out and not tap.finished and tap.fault is None:
             if self.call.outlet.push(out, at):
                 return True
@@ -194,6 +199,6 @@ def _note(running: Running, tap: StreamTap) -> None:
     record = running.record
     said = tap.answer()
     record.usage, record.response_model, record.finish_reason = said.usage, said.model, said.finish_reason
-    running.deltas = tap.deltas
+    running.deltas, running.size = tap.deltas, tap.size
     if record.first_token_at and not running.call.record.first_token_at:
         running.call.record.first_token_at = record.first_token_at

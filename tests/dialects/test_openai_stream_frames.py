@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.dialects.openai_chat import OpenAIStreamTap
+from appliance.dialects.openai_stream import NO_FRAME
 
 
 def event(text: str, **choice: object) -> bytes:
@@ -29,6 +30,7 @@ def test_with_and_without_the_short_cut_the_same_is_seen(texts):
     events = [event(text) for text in texts]
     quick, slow = fed(events, learning=True), fed(events, learning=False)
     assert (quick.deltas, quick.token_seen, quick.fault) == (slow.deltas, slow.token_seen, slow.fault)
+    assert quick.size == slow.size == sum(len(text.encode()) for text in texts)
 
 
 @pytest.mark.parametrize("joints", [(",", ":"), (", ", ": ")], ids=["compact", "spaced"])
@@ -39,14 +41,14 @@ def test_the_short_cut_is_learnt_and_taken(key: str, joints: tuple[str, str]):
         chunk = {"id": "c", "choices": [{"index": 0, "delta": {key: text}, "finish_reason": None}]}
         events.append(b"data: " + json.dumps(chunk, separators=joints).encode() + b"\n\n")
     tap = fed(events, learning=True)
-    assert tap._frame == (events[0].partition(b"one")[0], events[0].partition(b"one")[2])
-    assert tap.deltas == 3
+    assert tap._frame[:2] == (events[0].partition(b"one")[0], events[0].partition(b"one")[2])
+    assert (tap.deltas, tap.size) == (3, len("onetwothree"))
 
 
 def test_a_delta_with_two_texts_is_no_frame():
     both = {"content": "one", "reasoning": "two"}
     tap = fed([b"data: " + orjson.dumps({"choices": [{"index": 0, "delta": both, "finish_reason": None}]}) + b"\n\n"] * 3, learning=True)
-    assert tap._frame == (b"", b"")
+    assert tap._frame == NO_FRAME
     assert tap.deltas == 3
 
 
@@ -71,6 +73,6 @@ def test_a_quote_inside_the_frame_ends_the_short_cut():
     tap = OpenAIStreamTap(hide_usage=False, event_max_bytes=100_000)
     for _ in range(3):
         tap.feed(event("one"))
-    before, after = tap._frame
+    before, after, *_ = tap._frame
     tap.feed(before + b'x"},"finish_reason":"length"},{"index":0,"delta":{"content":"y' + after)
     assert tap.answer().finish_reason == "length"

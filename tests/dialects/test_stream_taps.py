@@ -58,6 +58,7 @@ def test_a_stream_passes_to_the_byte_however_it_is_cut(places: list[int]):
     tap = reading()
     assert fed(tap, cut(STREAM, places)) == STREAM
     assert (tap.finished, tap.fault, tap.committed, tap.token_seen, tap.deltas) == (True, None, True, True, 2)
+    assert tap.size == len("Good morning")
     said = tap.answer()
     assert said.usage is not None
     assert (said.usage.input_tokens, said.usage.output_tokens, said.model, said.finish_reason) == (7, 3, "m", "stop")

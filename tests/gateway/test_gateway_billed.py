@@ -29,23 +29,23 @@ def estimated(output: int, prompt: int = PROMPT) -> Usage:
 
 ANSWERS = [
     # outcome, known usage, finish reason, status, what passed, what is booked
-    ("success", COUNTED, "stop", 200, Passed(9), COUNTED),
-    ("success", COUNTED, "", 200, Passed(9), COUNTED),
-    ("success", COUNTED, "stop", 200, Passed(9, drained=True), attrs.evolve(COUNTED, source="drained")),
-    ("success", None, "stop", 200, Passed(9), estimated(9)),
-    (LEFT, COUNTED, "stop", 200, Passed(9), COUNTED),  # all of it was told before they left
-    (LEFT, None, "", 200, Passed(9), estimated(9)),
-    (LEFT, None, "", 200, Passed(9, owed_tokens=70), estimated(70)),
-    (LEFT, None, "", 200, Passed(90, owed_tokens=70), estimated(90)),
-    (LEFT, BEGUN, "", 200, Passed(9), estimated(9, 100)),
-    (LEFT, BEGUN, "", 200, Passed(9, owed_tokens=70), estimated(70, 100)),
-    (LEFT, Usage(100, 30), "", 200, Passed(9), estimated(30, 100)),  # counted on the way, as Gemini does
+    ("success", COUNTED, "stop", 200, Passed(9, 35), COUNTED),
+    ("success", COUNTED, "", 200, Passed(9, 35), COUNTED),
+    ("success", COUNTED, "stop", 200, Passed(9, 35, drained=True), attrs.evolve(COUNTED, source="drained")),
+    ("success", None, "stop", 200, Passed(9, 35), estimated(9)),
+    (LEFT, COUNTED, "stop", 200, Passed(9, 35), COUNTED),  # all of it was told before they left
+    (LEFT, None, "", 200, Passed(9, 35), estimated(9)),
+    (LEFT, None, "", 200, Passed(9, 35, owed_tokens=70), estimated(70)),
+    (LEFT, None, "", 200, Passed(90, 358, owed_tokens=70), estimated(90)),
+    (LEFT, BEGUN, "", 200, Passed(9, 35), estimated(9, 100)),
+    (LEFT, BEGUN, "", 200, Passed(9, 35, owed_tokens=70), estimated(70, 100)),
+    (LEFT, Usage(100, 30), "", 200, Passed(9, 35), estimated(30, 100)),  # counted on the way, as Gemini does
     (LEFT, None, "", 0, Passed(), estimated(0)),
     (LEFT, None, "", 0, Passed(owed_tokens=70), estimated(70)),
     (LEFT, None, "", 0, Passed(sent=False), None),
     (LEFT, None, "", 503, Passed(), None),  # left while the refusal was read
-    ("error", None, "", 200, Passed(9, owed_tokens=70), estimated(9)),
-    ("error", BEGUN, "", 200, Passed(9), estimated(9, 100)),
+    ("error", None, "", 200, Passed(9, 35, owed_tokens=70), estimated(9)),
+    ("error", BEGUN, "", 200, Passed(9, 35), estimated(9, 100)),
 ]  # fmt: skip
 
 
@@ -72,8 +72,16 @@ def test_an_answer_that_had_begun_when_its_connection_was_lost_was_made_and_may_
     assert attempt_usage(attempt("error", status=0), lost, parsed(stream=False), Passed()) is None
 
 
-def test_a_whole_answer_that_nobody_counted_is_measured_by_its_length():
-    assert attempt_usage(attempt("success"), None, parsed(stream=False), Passed(0, 4000)) == estimated(1000)
+def test_an_answer_that_nobody_counted_is_measured_by_what_the_model_wrote_whole_or_streamed():
+    for stream in (True, False):
+        for size, tokens in ((0, 0), (1, 1), (4, 1), (5, 2), (4000, 1000)):
+            assert attempt_usage(attempt("success"), None, parsed(stream=stream), Passed(0, size)) == estimated(tokens)
+            assert attempt_usage(attempt(LEFT), None, parsed(stream=stream), Passed(0, size)) == estimated(tokens)
+
+
+def test_a_refusal_is_not_billed_for_the_words_in_it():
+    refused = Fault(FaultKind.STREAM_ERROR, "")
+    assert attempt_usage(attempt("error", status=200), refused, parsed(stream=False), Passed(0, 400)) is None
 
 
 @pytest.mark.parametrize("operation", ["embeddings", "rerank", "image_generation"])

@@ -207,7 +207,8 @@ def test_a_fault_after_the_first_word_is_told_in_band_and_ends_the_stream(place:
     assert record["attempts"][0]["outcome"] == "error"
     assert record["error_type"]
     assert record["usage"]["source"] == "estimated"
-    assert record["usage"]["output_tokens"] == 3
+    words = "".join(json.loads(event.removeprefix(b"data: "))["choices"][0]["delta"].get("content") or "" for event in passed)
+    assert record["usage"]["output_tokens"] == -(-len(words) // 4) > 0
 
 
 def test_garbage_between_events_is_skipped_as_readers_skip_it(place: Site, door: Door) -> None:
@@ -226,7 +227,7 @@ def test_what_is_merely_odd_does_not_fail(place: Site, door: Door, fault: str, s
     assert record["attempts"][0]["finish_reason"] == ("length" if fault == "finish=length" else "stop")
     if fault == "no_usage":
         assert record["usage"]["source"] == "estimated"
-        assert record["usage"]["output_tokens"] >= 8  # of a whole answer the size of its bytes is all that is known
+        assert 8 <= record["usage"]["output_tokens"] <= 16  # by its letters, of which the simulator's words have many
     else:
         assert (record["usage"]["source"], record["usage"]["output_tokens"]) == ("provider", 8)
 

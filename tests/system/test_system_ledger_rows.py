@@ -18,6 +18,8 @@ LANGUAGES = {one.name: one for one in CALLERS if one.name in ("chat", "responses
 BACKEND_OF = {"chat": "gpt", "responses": "gpt", "completions": "gpt", "messages": "claude", "gemini": "google"}
 ANSWER_MAX = 77
 """limits.answer_tokens_max: below the 100 that some of the callers let an answer have."""
+WORD_TOKENS_MAX = 3
+"""By which a word of the simulator's is estimated: the longest has eight letters, and a space before it."""
 
 CONFIG = f"""
 [limits]
@@ -187,7 +189,7 @@ def test_reading_on_is_bounded_in_tokens(gateway, simulator):
 def test_a_stream_that_breaks_off_costs_what_had_passed(gateway, caller, policy, fault, error_type):
     row = ask(gateway, caller, f"{policy}-{BACKEND_OF[caller.name]}@tps=200+{fault}", stream=True)
     assert of(row, "status", "error_type", "usage_source") == (200, error_type, "estimated")
-    assert 1 <= row["output_tokens"] <= 7
+    assert 1 <= row["output_tokens"] <= 7 * WORD_TOKENS_MAX
     assert row["input_tokens"] >= 1
 
 
@@ -198,12 +200,17 @@ def test_what_a_backend_refuses_costs_nothing(gateway, caller, stream):
     assert row["error_type"] == "invalid_request"
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_an_answer_that_nobody_counted_is_estimated(gateway, simulator, caller, stream):
-    row = ask(gateway, caller, f"cancel-{BACKEND_OF[caller.name]}@tps=0+no_usage", stream=stream)
-    assert of(row, "status", "usage_source") == (200, "estimated")
-    assert row["output_tokens"] >= 1
-    assert row["input_tokens"] >= 1
+@pytest.mark.parametrize("translated", [False, True])
+def test_an_answer_that_nobody_counted_is_estimated_by_its_text_streamed_and_whole_alike(gateway, simulator, caller, translated):
+    tokens = []
+    for stream in (True, False):
+        row = ask(gateway, caller, f"cancel-{'spare' if translated else BACKEND_OF[caller.name]}@tps=0+no_usage", stream=stream)
+        assert of(row, "status", "usage_source", "stream") == (200, "estimated", stream)
+        assert row["input_tokens"] >= 1
+        told = seen(simulator)["completion_tokens"]
+        assert told * 0.9 <= row["output_tokens"] <= told * 1.8, "the simulator's words are long"
+        tokens.append(row["output_tokens"])
+    assert abs(tokens[0] - tokens[1]) <= 1
 
 
 def test_a_failed_attempt_stands_in_its_requests_row(gateway, simulator):
