@@ -2,11 +2,16 @@
 
 The rule: a stream is closed behind its END_STREAM. Hypercorn (0.18) closes it as soon as it has taken the last bytes out of its own buffer.
 During a drain it then says GOAWAY, after which h2 writes nothing more: each answer that ended in a drain lacked its end. And a client who
-read slowly had its connection closed under the last frame, 16 kB of its answer, which no request was in flight for any more.
+read slowly had its connection closed under the last frame, 16 kB of its answer, which no request was in flight for any more. What comes of
+a request's body behind that end was a bug of Hypercorn's own, which cost all requests of the connection their answers.
 """
 
+import contextlib
 from typing import Any
 
+import h2.errors
+import h2.events
+import h2.exceptions
 import trio
 from hypercorn.events import Event
 from hypercorn.protocol.events import StreamClosed
@@ -40,6 +45,21 @@ class WholeHttp2(H2Protocol):
         await super()._send_data(stream_id)
         if stream_id in self._ending and stream_id not in self.stream_buffers:
             self._ending.pop(stream_id).set()
+
+    async def _handle_events(self, events: list[Any]) -> None:
+        for event in events:
+            if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
+                self._end_body(event)
+            else:
+                await super()._handle_events([event])
+        await self._flush()
+
+    def _end_body(self, event: h2.events.DataReceived) -> None:
+        """The client still sends what has been answered: it is asked to stop, without a fault (RFC 9113 §8.1). What has come so far is
+        given back to the connection, whose room the other requests need."""
+        self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        with contextlib.suppress(h2.exceptions.ProtocolError):  # the client has given it up already
+            self.connection.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
 
     async def handle(self, event: Event) -> None:
         await super().handle(event)

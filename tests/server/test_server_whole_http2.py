@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import pytest
 import trio
@@ -69,17 +70,23 @@ class Talker:
     )
     body: bytes = b""
     ended: list[int] = attrs.field(factory=list)
+    resets: dict[int, int] = attrs.field(factory=dict)
     goodbye: bool = False
 
     async def begin(self) -> None:
         self.http2.initiate_connection()
         await self.flush()
 
-    async def ask(self, path: str = "/") -> int:
+    async def ask(self, path: str = "/", *, whole: bool = True) -> int:
+        """`whole`: without a body; else `say` sends some of it."""
         number: int = self.http2.get_next_available_stream_id()
-        self.http2.send_headers(number, [(":method", "GET"), (":path", path), (":scheme", "https"), (":authority", "a")], end_stream=True)
+        self.http2.send_headers(number, [(":method", "GET"), (":path", path), (":scheme", "https"), (":authority", "a")], end_stream=whole)
         await self.flush()
         return number
+
+    async def say(self, number: int, data: bytes) -> None:
+        self.http2.send_data(number, data)
+        await self.flush()
 
     async def flush(self) -> None:
         await self.stream.send_all(self.http2.data_to_send())
@@ -96,6 +103,8 @@ class Talker:
                     self.http2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 case h2.events.StreamEnded():
                     self.ended.append(event.stream_id)
+                case h2.events.StreamReset():
+                    self.resets[event.stream_id] = event.error_code
                 case h2.events.ConnectionTerminated():
                     self.goodbye = True
         return True
@@ -223,3 +232,19 @@ async def test_a_connection_has_no_last_request_that_is_not_answered(tmp_path: P
                 await talker.read_until_ended(number)
     assert not talker.goodbye
     assert gate.begun == 17 * 60
+
+
+async def test_a_body_that_goes_on_behind_its_answer_is_ended_and_costs_no_other_request_anything(tmp_path: Path) -> None:
+    """More of them, together, than a connection has room for."""
+    gate = Gate(b"an answer", hears=False)
+    gate.open.set()
+    async with serving(gate, tmp_path) as (_, talker):
+        for number in range(8):
+            answered = await talker.ask(whole=False)
+            await talker.read_until_ended(answered)
+            await eventually(lambda: gate.over == 2 * number + 1)  # noqa: B023
+            for _ in range(3):
+                await talker.say(answered, bytes(8_000))
+            await talker.read_until_ended(await talker.ask())
+            await eventually(lambda: gate.over == 2 * number + 2)  # noqa: B023
+            assert talker.resets[answered] == h2.errors.ErrorCodes.NO_ERROR
