@@ -91,9 +91,10 @@ async def _gathered(running: Running, answer: Exchange, undo: Decoder | None) ->
     while size <= most:
         piece = await (answer.read() if undo is None else read_decoded(answer, undo))
         if not piece or isinstance(piece, Failure):
-            fault = _end_fault(running, piece, undo) if piece or undo is not None else None
-            if fault is not None:
-                return fault
+            if piece or undo is not None:  # else it is a plain end
+                fault = _end_fault(running, piece, undo)
+                if fault is not None:
+                    return fault
             break
         pieces.append(piece)
         size += len(piece)

@@ -153,10 +153,9 @@ class _Passage:
         out = tap.feed(data)
         if (deltas := tap.deltas) > self.noted:  # as in _note_token
             self.noted = deltas
-            record = self.record
-            record.last_token_at = at
-            if not record.first_token_at:
-                record.first_token_at = at
+            self.record.last_token_at = at
+            if not self.record.first_token_at:
+                self.record.first_token_at = at
         if out and not tap.finished and tap.fault is None:
             if self.call.outlet.push(out, at):
                 return True
