@@ -79,7 +79,7 @@ class Place:
         """The status; the record is there when this returns."""
         more = {"authorization": f"Bearer {CALLERS[key]}"} if key else {}
         status, _, _ = call(f"{self.gateway.url}/v1/chat/completions", chat(model, PROMPT), X_Request_Id=request_id, **more, **headers)
-        self.gateway.record(request_id)
+        self.gateway.settle()
         return status
 
     def explain(self, *arguments: str) -> str:

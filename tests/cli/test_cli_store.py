@@ -26,6 +26,7 @@ def test_a_store_is_copied_and_checked_with_the_gateway_up_and_down(tmp_path):
         with running(gateway):
             for number in range(3):
                 assert call(f"{gateway.url}/v1/chat/completions", chat("sim@tps=0"), x_request_id=f"r{number}")[0] == 200
+                gateway.settle()
             up = store("backup", tmp_path / "up.db", *config)
             checked_up = store("check", *config)
         down = store("backup", tmp_path / "down.db", *config)

@@ -41,9 +41,11 @@ def test_providers_are_shown_with_their_state(place: Place) -> None:
 
 
 def test_stats_sum_what_was_served(place: Place) -> None:
+    place.gateway.settle()
     before = place.get("/admin/stats").json()
     for model in ("sim", "sim", "sim+400"):
         call(f"{place.gateway.url}/v1/chat/completions", chat(model))
+    place.gateway.settle()
     after = place.get("/admin/stats").json()
     for name, more in (("requests", 3), ("succeeded", 2), ("refused", 1), ("errors", 0)):
         assert after["total"][name] == before["total"][name] + more
@@ -56,9 +58,10 @@ def test_stats_sum_what_was_served(place: Place) -> None:
 
 def test_requests_are_listed_newest_first_found_by_either_id_and_filtered(place: Place) -> None:
     url = f"{place.gateway.url}/v1/chat/completions"
-    call(url, chat("sim-one"), X_Request_Id="first-of-two")
-    call(url, chat("sim-two+400", stream=True), X_Request_Id="second-of-two")
-    call(url, b"{", X_Request_Id="neither")
+    asked = (chat("sim-one"), "first-of-two"), (chat("sim-two+400", stream=True), "second-of-two"), (b"{", "neither")
+    for body, name in asked:
+        call(url, body, X_Request_Id=name)
+        place.gateway.settle()
 
     def listed(query: str) -> list[dict[str, Any]]:
         return list(place.get(f"/admin/requests?{query}").json()["requests"])
@@ -80,7 +83,7 @@ def test_requests_are_paged_without_gap_or_overlap_and_since_a_moment(place: Pla
     url = f"{place.gateway.url}/v1/chat/completions"
     for number in range(5):
         call(url, chat(f"sim-page-{number}"), X_Request_Id=f"page-{number}")
-    place.gateway.record("page-4")
+        place.gateway.settle()
     pages: list[list[str]] = []
     query = "limit=2&since=1h&tenant=test"
     while len(pages) < 3:
