@@ -34,8 +34,9 @@ async def play(answer: Answer, send: Send, turn: Turn, settings: Settings, sent:
 
 async def play_pieces(answer: Answer, send: Send, start: float, settings: Settings, sent: Sent) -> None:
     billed = answer.prompt_tokens
+    endless = all(name != b"content-length" for name, _ in answer.headers)  # perhaps; what was announced comes whole, however late
     for number, piece in enumerate(answer.pieces):
-        if number >= settings.stream_events_max or piece.due_s > settings.stream_max_s:
+        if endless and (number >= settings.stream_events_max or piece.due_s > settings.stream_max_s):
             return
         await trio.sleep_until(start + piece.due_s)
         await send({"type": "http.response.body", "body": piece.data, "more_body": True})

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from appliance.simulator.answer import Answer, Ending, Piece
+from appliance.simulator.answer import Answer, Ending, Piece, whole
 from appliance.simulator.model_name import ModelName, parse_duration, parse_model, parse_speed
 from appliance.simulator.player import play
 from appliance.simulator.settings import Settings, Speed
@@ -72,6 +72,18 @@ async def test_a_stream_longer_than_its_bound_ends_there(autojump_clock):
     await play(answer, send, None, Settings(stream_max_s=30), lambda *_: None)
     assert trio.current_time() - began == pytest.approx(30)
     assert messages[-1]["more_body"] is False
+
+
+async def test_a_whole_answer_that_takes_longer_than_a_stream_may_comes_whole(autojump_clock):
+    messages = []
+
+    async def send(message):
+        messages.append(message)
+
+    began = trio.current_time()
+    await play(whole({"x": 1}, due_s=40.0), send, None, Settings(stream_max_s=30), lambda *_: None)
+    assert trio.current_time() - began == pytest.approx(40)
+    assert b"".join(message.get("body", b"") for message in messages) == b'{\n  "x": 1\n}'
 
 
 @pytest.mark.parametrize("stream", [True, False])
