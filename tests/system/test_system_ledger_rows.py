@@ -68,6 +68,9 @@ NUMBERS = itertools.count(1)
 SLOWLY = "@tps=10+endless"
 """For clients that leave: it takes seven seconds to come to ANSWER_MAX, which nobody must take to notice that they left."""
 
+ENDING = "@tps=40+stall=6;for=3s"
+"""The same of an answer that has an end."""
+
 
 @pytest.fixture(scope="module")
 def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
@@ -89,7 +92,7 @@ def caller(request: pytest.FixtureRequest) -> Caller:
 def ask(
     gateway: Gateway, caller: Caller, model: str, *, stream: bool, leave_after: int = -1, leaves: Callable[[], Any] | None = None
 ) -> dict[str, Any]:
-    """The row of one request. leave_after: pieces of the answer that the client waits for before it leaves, -1 to stay. leaves: what it
+    """The row of one request. leave_after: events of the answer that the client waits for before it leaves, -1 to stay. leaves: what it
     waits for instead, true when it may go."""
     request_id = f"row-{next(NUMBERS)}"
     with RawClient(gateway.url) as client:
@@ -102,8 +105,9 @@ def ask(
             client.read_body(headers)
         else:
             client.read_until(b"\r\n\r\n")
-            for _ in range(leave_after):
-                client.read_chunk()
+            body = b""
+            while body.count(b"data:") < leave_after:
+                body += client.read_chunk()
             client.leave()
     return ledger_row(gateway, request_id)
 
@@ -133,14 +137,14 @@ def test_a_client_that_leaves_with_cancel_costs_what_had_passed(gateway, simulat
     row = ask(gateway, caller, f"cancel-{BACKEND_OF[caller.name]}{SLOWLY}", stream=True, leave_after=6)
     told = eventually(lambda: (one := seen(simulator)) and one["outcome"] == "client_gone" and one)
     assert of(row, "status", "error_type", "usage_source") == (499, "client_gone", "estimated")
-    assert 1 <= row["output_tokens"] < ANSWER_MAX, "six pieces, and what was on its way"
+    assert 1 <= row["output_tokens"] < ANSWER_MAX, "six events, and what was on its way"
     assert row["input_tokens"] >= 1
     if caller.name == "messages":
         assert row["input_tokens"] == told["prompt_tokens"], "told with the first event"
 
 
 def test_a_client_that_leaves_with_drain_costs_what_the_provider_counted(gateway, simulator, caller):
-    row = ask(gateway, caller, f"drain-{BACKEND_OF[caller.name]}@tps=40", stream=True, leave_after=4)
+    row = ask(gateway, caller, f"drain-{BACKEND_OF[caller.name]}{ENDING}", stream=True, leave_after=4)
     told = seen(simulator)
     assert told["outcome"] == "complete"
     assert of(row, "status", "error_type", "usage_source") == (499, "client_gone", "drained")
@@ -157,7 +161,7 @@ def test_a_client_that_leaves_with_estimate_costs_the_longest_answer_there_could
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_translated_stream_that_is_left_costs_the_same(gateway, simulator, caller, policy):
-    row = ask(gateway, caller, f"{policy}-spare" + ("@tps=40" if policy == "drain" else SLOWLY), stream=True, leave_after=4)
+    row = ask(gateway, caller, f"{policy}-spare" + (ENDING if policy == "drain" else SLOWLY), stream=True, leave_after=4)
     told = eventually(lambda: (one := seen(simulator)) and one["outcome"] != "running" and one)
     assert of(row, "status", "error_type", "backend") == (499, "client_gone", "spare")
     if policy == "drain":
