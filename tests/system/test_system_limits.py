@@ -209,7 +209,7 @@ def test_tokens_at_once_pass_as_far_as_the_limit_goes_and_come_back_as_far_as_th
             holding.go.set()
         passed = [job.result()[0] for job in asked].count(200)
     assert passed == 5
-    eventually(lambda: gateway.metric("appliance_in_flight_requests") == 0)
+    gateway.settle()
     status, headers, _ = one.ask(chat("sim", "[[tokens=5]]", max_tokens=5))
     assert status == 200
     assert limits_of(headers)["remaining-tokens"] >= 1000 - passed * USAGE_OF_HELD - 15
@@ -265,12 +265,12 @@ def test_places_of_slow_streams_are_free_again_when_clients_leave_and_when_strea
     assert one.ask(chat("sim"))[0] == 429
     for client in clients:
         client.sock.close()
-    eventually(lambda: gateway.metric("appliance_in_flight_requests") == 0)
+    gateway.settle()
     for _ in range(8):
         assert one.ask(chat("sim", stream=True))[0] == 200
     for fault in ("500", "cut=2", "error_event=1", "reset"):
         one.ask(chat(f"once+{fault}", stream=True))
-    eventually(lambda: gateway.metric("appliance_in_flight_requests") == 0)
+    gateway.settle()
     assert [status for status, _, _ in one.at_once(3, chat("sim@ttft=300ms"))] == [200] * 3
 
 
@@ -281,7 +281,7 @@ def test_who_is_refused_for_want_of_a_place_has_used_no_request(gateway: Gateway
     assert statuses == [429] * 10
     for client in clients:
         client.sock.close()
-    eventually(lambda: gateway.metric("appliance_in_flight_requests") == 0)
+    gateway.settle()
     assert [one.ask(chat("sim"))[0] for _ in range(2)] == [200, 429]
 
 
@@ -348,13 +348,13 @@ def test_a_failed_request_counts_as_one_and_uses_no_tokens_and_one_that_no_backe
         assert one.ask({"model": "sim"})[0] == 400
         assert one.ask(chat("free+"), x_provider="nobody")[0] == 400
         assert one.ask(chat("idle", max_tokens=300))[0] == 503
-        eventually(lambda: gateway.metric("appliance_in_flight_requests") == 0)  # only then its tokens are back
+        gateway.settle()  # only then its tokens are back
     status, headers, _ = one.ask(chat("once+500", max_tokens=300))
     assert (status, limits_of(headers)["remaining-requests"]) == (502, 2)
-    eventually(lambda: gateway.metric("appliance_in_flight_requests") == 0)
+    gateway.settle()
     status, headers, _ = one.ask(chat("down", max_tokens=300))
     assert (status, limits_of(headers)["remaining-requests"]) == (502, 1)
-    eventually(lambda: gateway.metric("appliance_in_flight_requests") == 0)
+    gateway.settle()
     status, headers, _ = one.ask(chat("sim", "[[tokens=5]]", max_tokens=300))
     assert status == 200
     assert limits_of(headers)["remaining-tokens"] > 290

@@ -147,7 +147,7 @@ def test_1000_malformed_requests_leave_the_process_healthy(gateway: Gateway) -> 
     assert sum(count for answer, count in answers.items() if " 4" in answer) > REQUESTS / 4
     assert not [answer for answer in answers if " 500" in answer], answers
     eventually(lambda: gateway.metric("appliance_client_connections") == 0, 60)
-    eventually(lambda: gateway.metric("appliance_in_flight_requests") == 0)
+    gateway.settle()
     # Beside those that it has from the start, only pooled upstream connections and the one that asks.
     fds = gateway.open_fds() - gateway.provider("sim")["connections"]["open"]
     assert fds < 40, f"{fds} descriptors are open"
