@@ -79,6 +79,7 @@ class Process:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return
             time.sleep(0.02)
+        self.popen.kill()  # whoever was to stop it never gets it
         raise AssertionError(f"nothing listens on {port}; the process said:\n{self.log[-3000:]}")
 
     def signal(self, number: int) -> None:
