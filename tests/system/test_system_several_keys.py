@@ -146,6 +146,7 @@ def test_no_key_is_shown_anywhere(gateway: Gateway, upstream: KeyedUpstream) -> 
     upstream.says[B] = (401, {}, {"error": {"message": f"Incorrect API key provided: {B}", "type": "x", "code": "invalid_api_key"}})
     upstream.says[C] = (400, {}, {"error": {"message": f"you sent {C}", "type": "x", "code": "odd"}})
     bodies = [ask(gateway)[2].decode() for _ in range(4)]
+    eventually(lambda: len(gateway.requests()) == 4)
     shown = [gateway.admin(path) for path in ("/admin/providers", "/admin/config", "/admin/requests")]
     text = json.dumps([*bodies, *shown]) + gateway.metrics_text() + gateway.log
     assert "many" in text
