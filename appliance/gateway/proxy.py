@@ -39,6 +39,10 @@ HAD_BY_SOME = FORWARDED.union(SHARED)
 TICK_MIN_S = 0.02
 """The ticker never spins faster than this, whatever the settings."""
 
+HELD_UP_S = 0.25
+"""Who wakes so late was held up with the whole process (a paused machine, a throttled container): what came meanwhile is not read yet, and
+nobody is judged for silence before it is. One look is left out, never two in a row, so that time is up also where every look is late."""
+
 
 class Copies(Protocol):
     """See gateway.shadows."""
@@ -73,10 +77,13 @@ class Proxy:
         """Service: ends attempts whose time is up. One comparison per request in flight and look; a timer of its own for each costs
         more.
         """
+        held_up = False
         while True:
-            await trio.sleep(WATCH_S)
+            due = trio.current_time() + WATCH_S
+            await trio.sleep_until(due)
             now = trio.current_time()
-            for call in self.calls:
+            held_up = now > due + HELD_UP_S and not held_up
+            for call in () if held_up else self.calls:
                 running = call.running
                 if running is not None and running.deadline <= now:
                     running.cut(running.out_of_time())
@@ -277,16 +284,17 @@ async def _tick(call: Call, route: RoutePlan, nursery: trio.Nursery) -> None:
     """
     candidates = (*route.targets, *route.fallback)
     step_s = max(TICK_MIN_S, min(candidate.upstream.settings.timeouts.idle_s for candidate in candidates) / 4)
+    held_up = False
     while True:
         now = trio.current_time()
-        wake = now + step_s
+        wake = now + (WATCH_S if held_up else step_s)
         uploaded = call.upload is None or call.upload.ended
         # While the caller does not read, or has not said all, the upstream may be silent.
-        if uploaded and (call.outlet.gone or not call.outlet.sending):
+        if uploaded and not held_up and (call.outlet.gone or not call.outlet.sending):
             for running in (call.running, call.beside):
                 if running is not None and running.idle_s:
                     wake = min(wake, _silent(running, now))
-        if call.race is not None:
+        if call.race is not None and not held_up:
             wake = min(wake, call.race.look(nursery, now))
         if route.keepalive_s and uploaded and call.parsed.stream:
             quiet_until = max(call.outlet.heard_at, call.outlet.kept_at) + route.keepalive_s
@@ -294,7 +302,9 @@ async def _tick(call: Call, route: RoutePlan, nursery: trio.Nursery) -> None:
                 await call.outlet.keep_alive(call.keepalive, lambda: _waiting_headers(call))
                 quiet_until = now + route.keepalive_s
             wake = min(wake, quiet_until)
-        await trio.sleep_until(max(wake, now + TICK_MIN_S))
+        due = max(wake, now + TICK_MIN_S)
+        await trio.sleep_until(due)
+        held_up = trio.current_time() > due + HELD_UP_S and not held_up
 
 
 def _silent(running: Running, now: float) -> float:

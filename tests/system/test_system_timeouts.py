@@ -3,6 +3,8 @@ time the upstream's connection is closed.
 """
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +31,10 @@ timeouts = {{ total_s = 0.6 }}
 provider = "custom"
 base_url = "{url}/v1"
 timeouts = {{ total_s = 5.0 }}
+[backends.steady]
+provider = "custom"
+base_url = "{url}/v1"
+timeouts = {{ idle_s = 3.0 }}
 [backends.connect]
 provider = "custom"
 base_url = "http://127.0.0.1:{full}/v1"
@@ -68,7 +74,7 @@ def config_of(url: str, full: int, endless: str) -> str:
     text = text.replace('provider = "custom"\n', 'provider = "custom"\nbreaker = { consecutive_failures = 0, failure_ratio = 0.0 }\n')
     routes = "".join(
         f'[[routes]]\nname = "{name}-alone"\nmodels = ["{name}/*"]\ntargets = [ {{ backend = "{name}" }} ]\nretry = {{ attempts = 1 }}\n'
-        for name in ("connect", "first", "idle", "total", "open")
+        for name in ("connect", "first", "idle", "steady", "total", "open")
     )
     return text + routes
 
@@ -151,6 +157,20 @@ def test_pauses_shorter_than_the_bound_are_no_silence(simulator: Simulator, url:
     status, body, took_s = ask(url, "idle/sim@tps=25", stream=True)
     assert (status, events(body)[-1]) == (200, "[DONE]")
     assert took_s > 0.5
+
+
+def test_what_came_while_the_gateway_stood_still_is_read_before_anybody_is_blamed(gateway: Gateway, simulator: Simulator) -> None:
+    """As in a virtual machine that is moved: longer than the bounds on a silence and on a whole answer, and the backends answered."""
+    with RawClient(gateway.url) as streamed, RawClient(gateway.url) as whole:
+        streamed.ask(chat("steady/sim@tps=4", "[[tokens=20]]", stream=True))
+        whole.ask(chat("patient/sim@ttft=1s,tps=0"))
+        eventually(lambda: simulator.stats()["in_flight"] == 2)
+        os.kill(gateway.popen.pid, signal.SIGSTOP)
+        time.sleep(7)
+        os.kill(gateway.popen.pid, signal.SIGCONT)
+        status, headers = whole.read_head()
+        assert (status, "choices" in json.loads(whole.read_body(headers))) == (200, True)
+        assert events(streamed.read_body(streamed.read_head()[1]))[-1] == "[DONE]"
 
 
 def test_a_stream_that_goes_on_too_long(simulator: Simulator, url: str) -> None:
