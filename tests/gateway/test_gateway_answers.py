@@ -25,15 +25,27 @@ BODY = b'{"model":"m","temperature":0,"messages":[]}'
 PLAN = CachePlan(60.0, False, False, b"digest")
 
 
-class Accounts:
-    """No limit and no budget."""
+class Places:
+    """Of those who wait. taken: how many there were; held: those that were not given back."""
 
-    @property
-    def allowances(self) -> "Accounts":
+    def __init__(self) -> None:
+        self.taken = self.held = 0
+
+    async def admit_waiting(self, call: Call, resolved: Any) -> "Places":
+        await trio.lowlevel.checkpoint()
+        self.taken += 1
+        self.held += 1
         return self
 
-    async def admit_waiting(self, call: Call, resolved: Any) -> None:
-        await trio.lowlevel.checkpoint()
+    def settle(self, tokens: int) -> None:
+        self.held -= 1
+
+
+class Accounts:
+    """No limit and no budget, and a place for whoever waits."""
+
+    def __init__(self) -> None:
+        self.allowances = Places()
 
     async def admit(self, call: Call, resolved: Any, now: float) -> None:
         await trio.sleep(1)
@@ -123,6 +135,8 @@ async def test_a_leader_cancelled_at_any_await_does_not_fail_its_followers(autoj
     assert sorted(one.record.cache for one in followers) == ["hit"] * 4 + ["miss"]
     assert all(one.record.cache_waited_s >= awaits for one in followers)
     assert (where.flights.waiting, where.room.held_bytes, backend.calls) == (0, 0, set())
+    places = where.accounts.allowances
+    assert (places.held, places.taken) == (0, 9), "four wait for another leader"  # type: ignore[attr-defined]
 
 
 async def _cancellable(client: Client, where: Answers, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
