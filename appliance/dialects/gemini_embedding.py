@@ -14,13 +14,13 @@ import orjson
 from appliance.core.embedding import INPUTS_MAX, EmbeddingRequest, Embeddings, Purpose, vector_of
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.usage import Usage
+from appliance.dialects.answer_size import BYTES_PER_TOKEN, text_size
 from appliance.dialects.codec import Target, Written
 from appliance.dialects.fields import Unfit, integer, optional, text
 from appliance.dialects.gemini_error import error_in_answer
 from appliance.dialects.gemini_json import dump, message, messages, parse, plain
 from appliance.dialects.gemini_usage import read_usage
 from appliance.dialects.protocol import Answer
-from appliance.dialects.token_estimate import CHARS_PER_TOKEN
 
 TEXTS_MAX = 100
 """Of one call: "at most 100 requests can be in one batch" is what the API answers to more."""
@@ -165,7 +165,7 @@ def estimate(fields: Mapping[str, Any]) -> int:
     """Rough number of tokens of either call's texts."""
     request = read_batch(fields) if "requests" in fields else read_embed(fields)
     texts = () if isinstance(request, Fault) else request.texts() or ()
-    return sum(map(len, texts)) // CHARS_PER_TOKEN
+    return sum(map(text_size, texts)) // BYTES_PER_TOKEN
 
 
 def _input_of(usage: Usage | None) -> Usage | None:

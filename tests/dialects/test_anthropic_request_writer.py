@@ -10,6 +10,7 @@ from appliance.core.conversation import Conversation, OutputFormat, ReasoningWis
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.message import Citation, Foreign, Media, Message, Reasoning, Refusal, Text, ToolCall, ToolResult
 from appliance.core.seal import Seal
+from appliance.dialects import gemini_embedding
 from appliance.dialects.anthropic import ANTHROPIC
 from appliance.dialects.codec import Target, Written
 
@@ -491,3 +492,12 @@ def test_an_estimate_grows_with_what_is_sent():
     assert ANTHROPIC.estimate(PLAIN) == 1
     longer = Conversation("m", (Message("user", (Text("x" * 4000), Media("image", url="u"))),), tools=(TOOL,))
     assert 2500 < ANTHROPIC.estimate(longer) < 2600
+
+
+@pytest.mark.parametrize(("text", "tokens"), [("word " * 80, 100), ("слово " * 40, 110), ("你好世界" * 100, 300), ("\ud83d" * 4, 3)])
+def test_an_estimate_counts_bytes_for_a_script_has_several_a_character(text, tokens):
+    """As an answer's does, so that prompt and answer of the same words are estimated alike."""
+    assert ANTHROPIC.estimate(Conversation("m", (Message("user", (Text(text),)),))) == tokens
+    calls = (ToolCall("c", text, text), ToolResult("c", (Text(text),)), Media("document", data=text, plain=True))
+    assert ANTHROPIC.estimate(Conversation("m", (Message("user", calls),))) // 4 == tokens
+    assert gemini_embedding.estimate({"content": {"parts": [{"text": text}]}}) == tokens
