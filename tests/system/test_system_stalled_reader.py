@@ -11,7 +11,7 @@ import pytest
 from raw_client import RawClient
 from rig import Gateway, Simulator, chat, eventually, running
 
-STALL_S = 4.0
+STALL_S = 2.0
 BUFFER_BYTES = 4096
 LONG = "[[tokens=50000]]"
 """14 MB of events."""
@@ -54,6 +54,14 @@ def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> I
         yield one
 
 
+@pytest.fixture(scope="module")
+def patient(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """With the usual write_stall_s, ten times what it takes to fill every buffer on the way, or a slow reader rests."""
+    one = Gateway(tmp_path_factory.mktemp("patient"), CONFIG.format(url=simulator.url))
+    with running(one):
+        yield one
+
+
 def last_of(simulator: Simulator) -> dict[str, object]:
     return simulator.stats(1)["last"][0]
 
@@ -79,10 +87,10 @@ def test_a_reader_that_stalls_is_cut_and_its_upstream_with_it(gateway: Gateway, 
 
 
 @pytest.mark.parametrize("engine", ["builtin", "hypercorn"])
-def test_an_upstream_is_paused_while_its_client_does_not_read(gateway: Gateway, simulator: Simulator, engine: str) -> None:
+def test_an_upstream_is_paused_while_its_client_does_not_read(patient: Gateway, simulator: Simulator, engine: str) -> None:
     simulator.reset()
-    rss_kb = gateway.rss_kb()
-    with RawClient(gateway.url if engine == "builtin" else gateway.hypercorn_url, BUFFER_BYTES) as client:
+    rss_kb = patient.rss_kb()
+    with RawClient(patient.url if engine == "builtin" else patient.hypercorn_url, BUFFER_BYTES) as client:
         client.ask(chat("sim@tps=0", endless(), stream=True), x_request_id=f"paused-{engine}")
         client.read_until(b'"content":"')
 
@@ -94,16 +102,16 @@ def test_an_upstream_is_paused_while_its_client_does_not_read(gateway: Gateway, 
         eventually(still, 60)
         assert last_of(simulator)["outcome"] == "running"
         print(f"paused after {last_of(simulator)['bytes_sent'] / 1e6:.1f} MB")
-        assert gateway.rss_kb() - rss_kb < RSS_GROWTH_MAX_KB
+        assert patient.rss_kb() - rss_kb < RSS_GROWTH_MAX_KB
         client.leave("rst")
         eventually(lambda: last_of(simulator)["outcome"] == "client_gone")
-    eventually(lambda: gateway.record(f"paused-{engine}")["status"] == 499)
+    eventually(lambda: patient.record(f"paused-{engine}")["status"] == 499)
 
 
 @pytest.mark.parametrize("engine", ["builtin", "hypercorn"])
-def test_a_slow_reader_gets_its_stream_whole_and_no_backend_is_blamed(gateway: Gateway, engine: str) -> None:
+def test_a_slow_reader_gets_its_stream_whole_and_no_backend_is_blamed(patient: Gateway, engine: str) -> None:
     """It pauses for longer than the upstream may fall silent: that silence is the reader's own."""
-    with RawClient(gateway.url if engine == "builtin" else gateway.hypercorn_url, BUFFER_BYTES) as client:
+    with RawClient(patient.url if engine == "builtin" else patient.hypercorn_url, BUFFER_BYTES) as client:
         client.ask(chat("impatient", LONG, stream=True), x_request_id=f"slow-{engine}")
         assert client.read_head()[0] == 200
         for _ in range(2):
@@ -114,6 +122,6 @@ def test_a_slow_reader_gets_its_stream_whole_and_no_backend_is_blamed(gateway: G
         while chunk := client.read_chunk():
             last = chunk
         assert last.endswith(b"data: [DONE]\n\n")
-    record = gateway.record(f"slow-{engine}")
+    record = patient.record(f"slow-{engine}")
     assert (record["status"], record["error_type"]) == (200, ""), record
-    assert gateway.provider("impatient")["errors"] == 0
+    assert patient.provider("impatient")["errors"] == 0
