@@ -130,7 +130,7 @@ class Caller:
     """One upload by hand, on a socket of its own."""
 
     def __init__(self, url: str, length: int | None, *lines: str, model: str = "m") -> None:
-        self.sock = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=20)
+        self.sock = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=60)
         self.identity = f"up-{time.monotonic_ns()}"
         self.chunked = length is None
         framing = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
@@ -372,7 +372,7 @@ def test_an_early_answer_is_heard_and_ends_the_upload(stage: Stage, status: int,
     with Caller(url, len(body)) as caller:
         caller.send(body[: len(body) // 2])
         assert caller.answer()[0] == seen
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 25
     assert stage.gateway.record(caller.identity)["attempts"][0]["status"] == status
 
 
