@@ -3,7 +3,8 @@
 The rule: a stream is closed behind its END_STREAM. Hypercorn (0.18) closes it as soon as it has taken the last bytes out of its own buffer.
 During a drain it then says GOAWAY, after which h2 writes nothing more: each answer that ended in a drain lacked its end. And a client who
 read slowly had its connection closed under the last frame, 16 kB of its answer, which no request was in flight for any more. What comes of
-a request's body behind that end was a bug of Hypercorn's own, which cost all requests of the connection their answers.
+a request's body behind that end was a bug of Hypercorn's own, which cost all requests of the connection their answers. And who waited for a
+client to take more of an answer waited for ever once the connection had ended.
 """
 
 import contextlib
@@ -64,5 +65,7 @@ class WholeHttp2(H2Protocol):
     async def handle(self, event: Event) -> None:
         await super().handle(event)
         if self.closed:
+            for buffer in list(self.stream_buffers.values()):  # who waits for room in one, or for its end, would wait for ever
+                await buffer.close()
             while self._ending:
                 self._ending.popitem()[1].set()

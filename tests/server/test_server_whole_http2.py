@@ -12,6 +12,7 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
+import h2.settings
 import pytest
 import trio
 import trio.testing
@@ -219,6 +220,23 @@ async def test_nobody_waits_for_the_end_of_an_answer_to_leave_once_the_connectio
         await trio.aclose_forcefully(talker.stream)
         await eventually(lambda: not server.connections_open)
         assert gate.over == 2
+
+
+@pytest.mark.parametrize("size", [12_000, 40_000])
+async def test_nobody_waits_for_the_client_to_take_more_once_the_connection_has_ended(size: int, tmp_path: Path) -> None:
+    """Neither for room behind so much, nor for the end of less, of an answer for which the client has opened no window."""
+    gate = Gate(bytes(size), hears=False)
+    gate.open.set()
+    async with serving(gate, tmp_path) as (server, talker):
+        talker.http2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        for _ in range(3):
+            await talker.ask()
+        await eventually(lambda: gate.begun == 3)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert gate.over == 0
+        await trio.aclose_forcefully(talker.stream)
+        await eventually(lambda: not server.connections_open)
+        assert gate.over == 3
 
 
 async def test_a_connection_has_no_last_request_that_is_not_answered(tmp_path: Path) -> None:
