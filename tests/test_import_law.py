@@ -20,6 +20,7 @@ MAY = {
     "gateway": {"core", "dialects", "providers", "config", "prices", "telemetry", "store", "http1", "attrs", "trio", "httpx", "certifi"},
     "server": {
         "core", "dialects", "providers", "config", "telemetry", "store", "http1", "gateway", "attrs", "trio", "hypercorn", "orjson",
+        "h2",  # what Hypercorn speaks HTTP/2 with: its events and errors
     },
     "simulator": {"core", "dialects", "http1", "attrs", "orjson", "trio"},
 }  # fmt: skip
