@@ -11,6 +11,9 @@ _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:\\\Z)?("?)|[\[\]{},:]|[^\s"\[\]{},:
 _HALF_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*+)\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _CLOSERS = {b"{": b"}", b"[": b"]"}
 
+LEVELS_MAX = 1_024
+"""Deeper texts are no JSON to its readers (orjson), whatever end they are given."""
+
 
 def completed(beginning: bytes) -> bytes:
     """The same with an end. Each token is looked at once."""
@@ -21,6 +24,8 @@ def completed(beginning: bytes) -> bytes:
         before, last = last, token[0]
         if last in _CLOSERS:
             closers.append(_CLOSERS[last])
+            if len(closers) > LEVELS_MAX:
+                return beginning
         elif closers and last == closers[-1]:
             closers.pop()
     if token is None or not closers:

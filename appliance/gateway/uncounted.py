@@ -1,14 +1,17 @@
 """How much a model wrote in a whole answer whose backend told no usage, in bytes: what it is booked by.
 
 The rule: this is asked only where no usage was told, and only of answers in words. What the answer's own language can read counts as the
-model's text, as a stream's does; of an answer that broke off, what came of it. What cannot be read counts with all that is around its
-words, but not as more than the request may become.
+model's text, as a stream's does; of an answer that broke off, what came of it: nothing where no part of it had come yet, but what stands
+before it, like the instructions that Responses repeat. What cannot be read counts with all that is around its words, but not as more than the
+request may become.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from appliance.dialects.answer_size import BYTES_PER_TOKEN
 from appliance.dialects.json_prefix import completed
+from appliance.dialects.openai_usage import parse_json
 from appliance.gateway.allowance import choices
 from appliance.gateway.billed import ANSWERING
 from appliance.gateway.call import Call
@@ -26,7 +29,8 @@ def note_size(running: Running, answer: "bytes | Completion") -> None:
     if running.call.parsed.operation not in ANSWERING:
         return
     if isinstance(answer, bytes):
-        running.size = _read_or_not(running, answer, len(answer))
+        read = _read(running, answer)
+        running.size = _unread(running.call, len(answer)) if read is None else read
     else:
         from appliance.dialects.completion_size import answer_size  # imported already, with the request
 
@@ -41,19 +45,33 @@ def size_so_far(running: Running) -> int:
         return _unread(running.call, running.passed_bytes)
     if not running.pieces:
         return 0
-    came = b"".join(running.pieces)
-    return _read_or_not(running, completed(came[:READ_MAX_BYTES]), len(came))
+    came = completed(_beginning(running.pieces))
+    read = _read(running, came)
+    if read is None:
+        return 0 if _is_object(came) else _unread(running.call, sum(map(len, running.pieces)))
+    return read
 
 
-def _read_or_not(running: Running, body: bytes, size: int) -> int:
-    read = _read(running, body)
-    return _unread(running.call, size) if read is None else read
+def _beginning(pieces: Sequence[bytes]) -> bytes:
+    """No more is copied than is looked at."""
+    taken, size = 0, 0
+    while taken < len(pieces) and size < READ_MAX_BYTES:
+        size += len(pieces[taken])
+        taken += 1
+    return b"".join(pieces[:taken])[:READ_MAX_BYTES]
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        return isinstance(parse_json(text), dict)
+    except ValueError:
+        return False
 
 
 def _read(running: Running, body: bytes) -> int | None:
-    if not running.translates:
-        verbatim = running.language.verbatim
-        return None if verbatim is None or verbatim.size is None else verbatim.size(body)
+    verbatim = running.language.verbatim
+    if verbatim is not None and verbatim.size is not None:
+        return verbatim.size(body)
     from appliance.dialects.completion_size import body_size  # imported already, with the request
 
     return body_size(running.language.spoken, body)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.dialects.json_prefix import completed
+from appliance.dialects.json_prefix import LEVELS_MAX, completed
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -53,3 +53,10 @@ def test_what_had_come_is_kept(beginning, value):
 def test_what_is_no_json_is_not_made_into_any(text):
     with pytest.raises(orjson.JSONDecodeError):
         orjson.loads(completed(text))
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_what_is_too_deep_for_its_readers_gets_no_end(opening):
+    for levels in (LEVELS_MAX + 1, 100_000):
+        assert completed(opening * levels) == opening * levels
+    orjson.loads(completed(opening * (LEVELS_MAX - 1)))

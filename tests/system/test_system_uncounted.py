@@ -40,6 +40,11 @@ provider = "custom"
 base_url = "{url}/v1"
 breaker = {{ consecutive_failures = 0, failure_ratio = 0 }}
 timeouts = {{ total_s = 3 }}
+[backends.claude]
+provider = "anthropic"
+base_url = "{url}"
+api_key = "sk-unused"
+breaker = {{ consecutive_failures = 0, failure_ratio = 0 }}
 [backends.late]
 provider = "custom"
 base_url = "{other}/v1"
@@ -54,6 +59,11 @@ name = "hasty"
 models = ["stalls"]
 retry = {{ attempts = 1 }}
 targets = [ {{ backend = "hasty" }} ]
+[[routes]]
+name = "claude"
+models = ["head", "begun", "told"]
+retry = {{ attempts = 1 }}
+targets = [ {{ backend = "claude" }} ]
 [[routes]]
 name = "all"
 models = ["*"]
@@ -83,7 +93,11 @@ def said(body: bytes, length: int = -1) -> bytes:
 
 
 BEGUN = whole()[: whole().index(TEXT.encode()) + HALF]
+HEAD = b'{"id":"msg_0123456789","type":"message","role":"assistant","model":"m","note":"%b"' % (b"x" * 2_000)
 ANSWERS = {
+    "head": said(HEAD[:-40], 9_000),
+    "begun": said(HEAD + b',"content":[{"type":"text","text":"' + TEXT[:HALF].encode(), 9_000),
+    "told": said(b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded' + b"!" * 400, 9_000),
     "whole": said(whole()),
     "logprobs": said(whole(logprobs=LOGPROBS)),
     "zeroless": said(whole().replace(b'"object"', b'"usage":{"prompt_tokens":"many"},"object"')),
@@ -154,6 +168,16 @@ def test_an_answer_too_long_to_be_held_counts_by_its_length_but_as_no_more_than_
 def test_of_a_whole_answer_that_breaks_off_what_had_come_is_booked(gateway, model, error_type):
     row = ask(gateway, model)
     assert (row["error_type"], row["usage_source"], row["output_tokens"]) == (error_type, "estimated", -(-HALF // 4))
+
+
+@pytest.mark.parametrize("path", ["messages", "chat/completions"])
+@pytest.mark.parametrize(("model", "tokens"), [("head", 0), ("begun", -(-HALF // 4)), ("told", 0)])
+def test_what_stands_before_the_models_words_is_none_of_them_when_an_answer_breaks_off(gateway, model, tokens, path):
+    request_id = f"uncounted-{next(NUMBERS)}"
+    asked = {"model": model, "max_tokens": 1000, "messages": [{"role": "user", "content": "Hello!"}]}
+    call(f"{gateway.url}/v1/{path}", asked, x_request_id=request_id)
+    row = ledger_row(gateway, request_id)
+    assert (row["error_type"], row["usage_source"], row["output_tokens"]) == ("connection", "estimated", tokens)
 
 
 def test_an_error_that_was_told_as_an_answer_costs_nothing(gateway):
