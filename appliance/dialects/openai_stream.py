@@ -21,7 +21,7 @@ CHOICES_MAX = 128
 
 _GENERATED = re.compile(
     rb'"(?:content|reasoning_content|reasoning|text|refusal|arguments)"\s*+:\s*+"(?!")'
-    rb'|"(?:content|tool_calls|reasoning_details)"\s*+:\s*+\[\s*+[^\]\s]'
+    rb'|"(?:content|tool_calls|reasoning_details|images)"\s*+:\s*+\[\s*+[^\]\s]'
     rb'|"(?:function_call|audio)"\s*+:\s*+\{\s*+[^}\s]'
 )
 """A delta that carries something of the model's. Mistral's `content` may be a list of parts, OpenRouter's reasoning a list of details."""
@@ -38,6 +38,9 @@ _PLAIN_TEXT = re.compile(rb'[^"\\\x00-\x1f]++')
 _TEXT_START = re.compile(rb'"(?:content|reasoning_content|reasoning|text)"\s*+:\s*+"')
 
 _PLAIN_CONTENT = b'"content":"'
+
+_LIST, _OTHERS = b'":[{', re.compile(rb'"(?:tool_calls|images)":\[\{')
+"""What a few servers send behind the text, in one event with it."""
 
 _COMPACT = (b'"usage":null', b'"finish_reason":null', b'"index":0')
 _SPACED = (b'"usage": null', b'"finish_reason": null', b'"index": 0')
@@ -252,8 +255,8 @@ class OpenAIStreamTap:
             or text.count(b'"index"') != text.count(index)
         ):
             return False
-        words = text.partition(_PLAIN_CONTENT)[2].partition(b'"')[0]
-        if words and b"\\" not in words:
+        words, _, rest = text.partition(_PLAIN_CONTENT)[2].partition(b'"')
+        if words and b"\\" not in words and (_LIST not in rest or _OTHERS.search(rest) is None):
             self.deltas += 1
             self.size += len(words)
         elif _GENERATED.search(text) is not None:

@@ -18,7 +18,7 @@ from appliance.dialects.completion_size import answer_size, body_size
 from appliance.dialects.json_prefix import completed
 from appliance.dialects.language import TapWish
 from appliance.dialects.language_table import gemini_call, language
-from appliance.dialects.openai_size import SPOKEN, chunk_size, delta_size
+from appliance.dialects.openai_size import ENTRIES_MAX, SPOKEN, chunk_size, delta_size
 from appliance.dialects.openai_size import body_size as openai_body_size
 
 CALL = CALL_BYTES + len("weather") + len("{}")
@@ -58,6 +58,25 @@ def test_openais_answers_are_measured_by_what_the_model_wrote(message, size, of)
 def test_a_delta_counts_the_same_without_being_parsed(message, size, escaped):
     event = json.dumps({"choices": [{"index": 0, "delta": message, "finish_reason": None}]}, ensure_ascii=escaped).encode()
     assert delta_size(event) == delta_size(b"data: " + event + b"\n\n") == size
+
+
+@pytest.mark.parametrize(("delta", "size"), [
+    ({"content": "A", "reasoning": "Hm."}, 4),
+    ({"reasoning_content": "Hm", "refusal": "no\n"}, 5),
+    ({"content": "See", "audio": {"id": "a", "transcript": "you"}}, 3 + SPOKEN * 3),
+])  # fmt: skip
+def test_two_strings_of_one_event_both_count(delta, size):
+    chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+    assert delta_size(orjson.dumps(chunk)) == chunk_size(chunk) == size
+
+
+def test_as_many_entries_count_as_any_answer_has_and_no_more():
+    one = {"text": "four"}
+    assert chunk_size({"choices": [one] * 2_000}) == 8_000, "legacy completions of a list of prompts"
+    assert chunk_size({"choices": [one] * (ENTRIES_MAX + 9)}) == 4 * ENTRIES_MAX
+    assert chunk_size({"choices": [{"message": {"content": [one] * (ENTRIES_MAX + 9)}}]}) == 4 * ENTRIES_MAX
+    calls = {"message": {"tool_calls": [{"function": {"arguments": "four"}}] * ENTRIES_MAX}}
+    assert chunk_size({"choices": [calls] * 8}) == 4 * ENTRIES_MAX
 
 
 def test_what_cannot_be_read_is_told_apart_from_an_empty_answer():

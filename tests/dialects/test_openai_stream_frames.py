@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.dialects.openai_chat import OpenAIStreamTap
+from appliance.dialects.openai_size import chunk_size
 from appliance.dialects.openai_stream import NO_FRAME
 
 
@@ -43,6 +44,22 @@ def test_the_short_cut_is_learnt_and_taken(key: str, joints: tuple[str, str]):
     tap = fed(events, learning=True)
     assert tap._frame[:2] == (events[0].partition(b"one")[0], events[0].partition(b"one")[2])
     assert (tap.deltas, tap.size) == (3, len("onetwothree"))
+
+
+BESIDE = [
+    {"content": "one", "tool_calls": [{"index": 0, "id": "1", "function": {"name": "weather", "arguments": "{}"}}]},
+    {"content": "one", "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
+    {"content": "", "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
+    {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("joints", [(",", ":"), (", ", ": ")], ids=["compact", "spaced"])
+@pytest.mark.parametrize("delta", BESIDE)
+def test_what_comes_beside_the_text_of_an_event_counts_as_in_a_whole_answer(delta: dict[str, object], joints: tuple[str, str]):
+    chunks = [{"choices": [{"index": 0, "delta": one, "finish_reason": None}]} for one in ({"content": "two"}, delta, {"content": "three"})]
+    tap = fed([b"data: " + json.dumps(one, separators=joints).encode() + b"\n\n" for one in chunks], learning=True)
+    assert (tap.deltas, tap.size) == (3, sum(chunk_size(one) for one in chunks))
 
 
 def test_a_delta_with_two_texts_is_no_frame():
