@@ -1,9 +1,9 @@
 """How much a model wrote in a whole answer whose backend told no usage, in bytes: what it is booked by.
 
 The rule: this is asked only where no usage was told, and only of answers in words. What the answer's own language can read counts as the
-model's text, as a stream's does; of an answer that broke off, what came of it: nothing where no part of it had come yet, but what stands
-before it, like the instructions that Responses repeat. What cannot be read counts with all that is around its words, but not as more than the
-request may become.
+model's text, as a stream's does. Of an answer that broke off, what came of it: nothing where only what stands before it had come, as the
+instructions that Responses repeat. What cannot be read counts with all that is around its words, but not as more than the request may
+become.
 """
 
 from collections.abc import Sequence

@@ -106,6 +106,7 @@ ANSWERS = {
     "long": said(whole(logprobs={"padding": "x" * LONG_BYTES})),
     "cut": said(BEGUN, len(whole())),
     "stalls": said(BEGUN, len(whole())),
+    "nonsense": said(b"No JSON at all. " * 100, 9_000),
     "refuses": said(b'{"error":{"message":"%b","code":503}}' % (b"busy " * 100)),
 }
 
@@ -168,6 +169,11 @@ def test_an_answer_too_long_to_be_held_counts_by_its_length_but_as_no_more_than_
 def test_of_a_whole_answer_that_breaks_off_what_had_come_is_booked(gateway, model, error_type):
     row = ask(gateway, model)
     assert (row["error_type"], row["usage_source"], row["output_tokens"]) == (error_type, "estimated", -(-HALF // 4))
+
+
+def test_what_came_and_cannot_be_read_counts_with_all_of_its_bytes_but_as_no_more_than_it_may_be(gateway):
+    assert ask(gateway, "nonsense")["output_tokens"] == 400
+    assert ask(gateway, "nonsense", max_tokens=50)["output_tokens"] == 50
 
 
 @pytest.mark.parametrize("path", ["messages", "chat/completions"])
