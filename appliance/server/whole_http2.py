@@ -5,6 +5,8 @@ During a drain it then says GOAWAY, after which h2 writes nothing more: each ans
 read slowly had its connection closed under the last frame, 16 kB of its answer, which no request was in flight for any more. What comes of
 a request's body behind that end was a bug of Hypercorn's own, which cost all requests of the connection their answers. And who waited for a
 client to take more of an answer waited for ever once the connection had ended.
+
+What a client does not take of an answer piles up no further than to BUFFER_HIGH_WATER and what was added last.
 """
 
 import contextlib
@@ -13,10 +15,29 @@ from typing import Any
 import h2.errors
 import h2.events
 import h2.exceptions
+import hypercorn.protocol.h2
 import trio
 from hypercorn.events import Event
 from hypercorn.protocol.events import StreamClosed
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
+
+
+class BoundedBuffer(StreamBuffer):
+    """Who adds to it waits until little is left. Hypercorn lets them go on at each frame that is not whole; where the client's window is
+    closed that is one of nothing, and all of an answer piled up."""
+
+    async def pop(self, max_length: int) -> bytes:
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if len(self.buffer) < BUFFER_LOW_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
+
+
+# The class of one connection looks this name up when a stream begins, and takes no other from its caller.
+hypercorn.protocol.h2.StreamBuffer = BoundedBuffer  # type: ignore[misc]
 
 
 class WholeHttp2(H2Protocol):

@@ -239,6 +239,24 @@ async def test_nobody_waits_for_the_client_to_take_more_once_the_connection_has_
         assert gate.over == 3
 
 
+async def test_an_answer_that_the_client_does_not_take_waits_where_it_comes_from(tmp_path: Path) -> None:
+    """Sixty pieces, of which so many are let in as the gateway holds of one answer."""
+    gate = Gate(bytes(60 * 4_000), pieces=60)
+    gate.open.set()
+    async with serving(gate, tmp_path) as (server, talker):
+        talker.http2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        number = await talker.ask()
+        await eventually(lambda: gate.begun)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        (connection,) = server._connections
+        held: Any = connection.protocol.protocol
+        assert 0 < len(held.stream_buffers[number].buffer) < 44_000
+        talker.http2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 65_535})
+        await talker.flush()
+        await talker.read_until_ended(number)
+        assert len(talker.body) == 60 * 4_000
+
+
 async def test_a_connection_has_no_last_request_that_is_not_answered(tmp_path: Path) -> None:
     """Hypercorn's own bound is 1,000."""
     gate = Gate(b"x")
