@@ -17,7 +17,7 @@ import h2.events
 import h2.exceptions
 import hypercorn.protocol.h2
 import trio
-from hypercorn.events import Event
+from hypercorn.events import Event, Updated
 from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
 
@@ -74,7 +74,15 @@ class WholeHttp2(H2Protocol):
                 self._end_body(event)
             else:
                 await super()._handle_events([event])
+                if isinstance(event, h2.events.StreamReset):
+                    await self._rest()
         await self._flush()
+
+    async def _rest(self) -> None:
+        """A connection whose last request was given up by its client waits for the next one, as behind an answer: Hypercorn would keep it
+        for ever, and a drain would wait for it in vain."""
+        if self.idle and not self.closed:
+            await self.send(Updated(idle=True))
 
     def _end_body(self, event: h2.events.DataReceived) -> None:
         """The client still sends what has been answered: it is asked to stop, without a fault (RFC 9113 §8.1). What has come so far is

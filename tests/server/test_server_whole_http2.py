@@ -202,6 +202,26 @@ async def test_a_stream_that_is_reset_before_its_end_has_left_does_not_hold_up_o
         await eventually(lambda: gate.over == 2)
 
 
+@pytest.mark.parametrize("drained_first", [True, False])
+async def test_a_connection_whose_last_request_was_reset_is_idle(drained_first: bool, tmp_path: Path) -> None:
+    """So that nothing waits for it during a drain."""
+    gate = Gate(b"x")
+    async with serving(gate, tmp_path) as (server, talker):
+        number = await talker.ask()
+        await eventually(lambda: gate.begun)
+        if drained_first:
+            server.drain()
+            await eventually(server._context.terminated.is_set)
+            assert server.connections_open == 1
+        talker.http2.reset_stream(number)
+        await talker.flush()
+        if not drained_first:
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert server.connections_open == 1
+            server.drain()
+        await eventually(lambda: not server.connections_open)
+
+
 async def test_nobody_waits_for_the_end_of_an_answer_to_leave_once_the_connection_has_ended(tmp_path: Path) -> None:
     """Of one whose frame is on its way, and of one that comes behind it."""
     gate = Gate(ONE_FRAME, hears=False)
