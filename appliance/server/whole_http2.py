@@ -60,8 +60,14 @@ class WholeHttp2(H2Protocol):
         """After so many requests (1,000) Hypercorn says GOAWAY at once, and what is in flight, the last of them with it, is never
         answered. HTTP/2 has a bound of its own, 2**30 streams, at which the client begins a new connection (RFC 9113 §5.1.1).
         """
+        if not _readable(request.headers):
+            self.connection.reset_stream(request.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+            return
         await super()._create_stream(request)
         self.keep_alive_requests = 0
+
+    async def _priority_updated(self, event: Any) -> None:
+        """RFC 9113 (§5.3) has none any more. Hypercorn kept each stream that one was ever told of, and failed at the thousandth."""
 
     async def _send_data(self, stream_id: int) -> None:
         await super()._send_data(stream_id)
@@ -74,13 +80,13 @@ class WholeHttp2(H2Protocol):
                 self._end_body(event)
             else:
                 await super()._handle_events([event])
-                if isinstance(event, h2.events.StreamReset):
+                if isinstance(event, (h2.events.RequestReceived, h2.events.StreamReset)):
                     await self._rest()
         await self._flush()
 
     async def _rest(self) -> None:
-        """A connection whose last request was given up by its client waits for the next one, as behind an answer: Hypercorn would keep it
-        for ever, and a drain would wait for it in vain."""
+        """A connection whose last request was refused, or given up by its client, waits for the next one, as behind an answer: Hypercorn
+        would keep it for ever, and a drain would wait for it in vain."""
         if self.idle and not self.closed:
             await self.send(Updated(idle=True))
 
@@ -98,3 +104,10 @@ class WholeHttp2(H2Protocol):
                 await buffer.close()
             while self._ending:
                 self._ending.popitem()[1].set()
+
+
+def _readable(headers: Any) -> bool:
+    """Whether Hypercorn can tell its application of the request. Where it cannot (a path that is not ASCII, CONNECT, which has none), it
+    failed, and all requests of the connection with it."""
+    pseudo = {name: value for name, value in headers if name.startswith(b":")}
+    return b":path" in pseudo and all(pseudo.get(name, b"").isascii() for name in (b":method", b":path"))

@@ -304,3 +304,45 @@ async def test_a_body_that_goes_on_behind_its_answer_is_ended_and_costs_no_other
             await talker.read_until_ended(await talker.ask())
             await eventually(lambda: gate.over == 2 * number + 2)  # noqa: B023
             assert talker.resets[answered] == h2.errors.ErrorCodes.NO_ERROR
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [(b"GET", b"/\xff"), (b"G\xff", b"/"), (b"CONNECT", None)], ids=["path", "method", "no path"]
+)  # fmt: skip
+async def test_a_request_that_cannot_be_read_is_reset_and_costs_no_other_request_anything(
+    method: bytes, path: bytes | None, tmp_path: Path
+) -> None:
+    gate = Gate(b"an answer", hears=False)
+    async with serving(gate, tmp_path) as (server, talker):
+        other = await talker.ask()
+        await eventually(lambda: gate.begun)
+        bad = [await ask_badly(talker, method, path)]
+        gate.open.set()
+        await talker.read_until_ended(other)
+        assert talker.body == b"an answer"
+        bad.append(await ask_badly(talker, method, path))
+        while len(talker.resets) < 2:
+            assert await talker.read()
+        assert talker.resets == dict.fromkeys(bad, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+        assert gate.begun == 1
+        server.drain()
+        await eventually(lambda: not server.connections_open)
+
+
+async def ask_badly(talker: Talker, method: bytes, path: bytes | None) -> int:
+    talker.http2.config.validate_outbound_headers = False
+    number: int = talker.http2.get_next_available_stream_id()
+    place = [] if path is None else [(b":path", path), (b":scheme", b"https")]
+    talker.http2.send_headers(number, [(b":method", method), *place, (b":authority", b"a")], end_stream=True)
+    await talker.flush()
+    return number
+
+
+async def test_priorities_are_not_looked_at_however_many_there_are(tmp_path: Path) -> None:
+    gate = Gate(b"an answer")
+    gate.open.set()
+    async with serving(gate, tmp_path) as (_, talker):
+        for number in range(1_001, 3_501, 2):
+            talker.http2.prioritize(number, depends_on=number + 10_000)
+        await talker.read_until_ended(await talker.ask())
+        assert talker.body == b"an answer"
