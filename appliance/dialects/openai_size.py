@@ -14,8 +14,8 @@ from appliance.dialects.openai_usage import parse_json
 _SAID = re.compile(rb'"(?:content|reasoning_content|reasoning|text|refusal|arguments)"\s*+:\s*+"((?:[^"\\]++|\\.)++)"')
 """A string that the model wrote, as it stands in JSON."""
 
-_MORE = re.compile(rb'"(?:name|images|transcript)"|"content"\s*+:\s*+\[')
-"""There is something else: a call begins, a picture or sound comes, or what is said stands in a list."""
+_MORE = re.compile(rb'"(?:name|images|transcript|annotations)"|"content"\s*+:\s*+\[')
+"""There is something else: a call begins, a picture or sound comes, somebody is cited, or what is said stands in a list."""
 
 ENTRIES_MAX = 16_384
 """Looked at in one answer, of each kind: a megabyte of empty ones would take a sixth of a second."""

@@ -42,6 +42,9 @@ _PLAIN_CONTENT = b'"content":"'
 _LIST, _OTHERS = b'":[{', re.compile(rb'"(?:tool_calls|images)":\[\{')
 """What a few servers send behind the text, in one event with it."""
 
+_CITED = b'"annotations":[{'
+"""In which OpenRouter tells the `content` of the pages that a model has read."""
+
 _COMPACT = (b'"usage":null', b'"finish_reason":null', b'"index":0')
 _SPACED = (b'"usage": null', b'"finish_reason": null', b'"index": 0')
 """How a delta looks that says nothing of interest, by the style of the server's JSON writer. The wrong guess costs time, not truth."""
@@ -256,7 +259,7 @@ class OpenAIStreamTap:
         ):
             return False
         words, _, rest = text.partition(_PLAIN_CONTENT)[2].partition(b'"')
-        if words and b"\\" not in words and (_LIST not in rest or _OTHERS.search(rest) is None):
+        if words and b"\\" not in words and (_LIST not in rest or _OTHERS.search(rest) is None) and _CITED not in text:
             self.deltas += 1
             self.size += len(words)
         elif _GENERATED.search(text) is not None:

@@ -46,7 +46,11 @@ def test_the_short_cut_is_learnt_and_taken(key: str, joints: tuple[str, str]):
     assert (tap.deltas, tap.size) == (3, len("onetwothree"))
 
 
+CITED = [{"type": "url_citation", "url_citation": {"url": "https://example.com", "title": "a title", "content": "words of a page"}}]
 BESIDE = [
+    {"content": "one", "annotations": CITED},
+    {"content": "", "annotations": CITED},
+    {"annotations": CITED},
     {"content": "one", "tool_calls": [{"index": 0, "id": "1", "function": {"name": "weather", "arguments": "{}"}}]},
     {"content": "one", "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
     {"content": "", "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
