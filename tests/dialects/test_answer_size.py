@@ -18,7 +18,7 @@ from appliance.dialects.completion_size import answer_size, body_size
 from appliance.dialects.json_prefix import completed
 from appliance.dialects.language import TapWish
 from appliance.dialects.language_table import gemini_call, language
-from appliance.dialects.openai_size import ENTRIES_MAX, SPOKEN, chunk_size, delta_size
+from appliance.dialects.openai_size import ENTRIES_MAX, SPOKEN, STRINGS_MAX, chunk_size, delta_size
 from appliance.dialects.openai_size import body_size as openai_body_size
 
 CALL = CALL_BYTES + len("weather") + len("{}")
@@ -64,8 +64,9 @@ def test_a_delta_counts_the_same_without_being_parsed(message, size, escaped):
     ({"content": "A", "reasoning": "Hm."}, 4),
     ({"reasoning_content": "Hm", "refusal": "no\n"}, 5),
     ({"content": "See", "audio": {"id": "a", "transcript": "you"}}, 3 + SPOKEN * 3),
+    ({"reasoning_details": [{"text": "Hm."}] * STRINGS_MAX}, 3 * STRINGS_MAX),
 ])  # fmt: skip
-def test_two_strings_of_one_event_both_count(delta, size):
+def test_several_strings_of_one_event_all_count(delta, size):
     chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
     assert delta_size(orjson.dumps(chunk)) == chunk_size(chunk) == size
 
