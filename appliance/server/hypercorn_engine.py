@@ -204,6 +204,7 @@ class _Reported:
 def _config(limits: ServerLimits, tls_cert: str, tls_key: str, on_refusal: OnRefusal) -> Config:
     config = HeardConfig()
     config.on_refusal = on_refusal
+    config.write_stall_s = limits.write_stall_s
     if tls_cert:
         config.certfile, config.keyfile = tls_cert, tls_key
         config.ssl_handshake_timeout = limits.header_read_s

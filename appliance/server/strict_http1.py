@@ -84,6 +84,7 @@ class HeardConfig(Config):
     """Hypercorn's settings, and who hears of what it answers by itself: nothing else of ours reaches one connection's protocol."""
 
     on_refusal: OnRefusal
+    write_stall_s: float
 
 
 class _NoUpgrade(H11Protocol):

@@ -6,7 +6,8 @@ read slowly had its connection closed under the last frame, 16 kB of its answer,
 a request's body behind that end was a bug of Hypercorn's own, which cost all requests of the connection their answers. And who waited for a
 client to take more of an answer waited for ever once the connection had ended.
 
-What a client does not take of an answer piles up no further than to BUFFER_HIGH_WATER and what was added last.
+What a client does not take of an answer piles up no further than to BUFFER_HIGH_WATER and what was added last. The answer is given up when
+its window has been closed for write_stall_s, of which TCP, that looks after who reads nothing at all, knows nothing.
 """
 
 import contextlib
@@ -21,13 +22,23 @@ from hypercorn.events import Event, Updated
 from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
 
+LOOKS = 8
+"""At the windows, within write_stall_s. Looks are counted, not time: a process that stood still has not read who opened his meanwhile."""
+
 
 class BoundedBuffer(StreamBuffer):
     """Who adds to it waits until little is left. Hypercorn lets them go on at each frame that is not whole; where the client's window is
-    closed that is one of nothing, and all of an answer piled up."""
+    closed that is one of nothing, and all of an answer piled up.
+
+    stalled: at how many looks in a row its window was closed, and nothing had been taken since the one before.
+    """
+
+    stalled = 0
 
     async def pop(self, max_length: int) -> bytes:
         data = bytes(self.buffer[:max_length])
+        if data:
+            self.stalled = 0
         del self.buffer[:max_length]
         if len(self.buffer) < BUFFER_LOW_WATER:
             await self._paused.set()
@@ -44,6 +55,36 @@ class WholeHttp2(H2Protocol):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._ending: dict[int, trio.Event] = {}  # streams whose application has said its last, until that has left
+        self._over = trio.Event()
+        self._opened = False  # the connection's window, since the last look at it
+
+    async def initiate(self, *given: Any) -> None:
+        await super().initiate(*given)
+        self.task_group.spawn(self._watch_windows)
+
+    async def _watch_windows(self) -> None:
+        while not self.closed:
+            with trio.move_on_after(self.config.write_stall_s / LOOKS):  # type: ignore[attr-defined]
+                await self._over.wait()
+            stalled = [one for one, buffer in self.stream_buffers.items() if self._stalls(one, buffer)]
+            self._opened = False
+            for stream_id in stalled:
+                with contextlib.suppress(h2.exceptions.ProtocolError):  # it has been reset by its client
+                    self.connection.reset_stream(stream_id, h2.errors.ErrorCodes.CANCEL)
+                await self._flush()
+                await self._close_stream(stream_id)
+                await self._let_go(stream_id)
+                await self._rest()
+
+    def _stalls(self, stream_id: int, buffer: Any) -> bool:
+        """Whether its client has had its time: for its own window, or for the connection's, which is closed to all, and is not opened for
+        another stream either."""
+        stream = self.connection.streams.get(stream_id)
+        if not buffer.buffer or stream is None:
+            return False
+        whole = self.connection.outbound_flow_control_window <= 0 and not self._opened
+        buffer.stalled = buffer.stalled + 1 if whole or stream.outbound_flow_control_window <= 0 else 0
+        return bool(buffer.stalled > LOOKS)
 
     async def stream_send(self, event: Any) -> None:
         if isinstance(event, StreamClosed):
@@ -80,9 +121,18 @@ class WholeHttp2(H2Protocol):
                 self._end_body(event)
             else:
                 await super()._handle_events([event])
+                self._opened = self._opened or (isinstance(event, h2.events.WindowUpdated) and not event.stream_id)
+                if isinstance(event, h2.events.StreamReset):
+                    await self._let_go(event.stream_id)
                 if isinstance(event, (h2.events.RequestReceived, h2.events.StreamReset)):
                     await self._rest()
         await self._flush()
+
+    async def _let_go(self, stream_id: int) -> None:
+        """Of a stream that was reset nothing is sent any more. Hypercorn finds that out when it sends, and so not of a closed window."""
+        if stream_id in self.stream_buffers:
+            await self.stream_buffers[stream_id].close()
+            await self._window_updated(stream_id)
 
     async def _rest(self) -> None:
         """A connection whose last request was refused, or given up by its client, waits for the next one, as behind an answer: Hypercorn
@@ -100,6 +150,7 @@ class WholeHttp2(H2Protocol):
     async def handle(self, event: Event) -> None:
         await super().handle(event)
         if self.closed:
+            self._over.set()
             for buffer in list(self.stream_buffers.values()):  # who waits for room in one, or for its end, would wait for ever
                 await buffer.close()
             while self._ending:

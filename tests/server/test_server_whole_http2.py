@@ -119,7 +119,7 @@ class Talker:
 
 
 @asynccontextmanager
-async def serving(gate: Gate, tmp_path: Path) -> AsyncGenerator[tuple[HypercornServer, Talker]]:
+async def serving(gate: Gate, tmp_path: Path, write_stall_s: float = 30.0) -> AsyncGenerator[tuple[HypercornServer, Talker]]:
     """A server with the smallest send buffers, and a client that has room for little."""
     authority = trustme.CA()
     cert, key = certificate(tmp_path, authority, "localhost")
@@ -127,7 +127,8 @@ async def serving(gate: Gate, tmp_path: Path) -> AsyncGenerator[tuple[HypercornS
     authority.configure_trust(trusting)
     trusting.set_alpn_protocols(["h2"])
     errors: list[BaseException] = []
-    server = HypercornServer(gate.app, ServerLimits(), str(cert), str(key), lambda error, _: errors.append(error), lambda *_: None)
+    limits = ServerLimits(write_stall_s=write_stall_s)
+    server = HypercornServer(gate.app, limits, str(cert), str(key), lambda error, _: errors.append(error), lambda *_: None)
     door = socket.create_server(("127.0.0.1", 0))
     door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
     async with trio.open_nursery() as nursery:
@@ -275,6 +276,59 @@ async def test_an_answer_that_the_client_does_not_take_waits_where_it_comes_from
         await talker.flush()
         await talker.read_until_ended(number)
         assert len(talker.body) == 60 * 4_000
+
+
+@pytest.mark.parametrize("size", [100, 40_000])
+async def test_nobody_waits_for_a_closed_window_of_a_stream_that_was_reset(size: int, tmp_path: Path) -> None:
+    gate = Gate(bytes(size), hears=False)
+    gate.open.set()
+    async with serving(gate, tmp_path) as (server, talker):
+        talker.http2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        number = await talker.ask()
+        await eventually(lambda: gate.begun)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert gate.over == 0
+        talker.http2.reset_stream(number)
+        await talker.flush()
+        await eventually(lambda: gate.over == 1)
+        (connection,) = server._connections
+        held: Any = connection.protocol.protocol
+        await eventually(lambda: not (held.streams or held.stream_buffers or held._ending))
+
+
+@pytest.mark.parametrize("size", [100, 40_000])
+async def test_an_answer_that_its_client_does_not_take_is_given_up_alone(size: int, tmp_path: Path) -> None:
+    """Whether its application waits for room or for its end. The connection is idle then."""
+    gate = Gate(bytes(size), hears=False)
+    gate.open.set()
+    async with serving(gate, tmp_path, write_stall_s=0.4) as (server, talker):
+        talker.http2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        late = await talker.ask("/late")
+        talker.http2.increment_flow_control_window(10, late)
+        number = await talker.ask()
+        with trio.fail_after(WAIT_S):
+            while number not in talker.resets:
+                await talker.read()
+        assert talker.resets == {number: h2.errors.ErrorCodes.CANCEL}
+        await eventually(lambda: gate.over == 1)
+        gate.late.set()
+        await talker.read_until_ended(late)
+        server.drain()
+        await eventually(lambda: not server.connections_open)
+
+
+async def test_an_answer_whose_client_takes_a_little_now_and_then_is_not_given_up(tmp_path: Path) -> None:
+    gate = Gate(bytes(1_000), hears=False)
+    gate.open.set()
+    async with serving(gate, tmp_path, write_stall_s=1.0) as (_, talker):
+        talker.http2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        number = await talker.ask()
+        for _ in range(20):
+            await trio.sleep(0.1)
+            talker.http2.increment_flow_control_window(50, number)
+            await talker.flush()
+        await talker.read_until_ended(number)
+        assert (len(talker.body), talker.resets) == (1_000, {})
 
 
 async def test_a_connection_has_no_last_request_that_is_not_answered(tmp_path: Path) -> None:
