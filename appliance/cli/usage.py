@@ -13,6 +13,7 @@ from appliance.cli.source import config_option, load_or_stop, to_show
 from appliance.config.problem import Problem
 from appliance.config.report import problem_text
 from appliance.store.usage import COUNTS, FIELDS, read_usage, usage_csv, usage_query
+from appliance.telemetry.access import printable
 
 ROWS_MAX = 1_000_000
 """For a spreadsheet; the admin API has a lower bound, since the gateway's memory is for callers."""
@@ -65,10 +66,10 @@ def command(path: str | None, as_json: bool, as_csv: bool, by: tuple[str, ...], 
 
 
 def table(view: dict[str, Any]) -> str:
-    """For people: a line a row, and the sums of all of them."""
+    """For people: a line a row, and the sums of all of them. A text that a caller chose cannot move the terminal's cursor."""
     fields = list(view["by"])
     lines = [[*fields, *(_TITLES.get(name, name) for name in COUNTS)]]
-    lines += [[*(row[name] for name in fields), *_figures(row)] for row in view["rows"]]
+    lines += [[*(printable(row[name]) for name in fields), *_figures(row)] for row in view["rows"]]
     if fields:
         lines.append([*(["total", *[""] * len(fields)][: len(fields)]), *_figures(view["total"])])
     else:
