@@ -22,6 +22,8 @@ from hypercorn.events import Event, Updated
 from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
 
+from appliance.server.strict_http1 import HeardConfig
+
 LOOKS = 8
 """At the windows, within write_stall_s. Looks are counted, not time: a process that stood still has not read who opened his meanwhile."""
 
@@ -60,11 +62,12 @@ class WholeHttp2(H2Protocol):
 
     async def initiate(self, *given: Any) -> None:
         await super().initiate(*given)
-        self.task_group.spawn(self._watch_windows)
+        if isinstance(self.config, HeardConfig):
+            self.task_group.spawn(self._watch_windows, self.config.write_stall_s / LOOKS)
 
-    async def _watch_windows(self) -> None:
+    async def _watch_windows(self, pause_s: float) -> None:
         while not self.closed:
-            with trio.move_on_after(self.config.write_stall_s / LOOKS):  # type: ignore[attr-defined]
+            with trio.move_on_after(pause_s):
                 await self._over.wait()
             stalled = [one for one, buffer in self.stream_buffers.items() if self._stalls(one, buffer)]
             self._opened = False
