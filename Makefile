@@ -33,8 +33,8 @@ lint: setup      ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-unit: setup      ## the tests alone, three files side by side: end-to-end ones mostly wait, the others compute
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile $(if $(SHORT),--ignore=tests/observability)
+unit: setup      ## the tests alone, four files side by side: end-to-end ones mostly wait, the others compute
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile $(if $(SHORT),--ignore=tests/observability)
 
 test-observability: setup ## dashboards and alerts against Prometheus itself, which is installed where it is missing (Debian, root)
 	packaging/install-observability.sh
