@@ -1,4 +1,4 @@
-"""How much a model wrote, in bytes: what an answer whose backend counts no tokens is estimated by.
+"""How much a model wrote, in bytes: what an answer whose backend counts no tokens is estimated by, and a prompt likewise.
 
 The rule: only what the model made counts (words, thoughts that are shown, calls of tools), in UTF-8 and without JSON's escapes, and a part
 counts the same whether it came whole or in pieces. openai_size holds to it for OpenAI's JSON, completion_size for canonical values.
@@ -13,7 +13,9 @@ CALL_BYTES = 80
 its arguments, of OpenAI about ten."""
 
 MEDIA_BYTES = 6_000
-"""Of a picture or sound: 1,500 tokens, as in token_estimate. Gemini's pictures cost 1,290 (ai.google.dev/gemini-api/docs/pricing)."""
+"""Of a picture, sound or document, also in a prompt: 1,500 tokens. That is what Anthropic's largest picture costs, (width x height) / 750
+(platform.claude.com/docs/en/build-with-claude/vision), and about what a page of a PDF does; one that Gemini makes costs 1,290
+(ai.google.dev/gemini-api/docs/pricing)."""
 
 
 def text_size(text: str) -> int:

@@ -12,6 +12,7 @@ import orjson
 
 from appliance.core.fault import Fault, FaultKind
 from appliance.core.user_name import user_name
+from appliance.dialects.answer_size import BYTES_PER_TOKEN, text_size
 from appliance.dialects.json_scan import json_type, load_object, repeated
 from appliance.dialects.protocol import ParsedRequest
 
@@ -21,9 +22,6 @@ SINGLE_FIELDS = {
     )
 }  # fmt: skip
 """Fields that decide routing, accounting or cost; a body that has one of them twice is refused."""
-
-BYTES_PER_TOKEN = 4
-"""The rule of thumb for English text in vendors' own documents; only used to route by length, never billed."""
 
 MODEL_MAX_CHARS = 512
 """The longest ids in use (Bedrock inference profiles, fine-tunes) have about 150."""
@@ -112,14 +110,14 @@ def _chat_tokens(fields: Mapping[str, Any]) -> int:
             if not isinstance(content, str):
                 size += _parts_bytes(content)
             else:
-                size += len(content) if content.isascii() else _text_bytes(content)
+                size += len(content) if content.isascii() else text_size(content)
     tools = fields.get("tools")
     return (size + _json_bytes(tools) if tools else size) // BYTES_PER_TOKEN
 
 
 def _text_tokens(name: str, fields: Mapping[str, Any]) -> int:
     value = fields.get(name)
-    return (_text_bytes(value) if isinstance(value, str) else _parts_bytes(value)) // BYTES_PER_TOKEN
+    return (text_size(value) if isinstance(value, str) else _parts_bytes(value)) // BYTES_PER_TOKEN
 
 
 def _no_tokens(fields: Mapping[str, Any]) -> int:
@@ -136,10 +134,6 @@ _ESTIMATES: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
 }  # fmt: skip
 
 
-def _text_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-
-
 def _parts_bytes(parts: object) -> int:
     """Of a list of strings, content parts, token numbers, or lists of token numbers."""
     if not isinstance(parts, list):
@@ -147,11 +141,11 @@ def _parts_bytes(parts: object) -> int:
     size = 0
     for part in parts:
         if isinstance(part, str):
-            size += _text_bytes(part)
+            size += text_size(part)
         elif isinstance(part, dict):
             kind = part.get("type")
             if not isinstance(kind, str) or kind not in NOT_TEXT:
-                size += sum(_text_bytes(value) for name, value in part.items() if name != "type" and isinstance(value, str))
+                size += sum(text_size(value) for name, value in part.items() if name != "type" and isinstance(value, str))
         elif isinstance(part, int):
             size += BYTES_PER_TOKEN
         elif isinstance(part, list):

@@ -10,12 +10,8 @@ from collections.abc import Iterable
 
 from appliance.core.conversation import Conversation
 from appliance.core.message import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
-from appliance.dialects.answer_size import BYTES_PER_TOKEN, text_size
+from appliance.dialects.answer_size import BYTES_PER_TOKEN, MEDIA_BYTES, text_size
 from appliance.dialects.upstream_json import written
-
-TOKENS_PER_MEDIA = 1_500
-"""What Anthropic's largest picture costs, (width x height) / 750 (platform.claude.com/docs/en/build-with-claude/vision), and about what a
-page of a PDF does."""
 
 
 def estimate(conversation: Conversation) -> int:
@@ -40,5 +36,5 @@ def _parts_size(parts: Iterable[Part]) -> int:
         elif isinstance(part, ToolResult):
             size += _parts_size(part.parts)
         elif isinstance(part, Media):
-            size += text_size(part.data) if part.plain else TOKENS_PER_MEDIA * BYTES_PER_TOKEN
+            size += text_size(part.data) if part.plain else MEDIA_BYTES
     return size

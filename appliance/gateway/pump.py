@@ -7,6 +7,7 @@ fault up to there can be retried elsewhere.
 import re
 
 from appliance.core.fault import Fault
+from appliance.dialects.answer_summary import summary_of
 from appliance.dialects.protocol import FORWARDED, SHARED, Answer
 from appliance.gateway.answer_head import JSON, Head, is_json, read_head, response_headers
 from appliance.gateway.call import HeaderList
@@ -142,9 +143,7 @@ def _translated(running: Running, head: Head, body: bytes) -> bytes | Fault | No
     answer = read_whole(running, body)
     if isinstance(answer, Fault):
         return answer
-    record = running.record
-    record.usage, record.response_model = answer.usage, answer.model
-    record.finish_reason = answer.candidates[0].finish if answer.candidates else ""
+    _note_whole(running, summary_of(answer))
     if answer.usage is None:
         note_size(running, answer)
     return written_whole(running, answer)
